@@ -1,0 +1,58 @@
+"""Land-cover classes: IGBP to DFC2020, targets, and the palette of the maps."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+IGNORE_INDEX = 255
+
+IGBP_TO_DFC = np.array([0, 1, 1, 1, 1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 6, 8, 9, 10], dtype=np.uint8)
+"""DFC2020's simplified classes by IGBP value 0..17 (Robinson et al. 2021, table I)."""
+
+DFC_CLASSES: dict[str, int] = {
+    "Forest": 1,
+    "Shrubland": 2,
+    "Grassland": 4,
+    "Wetlands": 5,
+    "Croplands": 6,
+    "Urban/Built-up": 7,
+    "Barren": 9,
+    "Water": 10,
+}
+"""Scored classes by value in a DFC mask. Savanna (3) and Snow/Ice (8) are ignored, as is 0."""
+
+DFC_PALETTE: dict[str, str] = {
+    "Forest": "#009900",
+    "Shrubland": "#c6b044",
+    "Grassland": "#b6ff05",
+    "Wetlands": "#27ff87",
+    "Croplands": "#c24f44",
+    "Urban/Built-up": "#a5a5a5",
+    "Barren": "#f9ffa4",
+    "Water": "#1c0dff",
+}
+
+
+def mask_targets(mask: NDArray[np.integer], values: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Raster values to class indices, same shape; a value that is no class becomes 255."""
+    targets = np.full(mask.shape, IGNORE_INDEX, dtype=np.uint8)
+    for index, value in enumerate(values):
+        targets[mask == value] = index
+    return targets
+
+
+def class_shares(targets: NDArray[np.uint8], num_classes: int) -> NDArray[np.float32]:
+    """Share of the patch that each class covers, shape (num_classes,); ignored pixels count as none.
+
+    Args:
+        targets: class indices of one patch, 255 where ignored.
+        num_classes: number of classes C.
+    """
+    counts = np.bincount(targets.ravel(), minlength=256)[:num_classes]
+    return (counts / targets.size).astype(np.float32)
+
+
+def single_label(shares: NDArray[np.floating]) -> int:
+    """The most frequent class of a patch (P1, section 3), -1 where no pixel has a class."""
+    return int(shares.argmax()) if shares.sum() > 0 else -1

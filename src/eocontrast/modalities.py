@@ -1,0 +1,98 @@
+"""What a sensor's numbers mean, in the files and in the patch store.
+
+The store keeps bytes as small as the physics allows: Sentinel-2's digital numbers are integers
+already, and 0.01 dB is forty times finer than the speckle of a 4-look Sentinel-1 pixel (2 dB).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eocontrast.errors import UserError
+
+Sensor = Literal["s1", "s2"]
+SENSORS: tuple[Sensor, ...] = get_args(Sensor)
+
+Units = Literal["dB", "linear", "DN", "reflectance"]
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Integer type of a stored value, the units one step stands for, and the value for no data."""
+
+    dtype: str
+    step: float
+    nodata: int
+
+
+_DECIBEL = Storage("int16", 0.01, -32768)
+_DIGITAL = Storage("uint16", 1.0, 65535)
+
+STORAGE: dict[Units, Storage] = {
+    "dB": _DECIBEL,
+    "linear": _DECIBEL,  # power, stored as 10 log10
+    "DN": _DIGITAL,
+    "reflectance": Storage("uint16", 1e-4, 65535),
+}
+
+
+@dataclass(frozen=True)
+class Modality:
+    """One sensor's bands: names, units, and the range outside of which values are clipped.
+
+    `valid_range` is in `units` (in dB for linear power, which is stored as dB).
+    """
+
+    bands: tuple[str, ...]
+    units: Units
+    valid_range: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        if not self.bands or len(set(self.bands)) != len(self.bands):
+            raise UserError(f"band names must be distinct and at least one, got {self.bands}")
+        if self.valid_range[0] >= self.valid_range[1]:
+            raise UserError(f"valid_range must rise, got {self.valid_range}")
+
+    @property
+    def storage(self) -> Storage:
+        """How the store keeps these units."""
+        return STORAGE[self.units]
+
+    def encode(self, values: NDArray[np.floating]) -> NDArray[np.integer]:
+        """Raster values in `units` to stored integers, same shape; not finite becomes no data."""
+        storage = self.storage
+        values = np.asarray(values, dtype=np.float64)
+        if self.units == "linear":
+            with np.errstate(divide="ignore", invalid="ignore"):
+                values = 10 * np.log10(values)
+        info = np.iinfo(storage.dtype)
+        # the extreme that stands for no data is kept free of measured values
+        low, high = info.min + (storage.nodata == info.min), info.max - (storage.nodata == info.max)
+        finite = np.isfinite(values)
+        steps = np.clip(np.rint(np.where(finite, values, 0) / storage.step), low, high)
+        return np.where(finite, steps, storage.nodata).astype(storage.dtype)
+
+    def decode(self, stored: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Stored integers to values in `units` (dB for linear power), NaN where there is no data."""
+        values = stored.astype(np.float32) * np.float32(self.storage.step)
+        return np.where(stored == self.storage.nodata, np.float32(np.nan), values)
+
+
+SENTINEL1 = Modality(("VV", "VH"), "dB", (-40.0, 10.0))
+"""C-band backscatter. The floor lies below VH over calm water (1st percentile -34 dB in DFC2020)."""
+
+SENTINEL2_L1C = Modality(
+    ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12"),
+    "DN",
+    (0.0, 10000.0),
+)
+"""Top-of-atmosphere reflectance times 10,000; brighter than a perfect diffuser is clipped."""
+
+SENTINEL2_L2A = Modality(
+    tuple(band for band in SENTINEL2_L1C.bands if band != "B10"), "DN", (0.0, 10000.0)
+)
+"""Surface reflectance; the cirrus band B10 does not reach the surface."""

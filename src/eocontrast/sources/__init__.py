@@ -1,0 +1,65 @@
+"""Where rasters come from: each source puts them on disk and says what they are.
+
+A source is a module with `fetch(folder, params) -> Source`. Later stages know nothing about sources:
+they read the manifest and the declaration that `Source.write` leaves in the folder.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from eocontrast.errors import UserError
+from eocontrast.modalities import Modality
+
+COLUMNS = ("id", "s1", "s2", "label", "group", "split")
+SPLITS = ("pretrain", "train", "test")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rasters on disk and what their numbers mean.
+
+    `manifest` has the columns `id, s1, s2, label, group, split`, one row a patch. Paths are relative
+    to the folder (or absolute); a path may hold `{band}`, which stands for one file a band. `label` is a
+    mask raster, a class name, or empty. `group` names what must not be split (a scene, a
+    region); `split` is `pretrain` (never scored), `train`, `test`, or empty.
+
+    `classes` maps each class name to its value in the masks; the order is that of the class indices.
+    """
+
+    s1: Modality
+    s2: Modality
+    classes: dict[str, int]
+    palette: dict[str, str]
+    manifest: pd.DataFrame
+
+    def write(self, folder: Path) -> None:
+        """Leave `manifest.csv` and `source.json` in `folder`."""
+        self.manifest.to_csv(folder / "manifest.csv", index=False, columns=list(COLUMNS))
+        declaration = asdict(self)
+        del declaration["manifest"]
+        # classes keep their order: it is the order of the class indices
+        (folder / "source.json").write_text(json.dumps(declaration, indent=1) + "\n")
+
+
+def read_source(folder: Path) -> Source:
+    """What `Source.write` left in `folder`.
+
+    Raises:
+        UserError: a file is missing.
+    """
+    for name in ("manifest.csv", "source.json"):
+        if not (folder / name).exists():
+            raise UserError(f"{folder / name} is missing: run `dvc repro download` first")
+    manifest = pd.read_csv(folder / "manifest.csv", dtype=str, keep_default_na=False)
+    declaration = json.loads((folder / "source.json").read_text())
+    for sensor in ("s1", "s2"):
+        fields = declaration[sensor]
+        declaration[sensor] = Modality(
+            tuple(fields["bands"]), fields["units"], tuple(fields["valid_range"])
+        )
+    return Source(manifest=manifest, **declaration)
