@@ -43,7 +43,7 @@ def mask_targets(mask: NDArray[np.integer], values: tuple[int, ...]) -> NDArray[
 
 
 def class_shares(targets: NDArray[np.uint8], num_classes: int) -> NDArray[np.float32]:
-    """Share of the patch that each class covers, shape (num_classes,); ignored pixels count as none.
+    """Share of the patch that each class covers, shape (num_classes,); ignored pixels are in none.
 
     Args:
         targets: class indices of one patch, 255 where ignored.

@@ -77,13 +77,13 @@ class Modality:
         return np.where(finite, steps, storage.nodata).astype(storage.dtype)
 
     def decode(self, stored: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Stored integers to values in `units` (dB for linear power), NaN where there is no data."""
+        """Stored integers to `units` (dB for linear power), same shape, NaN where there is no data."""
         values = stored.astype(np.float32) * np.float32(self.storage.step)
         return np.where(stored == self.storage.nodata, np.float32(np.nan), values)
 
 
 SENTINEL1 = Modality(("VV", "VH"), "dB", (-40.0, 10.0))
-"""C-band backscatter. The floor lies below VH over calm water (1st percentile -34 dB in DFC2020)."""
+"""C-band backscatter. The floor lies below VH over calm water (1st percentile -34 dB)."""
 
 SENTINEL2_L1C = Modality(
     ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12"),

@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from ruamel.yaml import YAML, YAMLError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from eocontrast.errors import UserError
 from eocontrast.modalities import Modality, Units
 
 SourceName = Literal["simulated", "bigearthnet", "manifest"]
 Fusion = Literal["s1", "s2", "early", "late"]
-"""What a classifier sees: one sensor, both stacked as channels of one backbone, or one backbone each."""
+"""One sensor alone, both stacked as channels of one backbone, or one backbone each."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
 """Names become files and stage names."""
@@ -209,8 +211,8 @@ class Params(Section):
         pretrained = self.pretrain.runs[arm.init].method != "random"
         if arm.fusion == "early" and pretrained:
             raise ValueError(
-                f"{where}: fusion early stacks both sensors in one backbone, but {arm.init} has one "
-                "backbone a sensor; use fusion late, or an init of method random"
+                f"{where}: fusion early stacks both sensors in one backbone, but {arm.init} has "
+                "one backbone a sensor; use fusion late, or an init of method random"
             )
         if arm.frozen and not pretrained:
             raise ValueError(
@@ -227,7 +229,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     """Read and check params.yaml.
 
     Raises:
-        UserError: the file cannot be read, or names every parameter that is unknown or out of range.
+        UserError: the file cannot be read, or a parameter is unknown or out of range.
     """
     try:
         raw = YAML(typ="safe").load(path)
@@ -249,7 +251,7 @@ def check_params(raw: object, where: str = "params.yaml") -> Params:
         raise UserError(f"{where}: " + "; ".join(lines)) from error
 
 
-def _describe(problem: Any) -> str:
+def _describe(problem: ErrorDetails) -> str:
     # a discriminated union puts its tag among the location, which is no key of the file
     keys = ".".join(str(key) for key in problem["loc"] if key not in ("random", "dual_simclr"))
     if problem["type"] == "extra_forbidden":

@@ -1,7 +1,7 @@
 """Where rasters come from: each source puts them on disk and says what they are.
 
-A source is a module with `fetch(folder, params) -> Source`. Later stages know nothing about sources:
-they read the manifest and the declaration that `Source.write` leaves in the folder.
+A source is a module with `fetch(folder, params) -> Source`. Later stages know nothing about
+sources: they read the manifest and the declaration that `Source.write` leaves in the folder.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ SPLITS = ("pretrain", "train", "test")
 class Source:
     """Rasters on disk and what their numbers mean.
 
-    `manifest` has the columns `id, s1, s2, label, group, split`, one row a patch. Paths are relative
-    to the folder (or absolute); a path may hold `{band}`, which stands for one file a band. `label` is a
-    mask raster, a class name, or empty. `group` names what must not be split (a scene, a
-    region); `split` is `pretrain` (never scored), `train`, `test`, or empty.
+    `manifest` has the columns `id, s1, s2, label, group, split`, one row a patch. Paths are
+    relative to the folder (or absolute); a path may hold `{band}`, which stands for one file a
+    band. `label` is a mask raster, a class name, or empty. `group` names what must not be split
+    (a scene, a region); `split` is `pretrain` (never scored), `train`, `test`, or empty.
 
-    `classes` maps each class name to its value in the masks; the order is that of the class indices.
+    `classes` maps each class name to its value in the masks, in the order of the class indices.
     """
 
     s1: Modality
