@@ -1,0 +1,177 @@
+"""Read rasters as the modality declares them; headers alone tell whether they fit.
+
+Paths come from manifests that others wrote, so only plain raster formats are opened: a VRT could
+name any other file of the machine, and `/vsicurl/` any address of the network.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+from rasterio.io import DatasetReader
+
+from eocontrast.errors import UserError
+from eocontrast.modalities import Modality
+
+DRIVERS = ("GTiff", "PNG", "JPEG", "JP2OpenJPEG", "ENVI", "HFA")
+
+_OPTIONS = {
+    # looks for side-car files by name: opening among 50,000 files takes 0.1 ms, 0.4 with a listing
+    "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
+    # a truncated PNG or JPEG is an error, not zero or grey pixels
+    "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",
+    "GDAL_ERROR_ON_LIBJPEG_WARNING": "TRUE",
+}
+
+
+def expand(path: str | Path, bands: tuple[str, ...]) -> list[Path]:
+    """The files behind one cell of a manifest: one a band where it holds `{band}`, else itself."""
+    if "{band}" not in str(path):
+        return [Path(path)]
+    return [Path(str(path).replace("{band}", band)) for band in bands]
+
+
+def open_raster(path: Path) -> DatasetReader:
+    """Open a raster of an allowed format; use it as a context manager.
+
+    Raises:
+        UserError: the file is missing, damaged or of another format.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    with rasterio.Env(**_OPTIONS), warnings.catch_warnings():
+        # patches without georeference are welcome: pairs are matched by the manifest, not by place
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            # rasterio.open takes one driver only
+            return DatasetReader(path.absolute(), driver=list(DRIVERS))
+        except RasterioIOError as error:
+            raise UserError(f"{path} cannot be read as {', '.join(DRIVERS)}: {error}") from error
+
+
+def bands_size(path: str | Path, modality: Modality) -> tuple[int, int]:
+    """Height and width in pixels that `read_bands` will return, from the headers alone.
+
+    Raises:
+        UserError: a file is missing or unreadable, or its bands are not those of the modality.
+    """
+    files = expand(path, modality.bands)
+    sizes = {file: _checked_size(file, modality, alone=len(files) == 1) for file in files}
+    finest = max(sizes, key=lambda file: sizes[file])
+    height, width = sizes[finest]
+    for file, (h, w) in sizes.items():
+        if height % h or width % w or height // h != width // w:
+            raise UserError(
+                f"{file} is {h} x {w} pixels and {finest} is {height} x {width}: the bands of one "
+                "patch must cover the same ground"
+            )
+    return height, width
+
+
+def read_bands(path: str | Path, modality: Modality) -> NDArray[np.float64]:
+    """Values of all bands, shape (bands, H, W), in the modality's units; NaN where no data.
+
+    With `{band}` in the path, coarse bands are brought to the finest band's grid bilinearly. A
+    scale and an offset that the file declares are applied unless the units are digital numbers.
+
+    Raises:
+        UserError: a file is missing, truncated or unreadable, or its bands are not the modality's.
+    """
+    size = bands_size(path, modality)
+    files = expand(path, modality.bands)
+    return np.concatenate([_bilinear(_read(file, modality.units != "DN"), size) for file in files])
+
+
+def mask_size(path: Path) -> tuple[int, int]:
+    """Height and width of a mask in pixels, from its header alone.
+
+    Raises:
+        UserError: it cannot be opened, or is a picture whose values cannot be class values.
+    """
+    with open_raster(path) as raster:
+        if raster.driver == "JPEG":
+            raise UserError(f"{path}: a JPEG does not keep class values; use PNG or GeoTIFF")
+        if raster.driver == "PNG" and raster.count > 2:
+            raise UserError(f"{path} is a colour picture, expected class values in a single band")
+        _refuse(path, raster)
+        return raster.height, raster.width
+
+
+def read_mask(path: Path) -> NDArray[np.int64]:
+    """Class values of band 1, shape (H, W); -1, which is no class value, where there is no data.
+
+    Raises:
+        UserError: it cannot be read, or holds values that are not whole numbers.
+    """
+    mask_size(path)
+    values = _read(path, scaled=False, count=1)[0]
+    values[np.isnan(values)] = -1
+    odd = values[(values != np.rint(values)) | np.isinf(values)]
+    if odd.size:
+        raise UserError(f"{path}: a mask holds whole class values, found {odd[0]:g}")
+    return np.asarray(values, dtype=np.int64)
+
+
+def _checked_size(file: Path, modality: Modality, alone: bool) -> tuple[int, int]:
+    """Height and width of one file, once its bands are known to be the declared ones."""
+    bands = modality.bands if alone else ("",)
+    with open_raster(file) as raster:
+        if raster.count != len(bands):
+            expected = (
+                f"{len(bands)}: {', '.join(bands)}" if alone else "1, for `{band}` in its path"
+            )
+            raise UserError(f"{file}: {raster.count} band(s), expected {expected}")
+        found = raster.descriptions
+        if alone and found != bands and set(found) == set(bands):
+            raise UserError(f"{file}: bands are {', '.join(found)}, declared {', '.join(bands)}")
+        _refuse(file, raster)
+        return raster.height, raster.width
+
+
+def _refuse(file: Path, raster: DatasetReader) -> None:
+    if any(dtype.startswith("complex") for dtype in raster.dtypes):
+        raise UserError(f"{file}: complex values, expected real ones such as backscatter in dB")
+    if raster.driver == "ENVI":
+        # GDAL reads zeros past the end of a raw file
+        pixel = sum(np.dtype(dtype).itemsize for dtype in raster.dtypes)
+        wanted = raster.height * raster.width * pixel
+        if file.stat().st_size < wanted:
+            raise UserError(f"{file}: {file.stat().st_size} bytes, its header promises {wanted}")
+
+
+def _read(file: Path, scaled: bool, count: int | None = None) -> NDArray[np.float64]:
+    """The first `count` bands, shape (bands, h, w) as on disk, NaN where the file says no data."""
+    with rasterio.Env(**_OPTIONS), open_raster(file) as raster:
+        try:
+            raw = raster.read(list(range(1, (count or raster.count) + 1)))
+        except RasterioIOError as error:
+            raise UserError(f"{file} is truncated or damaged: {error}") from error
+        values: NDArray[np.float64] = raw.astype(np.float64)
+        for band, nodata in enumerate(raster.nodatavals[: len(raw)]):
+            if nodata is not None:
+                # -3.4e38 in the header means the float32 nearest to it in the pixels
+                same = raw.dtype.type(nodata) if raw.dtype.kind == "f" else nodata
+                values[band][raw[band] == same] = np.nan
+            if scaled:
+                values[band] = values[band] * raster.scales[band] + raster.offsets[band]
+        return values
+
+
+def _bilinear(values: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
+    """(bands, h, w) to (bands, H, W) on the same ground; NaN spreads to the pixels it weighs on."""
+    for axis, wanted in enumerate(size, start=1):
+        have = values.shape[axis]
+        if have == wanted:
+            continue
+        # where the fine pixel centres lie between the coarse ones; beyond the outermost: constant
+        where = np.clip((np.arange(wanted) + 0.5) * have / wanted - 0.5, 0, have - 1)
+        low = np.floor(where).astype(np.intp)
+        high = np.minimum(low + 1, have - 1)
+        weight = (where - low).reshape(-1, *[1] * (2 - axis))
+        values = values.take(low, axis) * (1 - weight) + values.take(high, axis) * weight
+    return values
