@@ -1,0 +1,74 @@
+"""The sources by name, and what must hold for every one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from eocontrast.errors import UserError
+from eocontrast.params import SourceName, SourcesParams
+from eocontrast.sources import COLUMNS, SPLITS, Source, bigearthnet, manifest, simulated
+
+# each takes the params.yaml entry of its own name
+SOURCES: dict[SourceName, Callable[[Path, Any], Source]] = {
+    "simulated": simulated.fetch,
+    "bigearthnet": bigearthnet.fetch,
+    "manifest": manifest.fetch,
+}
+
+
+def fetch_source(name: SourceName, folder: Path, params: SourcesParams) -> Source:
+    """Put a source's rasters into `folder` and describe them there.
+
+    Raises:
+        UserError: no such source, or its data cannot be had or do not fit together.
+    """
+    if name not in SOURCES:
+        raise UserError(f"there is no source {name!r}, only {', '.join(SOURCES)}")
+    folder.mkdir(parents=True, exist_ok=True)
+    source = SOURCES[name](folder, getattr(params, name))
+    check_manifest(source.manifest)
+    source.write(folder)
+    return source
+
+
+def check_manifest(manifest: pd.DataFrame) -> None:
+    """A manifest has its columns, distinct ids, known splits, and groups that are not split.
+
+    Raises:
+        UserError: names the column and the value that breaks this.
+    """
+    missing = [column for column in COLUMNS if column not in manifest]
+    if missing:
+        raise UserError(f"the manifest lacks {', '.join(missing)}, expected {', '.join(COLUMNS)}")
+    if manifest.empty:
+        raise UserError("the manifest has no rows, expected one a patch")
+    for column in ("id", "s1", "s2", "group"):
+        if (manifest[column] == "").any():
+            at = manifest.index[manifest[column] == ""][0]
+            raise UserError(f"the manifest's column {column} is empty at row {at}")
+    twice = manifest.id[manifest.id.duplicated()]
+    if len(twice):
+        raise UserError(f"the manifest names the id {twice.iloc[0]!r} twice")
+    odd = sorted(set(manifest.split) - {*SPLITS, ""})
+    if odd:
+        raise UserError(f"the manifest has split {odd[0]!r}, expected {', '.join(SPLITS)} or none")
+    _check_groups(manifest)
+
+
+def _check_groups(manifest: pd.DataFrame) -> None:
+    """What is scored shares no group with what is learnt from.
+
+    Rows without a split get one later, by whole groups: they cannot join rows that have one.
+    """
+    for group, splits in manifest.groupby("group")["split"]:
+        found = set(splits)
+        if len(found) > 1 and not found <= {"pretrain", "train"}:
+            names = " and ".join(sorted(split or "none" for split in found))
+            raise UserError(
+                f"group {group!r} has rows of splits {names}: neighbours would be learnt from and "
+                "scored; give the whole group one split"
+            )
