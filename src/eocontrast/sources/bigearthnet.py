@@ -1,0 +1,182 @@
+"""Thirty real BigEarthNet pairs that ship with two packages, so that anyone can try real data.
+
+`bigearthnet-common` holds 6 pairs of version 1 as GeoTIFF, `configilm` 24 pairs of version 2
+(reBEN) as safetensors in an LMDB; Sentinel-2 L2A and Sentinel-1 GRD in dB, 1.2 km x 1.2 km each.
+They are written as the full data set is laid out: a folder a patch, a file a band at its native
+resolution.
+How the lists of labels become one class is told in `bigearthnet_labels`.
+
+The data set's own split holds: its test patches are `test`, train and validation are `train`.
+Adjacent patches form one group, so that a group is never in both.
+"""
+
+from __future__ import annotations
+
+import bz2
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pandas as pd
+import rasterio
+from numpy.typing import NDArray
+from rasterio.transform import from_origin
+from safetensors.numpy import load
+
+from eocontrast.download import extract, fetch_wheel
+from eocontrast.modalities import SENTINEL1, SENTINEL2_L2A
+from eocontrast.params import BigEarthNetParams
+from eocontrast.sources import COLUMNS, Source
+from eocontrast.sources.bigearthnet_labels import CLASSES, PALETTE, single_class
+
+PATCH_METRES = 1200
+
+_V1 = "bigearthnet_common"
+_V2 = "configilm/extra/mock_data/BENv2"  # real pairs, whatever the folder is called
+
+_CORNERS = {"33UUP": (32633, 300000, 5400000), "35VNJ": (32635, 499980, 6900000)}
+"""EPSG code and upper-left corner in metres of the tiles whose pairs carry no georeference.
+
+A Sentinel-2 tile starts at the north-west corner of its MGRS 100 km square, moved outwards to whole
+60 m: derived, and so it is for the GeoTIFF pairs, which lie in 33UUP, 29SND, 29UPU and 35VPK.
+"""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Names of the two patches of one place, its CORINE classes, and whether it is to be scored."""
+
+    s1: str
+    s2: str
+    labels: tuple[str, ...]
+    test: bool
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """Tile, column and row; Sentinel-1 names end in them in both versions."""
+        tile, column, row = self.s1.split("_")[-3:]
+        return tile, int(column), int(row)
+
+
+def fetch(folder: Path, params: BigEarthNetParams) -> Source:
+    """Write the pairs into `BigEarthNet-S1` and `BigEarthNet-S2` of `folder`.
+
+    Raises:
+        UserError: a package cannot be had, or the disk is full.
+    """
+    v1 = fetch_wheel(
+        "bigearthnet-common",
+        "2.8.0",
+        "6c2bcf2b1d39a3f48925b0d941557152f9e523576fbb9d2b881a842ed92fd6af",
+        folder / "packages",
+        size=6843891,
+    )
+    v2 = fetch_wheel(
+        "configilm",
+        "0.7.1",
+        "54e8c2424c55bb4e68dfda07593e155e9ecfa6c60b50585c4b378076934cf5e3",
+        folder / "packages",
+        size=55276758,
+    )
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".unpacked-") as temporary:
+        work = Path(temporary)
+        pairs = [*_unpack_geotiffs(v1, work), *_unpack_lmdb(v2, work)]
+        for name in ("BigEarthNet-S1", "BigEarthNet-S2"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+            os.replace(work / name, folder / name)
+    return Source(SENTINEL1, SENTINEL2_L2A, CLASSES, PALETTE, describe(pairs))
+
+
+def describe(pairs: Sequence[Pair]) -> pd.DataFrame:
+    """The manifest; a group is scored only if the data set's split scores all of it."""
+    groups = neighbours([pair.place for pair in pairs])
+    learnt = {group for pair, group in zip(pairs, groups, strict=True) if not pair.test}
+    rows = []
+    for pair, group in zip(pairs, groups, strict=True):
+        label = single_class(pair.labels)
+        s1 = f"BigEarthNet-S1/{pair.s1}/{pair.s1}_{{band}}.tif"
+        s2 = f"BigEarthNet-S2/{pair.s2}/{pair.s2}_{{band}}.tif"
+        split = "test" if group not in learnt else "train" if label else "pretrain"
+        rows.append((pair.s2, s1, s2, label, group, split))
+    return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values("id", ignore_index=True)
+
+
+def neighbours(places: Sequence[tuple[str, int, int]]) -> list[str]:
+    """The group of each (tile, column, row), named by its first member.
+
+    Two patches belong together if they are of one tile and touch or have room for one patch between
+    them; so do all that are linked by such steps.
+    """
+    groups: dict[tuple[str, int, int], str] = {}
+    for first in sorted(places):
+        reached = [] if first in groups else [first]
+        while reached:
+            here = reached.pop()
+            groups[here] = "_".join(str(part) for part in first)
+            reached += [
+                place
+                for place in places
+                if place not in groups
+                and place[0] == here[0]
+                and max(abs(place[1] - here[1]), abs(place[2] - here[2])) <= 2
+            ]
+    return [groups[place] for place in places]
+
+
+def _unpack_geotiffs(wheel: Path, work: Path) -> Iterator[Pair]:
+    """The 6 pairs of version 1: GeoTIFF already, the labels in JSON beside them."""
+    test_list = f"{_V1}/test.csv.bz2"
+    archives = [f"{_V1}/BigEarthNet-{sensor}-Example.tar.bz2" for sensor in ("S1", "S2")]
+    extract(wheel, [*archives, test_list], work)
+    tests = set(bz2.decompress((work / test_list).read_bytes()).decode().split())
+    for archive in archives:
+        extract(work / archive, ["BigEarthNet-*.tif", "BigEarthNet-*.json"], work)
+    for sensor in ("S1", "S2"):
+        os.replace(work / f"BigEarthNet-{sensor}-Example", work / f"BigEarthNet-{sensor}")
+    for path in sorted(work.glob("BigEarthNet-S1/*/*_labels_metadata.json")):
+        metadata = json.loads(path.read_text())
+        s2 = metadata["corresponding_s2_patch"]
+        yield Pair(path.parent.name, s2, tuple(metadata["labels"]), s2 in tests)
+
+
+def _unpack_lmdb(wheel: Path, work: Path) -> Iterator[Pair]:
+    """The 24 pairs of version 2: arrays by band, under the patch's name."""
+    tables = extract(wheel, [f"{_V2}/metadata*.parquet"], work)
+    [database] = extract(wheel, [f"{_V2}/BigEarthNet-V2-LMDB/data.mdb"], work)
+    with (
+        lmdb.open(str(database.parent), readonly=True, lock=False) as environment,
+        environment.begin() as transaction,
+    ):
+        records = {bytes(key).decode(): bytes(record) for key, record in transaction.cursor()}
+    for row in pd.concat([pd.read_parquet(table) for table in tables]).to_dict("records"):
+        pair = Pair(row["s1_name"], row["patch_id"], tuple(row["labels"]), row["split"] == "test")
+        for sensor, name in (("S1", pair.s1), ("S2", pair.s2)):
+            target = work / f"BigEarthNet-{sensor}" / name
+            target.mkdir(parents=True)
+            for band, values in load(records[name]).items():
+                write_band(target / f"{name}_{band}.tif", values, pair.place)
+        yield pair
+
+
+def write_band(path: Path, values: NDArray[np.generic], place: tuple[str, int, int]) -> None:
+    """One band, shape (H, W), as a GeoTIFF at the place of (tile, column, row)."""
+    tile, column, row = place
+    epsg, left, top = _CORNERS[tile]
+    height, width = values.shape
+    transform = from_origin(
+        left + PATCH_METRES * column,
+        top - PATCH_METRES * row,
+        PATCH_METRES / width,
+        PATCH_METRES / height,
+    )
+    shape = {"count": 1, "height": height, "width": width, "dtype": values.dtype}
+    with rasterio.open(
+        path, "w", "GTiff", crs=f"EPSG:{epsg}", transform=transform, **shape
+    ) as file:
+        file.write(values, 1)

@@ -1,0 +1,114 @@
+"""One class a patch from BigEarthNet's lists of CORINE classes.
+
+BigEarthNet says which CORINE land-cover classes a patch holds, not how much of each. Until
+multi-label targets exist, a patch is read as the CORINE level-1 group that most of its classes
+belong to: three kinds of forest and one pasture make `Forest and semi-natural`. A tie goes to the
+group that CORINE lists first, which is the order of `CLASSES`. A patch of none of the 19 classes
+has no label.
+
+In the 30 pairs only agriculture and forest ever have the most classes, each about half of the time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+CLASSES: dict[str, int] = {
+    "Artificial": 1,
+    "Agricultural": 2,
+    "Forest and semi-natural": 3,
+    "Wetlands": 4,
+    "Water": 5,
+}
+"""CORINE's level-1 groups by their code."""
+
+PALETTE: dict[str, str] = {
+    "Artificial": "#e6004d",
+    "Agricultural": "#ffe64d",
+    "Forest and semi-natural": "#1f9a1f",
+    "Wetlands": "#a6a6ff",
+    "Water": "#00ccf2",
+}
+
+_NINETEEN: dict[str, tuple[str, ...]] = {
+    "Artificial": ("Urban fabric", "Industrial or commercial units"),
+    "Agricultural": (
+        "Arable land",
+        "Permanent crops",
+        "Pastures",
+        "Complex cultivation patterns",
+        "Land principally occupied by agriculture, with significant areas of natural vegetation",
+        "Agro-forestry areas",
+    ),
+    "Forest and semi-natural": (
+        "Broad-leaved forest",
+        "Coniferous forest",
+        "Mixed forest",
+        "Natural grassland and sparsely vegetated areas",
+        "Moors, heathland and sclerophyllous vegetation",
+        "Transitional woodland, shrub",
+        "Beaches, dunes, sands",
+    ),
+    "Wetlands": ("Inland wetlands", "Coastal wetlands"),
+    "Water": ("Inland waters", "Marine waters"),
+}
+"""The 19 classes of Sumbul et al. 2021 (BigEarthNet-MM), table 2, by group."""
+
+_RENAMED: dict[str, tuple[str, ...]] = {
+    "Urban fabric": ("Continuous urban fabric", "Discontinuous urban fabric"),
+    "Arable land": ("Non-irrigated arable land", "Permanently irrigated land", "Rice fields"),
+    "Permanent crops": (
+        "Vineyards",
+        "Fruit trees and berry plantations",
+        "Olive groves",
+        "Annual crops associated with permanent crops",
+    ),
+    "Natural grassland and sparsely vegetated areas": (
+        "Natural grassland",
+        "Sparsely vegetated areas",
+    ),
+    "Moors, heathland and sclerophyllous vegetation": (
+        "Moors and heathland",
+        "Sclerophyllous vegetation",
+    ),
+    "Transitional woodland, shrub": ("Transitional woodland/shrub",),
+    "Inland wetlands": ("Inland marshes", "Peatbogs"),
+    "Coastal wetlands": ("Salt marshes", "Salines"),
+    "Inland waters": ("Water courses", "Water bodies"),
+    "Marine waters": ("Coastal lagoons", "Estuaries", "Sea and ocean"),
+}
+"""Those of the 43 older classes that are called otherwise among the 19."""
+
+_DROPPED = frozenset(
+    {
+        "Road and rail networks and associated land",
+        "Port areas",
+        "Airports",
+        "Mineral extraction sites",
+        "Dump sites",
+        "Construction sites",
+        "Green urban areas",
+        "Sport and leisure facilities",
+        "Bare rock",
+        "Burnt areas",
+        "Intertidal flats",
+    }
+)
+"""Those of the 43 that are in none of the 19."""
+
+_GROUP = {name: group for group, names in _NINETEEN.items() for name in names}
+_NEW = {old: new for new, names in _RENAMED.items() for old in names}
+
+
+def single_class(labels: Iterable[str]) -> str:
+    """The level-1 group of most labels, empty where there is none.
+
+    Args:
+        labels: names of the 19-class or of the 43-class nomenclature.
+    """
+    # two of the 43 may be one of the 19, which counts once
+    new = {_NEW.get(name, name) for name in labels if name not in _DROPPED}
+    counts = Counter(_GROUP[name] for name in new)
+    # max keeps the first of equals, and CLASSES is in CORINE's order
+    return max(CLASSES, key=lambda group: counts[group]) if counts else ""
