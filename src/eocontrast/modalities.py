@@ -77,7 +77,7 @@ class Modality:
         return np.where(finite, steps, storage.nodata).astype(storage.dtype)
 
     def decode(self, stored: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Stored integers to `units` (dB for linear power), same shape, NaN where there is no data."""
+        """Stored integers to `units` (dB for linear power), same shape, NaN for no data."""
         values = stored.astype(np.float32) * np.float32(self.storage.step)
         return np.where(stored == self.storage.nodata, np.float32(np.nan), values)
 

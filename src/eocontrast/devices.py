@@ -1,0 +1,34 @@
+"""Device, precision and determinism of a run."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+
+Precision = Literal["auto", "bf16", "no"]
+
+
+def accelerator(precision: Precision) -> Accelerator:
+    """A GPU when there is one, and bfloat16 where the hardware multiplies it.
+
+    Without such units (AVX512-BF16, AMX, Ampere) bfloat16 is emulated and slower than float32.
+    """
+    chosen = precision if precision != "auto" else ("bf16" if _has_bf16() else "no")
+    return Accelerator(mixed_precision=chosen)
+
+
+def deterministic(seed: int) -> None:
+    """Seed every generator and refuse kernels whose sums depend on timing."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs it to be exact
+    torch.use_deterministic_algorithms(True)
+    set_seed(seed)
+
+
+def _has_bf16() -> bool:
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported())

@@ -1,0 +1,116 @@
+"""The patch store: fixed-shape integer arrays on disk, read as memory maps.
+
+A GeoTIFF patch costs about a millisecond to open; the same bytes from a memory map cost a copy
+(`benchmarks/loader.py` prints the ratio). Bytes stay as stored until they are on the device.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eocontrast.errors import UserError
+from eocontrast.inputs import InputSpec
+from eocontrast.modalities import SENSORS, Sensor
+from eocontrast.subsets import Rows
+
+
+def shard_path(folder: Path, kind: str, shard: int) -> Path:
+    """Where shard number `shard` of `s1`, `s2` or `label` lies."""
+    return folder / kind / f"{shard:05d}.npy"
+
+
+class PatchStore:
+    """Co-registered patches of one source.
+
+    Attributes:
+        index: one row a patch: `id, group, split, label` (class index, -1 for none), `valid` (share
+            of pixels with data in both sensors), `shard, row`; `share_<k>` where there are masks.
+        specs: input spec by sensor; statistics come from the patches outside the test split.
+        classes: class names in the order of their indices.
+        digest: sha256 over all arrays and the index, to tell one state of the data from another.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        try:
+            header: dict[str, Any] = json.loads((self.folder / "stats.json").read_text())
+            self.index = pd.read_parquet(self.folder / "index.parquet")
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{folder} is no complete patch store ({error}): run `dvc repro normalise`"
+            ) from error
+        self.specs: dict[Sensor, InputSpec] = {
+            sensor: InputSpec.from_dict(header[sensor]) for sensor in SENSORS
+        }
+        self.classes: tuple[str, ...] = tuple(header["classes"])
+        self.palette: dict[str, str] = header["palette"]
+        self.digest: str = header["digest"]
+        self.patch_size: int = header["patch_size"]
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """Class index of every row, -1 for none, shape (N,)."""
+        return self.index["label"].to_numpy(dtype=np.int64)
+
+    @cached_property
+    def groups(self) -> NDArray[np.object_]:
+        """Group of every row, shape (N,)."""
+        return self.index["group"].to_numpy(dtype=object)
+
+    def rows(self, *splits: str) -> Rows:
+        """Positions in the index of the patches of these splits, shape (n,)."""
+        return np.flatnonzero(self.index["split"].isin(splits))
+
+    def labelled(self, split: str) -> Rows:
+        """Positions in the index of the labelled patches of a split, shape (n,)."""
+        wanted = (self.index["split"] == split) & (self.index["label"] >= 0)
+        return np.flatnonzero(wanted)
+
+    def read(self, sensor: Sensor, rows: Rows) -> NDArray[np.integer]:
+        """Stored integers of these patches, in this order, shape (n, bands, H, W)."""
+        shards, places = self._shard[rows], self._row[rows]
+        if len(np.unique(shards)) == 1:
+            return np.asarray(self._open(sensor, int(shards[0]))[places])
+        first = self._open(sensor, int(shards[0]))
+        out = np.empty((len(rows), *first.shape[1:]), dtype=first.dtype)
+        for shard in np.unique(shards):
+            here = shards == shard
+            out[here] = self._open(sensor, int(shard))[places[here]]
+        return out
+
+    def batch(self, rows: Rows, sensors: Sequence[Sensor] = SENSORS) -> dict[Sensor, Tensor]:
+        """The same as tensors by sensor, ready to move to the device."""
+        return {sensor: torch.from_numpy(self.read(sensor, rows)) for sensor in sensors}
+
+    @cached_property
+    def _shard(self) -> NDArray[np.int64]:
+        return self.index["shard"].to_numpy(dtype=np.int64)
+
+    @cached_property
+    def _row(self) -> NDArray[np.int64]:
+        return self.index["row"].to_numpy(dtype=np.int64)
+
+    @cached_property
+    def _maps(self) -> dict[tuple[str, int], NDArray[np.integer]]:
+        return {}
+
+    def _open(self, kind: str, shard: int) -> NDArray[np.integer]:
+        if (kind, shard) not in self._maps:
+            path = shard_path(self.folder, kind, shard)
+            try:
+                self._maps[kind, shard] = np.load(path, mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError) as error:
+                raise UserError(
+                    f"{path} is missing or damaged ({error}): run `dvc repro -f normalise`"
+                ) from error
+        return self._maps[kind, shard]

@@ -1,0 +1,26 @@
+"""Learning rate as a function of the step."""
+
+from __future__ import annotations
+
+import math
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+
+def warmup_cosine(step: int, steps: int, warmup: int) -> float:
+    """Share of the peak learning rate: linear over `warmup` steps, then half a cosine to zero.
+
+    Args:
+        step: 0..steps - 1.
+        steps: of the whole run.
+        warmup: steps until the peak.
+    """
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def cosine_schedule(optimizer: Optimizer, steps: int, warmup: int) -> LambdaLR:
+    """`warmup_cosine` as a scheduler that is stepped once an optimiser step."""
+    return LambdaLR(optimizer, lambda step: warmup_cosine(step, steps, warmup))

@@ -1,0 +1,180 @@
+"""One MLflow run a result: a pretraining, a point of the curve, an arm of the curve.
+
+`finetune` opens a point's run and `evaluate` adds the test scores to the same one, found by the
+digest of the weights, so that a point is one row in MLflow's table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+from mlflow import MlflowClient
+from mlflow.entities import Experiment, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+
+if TYPE_CHECKING:  # torchmetrics alone takes 1.4 s, and most stages do without
+    from eocontrast.evaluation import Evaluation
+    from eocontrast.label_curve import ArmCurve
+    from eocontrast.points import Trained
+
+EXPERIMENT = "eocontrast"
+WEIGHTS_TAG = "eocontrast.weights"
+
+
+class Run:
+    """An open MLflow run; closes itself as finished, or as failed where an error ended it."""
+
+    def __init__(self, client: MlflowClient, run_id: str) -> None:
+        self.client, self.run_id = client, run_id
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, kind: object, value: object, traceback: object) -> None:
+        status = "FINISHED" if kind is None else "FAILED"
+        self.client.set_terminated(self.run_id, status=status)
+
+    def log(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Log numbers at a step."""
+        self.log_all([(metrics, step)])
+
+    def log_all(self, rows: Iterable[tuple[Mapping[str, float], int]]) -> None:
+        """Log (metrics, step) pairs in one transaction."""
+        batch = [
+            Metric(name, float(value), 0, step)
+            for metrics, step in rows
+            for name, value in metrics.items()
+        ]
+        for start in range(0, len(batch), 1000):  # MLflow's limit a call
+            self.client.log_batch(self.run_id, metrics=batch[start : start + 1000])
+
+    def file(self, path: Path) -> None:
+        """Keep a copy of a figure or table with the run."""
+        self.client.log_artifact(self.run_id, str(path))
+
+
+class Tracker:
+    """The MLflow experiment of this project, for one stage."""
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        root = Path(os.environ.get("DVC_ROOT", ".")).absolute()
+        uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
+        self.client = MlflowClient(tracking_uri=uri)
+        # a relative artifact folder would vanish with the temporary folder of a queued run
+        artifacts = (root / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None
+        self.experiment_id = self._experiment(artifacts).experiment_id
+
+    def start(
+        self, name: str, params: Mapping[str, object], tags: Mapping[str, str] | None = None
+    ) -> Run:
+        """Open a run with its parameters and where it comes from."""
+        run = self.client.create_run(self.experiment_id, run_name=name)
+        every_tag = {**_provenance(), "dvc.stage": self.stage, **(tags or {})}
+        self.client.log_batch(
+            run.info.run_id,
+            params=[Param(key, str(value)[:6000]) for key, value in flatten(params).items()],
+            tags=[RunTag(key, value) for key, value in every_tag.items()],
+        )
+        return Run(self.client, run.info.run_id)
+
+    def finetuned(self, arm: str, trained: Trained) -> None:
+        """Open the run of a point: its parameters, and losses an epoch."""
+        header = trained.header
+        name = f"{arm} {header['fraction']} {header['seed']}"
+        tags = {WEIGHTS_TAG: file_digest(trained.file), "data.digest": header["data_digest"]}
+        with self.start(name, point_params(header, arm), tags) as run:
+            run.log_all((metrics, int(metrics["epoch"])) for metrics in trained.history)
+
+    def evaluated(self, arm: str, file: Path, evaluation: Evaluation) -> None:
+        """Add test scores to the run of a point, or open one where `finetune` came from a cache."""
+        weights = file_digest(file)
+        run = self.reopen(weights)
+        if run is None:
+            header = evaluation.header
+            tags = {WEIGHTS_TAG: weights, "data.digest": header["data_digest"]}
+            name = f"{arm} {header['fraction']} {header['seed']}"
+            run = self.start(name, point_params(header, arm), tags)
+        recall = {f"recall.{name}": r for name, r in evaluation.recall.items() if r == r}
+        with run:
+            run.log({f"test.{k}": v for k, v in {**evaluation.scores, **recall}.items()})
+
+    def curves(self, curves: Mapping[str, ArmCurve], files: Iterable[Path]) -> None:
+        """One run an arm, AA against the number of labels as its step; one run for the figures."""
+        for name, curve in curves.items():
+            arm = {"arm": name, "init": curve.result.init, "inputs": curve.result.inputs}
+            with self.start(f"curve {name}", arm) as run:
+                steps = zip(curve.n_labels, curve.values, curve.intervals, strict=True)
+                run.log_all(
+                    ({"AA": value, "AA.low": band.low, "AA.high": band.high}, int(n))
+                    for n, value, band in steps
+                )
+        with self.start("label curve", {"arms": len(curves)}) as run:
+            for file in files:
+                run.file(file)
+
+    def reopen(self, weights: str) -> Run | None:
+        """The newest run that wrote weights of this digest, or None."""
+        found = self.client.search_runs(
+            [self.experiment_id],
+            filter_string=f"tags.`{WEIGHTS_TAG}` = '{weights}'",
+            max_results=1,
+            order_by=["attributes.start_time DESC"],
+        )
+        return Run(self.client, found[0].info.run_id) if found else None
+
+    def _experiment(self, artifacts: str | None) -> Experiment:
+        found = self.client.get_experiment_by_name(EXPERIMENT)
+        if found is None:
+            # another process may be faster; if it was not that, the next lines say so
+            with suppress(MlflowException):
+                self.client.create_experiment(EXPERIMENT, artifact_location=artifacts)
+            found = self.client.get_experiment_by_name(EXPERIMENT)
+        if found is None:
+            raise RuntimeError(f"MLflow has no experiment {EXPERIMENT} and creates none")
+        return found
+
+
+def flatten(params: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Nested mappings as one, with dotted keys."""
+    flat: dict[str, object] = {}
+    for key, value in params.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def point_params(header: Mapping[str, Any], arm: str) -> dict[str, object]:
+    """What tells one point from another in MLflow's table, from the header of its weights."""
+    keys = ("task", "init", "fusion", "frozen", "fraction", "seed", "lr", "n_labels", "recipe")
+    architecture = header["architecture"]["name"]
+    return {"arm": arm, **{key: header[key] for key in keys}, "backbone": architecture}
+
+
+def _provenance() -> dict[str, str]:
+    """Commit of the code, and the DVC experiment where there is one."""
+    tags = {"dvc.experiment": os.environ.get("DVC_EXP_NAME", "")}
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        tags["mlflow.source.git.commit"] = commit
+    except (OSError, subprocess.CalledProcessError):
+        tags["mlflow.source.git.commit"] = "unknown"  # not a git checkout
+    return {key: value for key, value in tags.items() if value}
