@@ -1,0 +1,198 @@
+import csv
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning
+
+from eocontrast.errors import UserError
+from eocontrast.modalities import Modality
+from eocontrast.params import ManifestParams, ModalityParams
+from eocontrast.rasters import read_bands
+from eocontrast.sources import COLUMNS, read_source
+from eocontrast.sources.manifest import fetch, palette
+
+ROWS = [
+    ["a", "s1/a.tif", "s2/a_{band}.tif", "Forest", "north", "train"],
+    ["b", "s1/b.tif", "s2/b_{band}.tif", "masks/b.png", "north", "train"],
+    ["c", "s1/c.tif", "s2/c_{band}.tif", "", "south", "test"],
+]
+
+
+def write(path: Path, count: int, height: int, width: int, dtype: str = "uint16") -> None:
+    path.parent.mkdir(exist_ok=True)
+    driver = "PNG" if path.suffix == ".png" else "GTiff"
+    shape = {"count": count, "height": height, "width": width, "dtype": dtype}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path, "w", driver=driver, **shape) as raster:
+            raster.write(np.ones((count, height, width), dtype=dtype))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Three pairs: S1 in one file, S2 in one a band of which one is coarser, one mask."""
+    for name in "abc":
+        write(tmp_path / f"s1/{name}.tif", 2, 12, 18, "float32")
+        write(tmp_path / f"s2/{name}_B02.tif", 1, 12, 18)
+        write(tmp_path / f"s2/{name}_B05.tif", 1, 6, 9)
+    write(tmp_path / "masks/b.png", 1, 12, 18, "uint8")
+    return tmp_path
+
+
+def write_csv(path: Path, rows: list[list[str]], header: tuple[str, ...] = COLUMNS) -> Path:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+def params(path: Path, **classes: int) -> ManifestParams:
+    return ManifestParams(
+        path=path,
+        s1=ModalityParams(bands=("VV", "VH"), units="dB", valid_range=(-40, 10)),
+        s2=ModalityParams(bands=("B02", "B05"), units="DN", valid_range=(0, 10000)),
+        classes=classes or {"Forest": 3, "Water": 7},
+    )
+
+
+def test_the_data_are_used_where_they_are(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    source = fetch(out, params(write_csv(data / "m.csv", ROWS)))
+    assert not list(out.iterdir())
+    source.write(out)
+    again = read_source(out)
+    assert again.classes == {"Forest": 3, "Water": 7}
+    assert set(again.palette) == {"Forest", "Water"}
+    assert again.s1 == Modality(("VV", "VH"), "dB", (-40, 10))
+    assert again.manifest.label.tolist() == ["Forest", str(data / "masks/b.png"), ""]
+    assert again.manifest[["id", "group", "split"]].to_numpy().tolist() == [
+        [row[0], *row[4:]] for row in ROWS
+    ]
+    assert read_bands(again.manifest.s2[0], again.s2).shape == (2, 12, 18)
+
+
+def test_parquet_and_csv_are_read_alike(data: Path) -> None:
+    table = pd.DataFrame(ROWS, columns=list(COLUMNS)).replace({"": None})
+    table.to_parquet(data / "m.parquet")
+    from_parquet = fetch(data, params(data / "m.parquet")).manifest
+    from_csv = fetch(data, params(write_csv(data / "m.csv", ROWS))).manifest
+    pd.testing.assert_frame_equal(from_parquet, from_csv)
+
+
+def test_group_and_split_may_be_missing_and_other_columns_there(data: Path) -> None:
+    rows = [["seen", *row[:4]] for row in ROWS]
+    path = write_csv(data / "m.csv", rows, ("note", "id", "s1", "s2", "label"))
+    manifest = fetch(data, params(path)).manifest
+    assert manifest.group.tolist() == manifest.id.tolist()
+    assert set(manifest.split) == {""}
+    assert list(manifest.columns) == list(COLUMNS)
+
+
+def test_a_file_from_a_spreadsheet_is_read(data: Path) -> None:
+    text = "\n".join(",".join(row) for row in [list(COLUMNS), *ROWS])
+    path = data / "m.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode() + b"\r\n,,,,,\r\n\r\n")
+    assert fetch(data, params(path)).manifest.id.tolist() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "value", "expected"),
+    [
+        (1, "id", "a", r"row 3, id 'a', column id: row 2 has this id already"),
+        (1, "id", "A", r"row 3, id 'A', column id: row 2 has this id already"),
+        (0, "id", "", r"row 2, id '', column id: empty"),
+        (2, "id", "x/y", r"row 4, id 'x/y', column id: '/' cannot be there"),
+        (0, "s1", "", r"row 2, id 'a', column s1: empty"),
+        (0, "s2", "s2/none.tif", r"row 2, id 'a', column s2: .*none.tif: no such file"),
+        (0, "s2", "s2/a_B02.tif", r"column s2: .*1 band\(s\), expected 2: B02, B05"),
+        (2, "s1", "https://host/a.tif", r"row 4, id 'c', column s1: .* not a file on this machine"),
+        (2, "s1", "/vsicurl/a.tif", r"column s1: /vsicurl/a.tif is not a file"),
+        (0, "label", "Forrest", r"row 2, id 'a', column label: 'Forrest' .* class is 'Forest'"),
+        (0, "split", "val", r"row 2, id 'a', column split: 'val', expected pretrain, train, test"),
+        (1, "split", "test", r"row 3, id 'b', column split: test, but row 2 .* 'north' has train"),
+        (1, "split", "", r"column split: nothing, but row 2 of the same group 'north' has train"),
+        (2, "s1", "s1/b.tif", r"row 4, id 'c', column s1: row 3 names .*b.tif too, .* 'north'"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(
+    data: Path, row: int, column: str, value: str, expected: str
+) -> None:
+    rows = [list(cells) for cells in ROWS]
+    rows[row][COLUMNS.index(column)] = value
+    with pytest.raises(UserError, match=rf"m.csv, .*{expected}"):
+        fetch(data, params(write_csv(data / "m.csv", rows)))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "expected"),
+    [
+        ("s1/b.tif", (2, 12, 12, "float32"), "row 3.*s1: 12 x 12 pixels, but s2 is 12 x 18 pixels"),
+        ("s1/b.tif", (1, 12, 18, "float32"), r"row 3.*s1: .*1 band\(s\), expected 2: VV, VH"),
+        ("s1/b.tif", (2, 12, 18, "complex64"), "row 3.*s1: .*complex"),
+        ("s2/b_B05.tif", (1, 6, 6, "uint16"), "row 3.*s2: .*same ground"),
+        ("s2/b_B02.tif", (1, 18, 27, "uint16"), "row 3.*s2: 18 x 27 pixels, but the first row"),
+        ("masks/b.png", (1, 6, 9, "uint8"), "row 3.*label: 6 x 9 pixels, but s2 is 12 x 18"),
+        ("masks/b.png", (3, 12, 18, "uint8"), "row 3.*label: .*colour picture"),
+    ],
+)
+def test_a_raster_that_does_not_fit_is_named(
+    data: Path, name: str, shape: tuple[int, int, int, str], expected: str
+) -> None:
+    write(data / name, *shape)
+    with pytest.raises(UserError, match=expected):
+        fetch(data, params(write_csv(data / "m.csv", ROWS)))
+
+
+def test_what_is_no_raster_is_named(data: Path) -> None:
+    (data / "s1/c.tif").write_text("<VRTDataset/>")
+    with pytest.raises(
+        UserError, match=r"row 4, id 'c', column s1: .*c.tif cannot be read as GTiff"
+    ):
+        fetch(data, params(write_csv(data / "m.csv", ROWS)))
+
+
+def cut(path: Path) -> Path:
+    path.write_text("id,s1,s2,label\na,b,c\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda path: path, "no such manifest"),
+        (lambda path: write_csv(path, []), r"has no rows: write one row a patch: id .*scene"),
+        (lambda path: write_csv(path, ROWS, ("id", "s1", "s3", "label", "x", "y")), "column s2"),
+        (lambda path: write_csv(path, ROWS, ("id", "s1", "s2", "label", "id", "y")), "twice"),
+        (cut, "row 2: 3 cells, the header has 4"),
+        (lambda path: [path, path.write_bytes(b"\xff\xfe\x00id")][0], "cannot be read as CSV"),
+        (lambda path: [path, path.write_bytes(b"")][0], "lacks the column id, s1, s2, label"),
+        (lambda path: [p := path.with_suffix(".parquet"), p.write_bytes(b"PAR1")][0], "as Parquet"),
+    ],
+    ids=["none", "header", "column", "twice", "cells", "binary", "empty", "parquet"],
+)
+def test_what_is_no_manifest_is_refused(
+    tmp_path: Path, make: Callable[[Path], Path], expected: str
+) -> None:
+    with pytest.raises(UserError, match=expected):
+        fetch(tmp_path, params(make(tmp_path / "m.csv")))
+
+
+def test_two_classes_of_one_value_are_refused(data: Path) -> None:
+    with pytest.raises(UserError, match="two classes one value"):
+        fetch(data, params(write_csv(data / "m.csv", ROWS), Forest=1, Water=1))
+
+
+@pytest.mark.parametrize("many", [2, 10, 15, 40])
+def test_every_class_has_its_own_colour(many: int) -> None:
+    assert len(set(palette({str(index): index for index in range(many)}).values())) == many
+
+
+def test_the_manifest_that_ships_explains_itself(tmp_path: Path) -> None:
+    shipped = Path(__file__).parents[2] / "data" / "manifest.csv"
+    with pytest.raises(UserError, match="write one row a patch"):
+        fetch(tmp_path, params(shipped))
