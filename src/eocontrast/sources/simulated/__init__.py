@@ -1,0 +1,125 @@
+"""Simulated Sentinel-1/2 scenes: measured spectra and real backscatter on drawn landscapes.
+
+For trying the whole pipeline without a download, with files that are in every way like those of
+SEN12MS (no labels used) and DFC2020 (labels). Both sensors look at the same fields, soils, leaves
+and walls but through other physics: what they share is what contrast between them can learn.
+Results on these scenes say how the pipeline works, not how well it maps the Earth.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from eocontrast.errors import UserError
+from eocontrast.labels import DFC_CLASSES, DFC_PALETTE
+from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
+from eocontrast.params import SimulatedParams
+from eocontrast.sources import COLUMNS, SPLITS, Source
+from eocontrast.sources.simulated.geotiff import FOLDERS, patch_bytes, patch_path, write_scene
+from eocontrast.sources.simulated.ground import draw_ground
+from eocontrast.sources.simulated.landscape import make_landscape
+from eocontrast.sources.simulated.optics import sense_s2
+from eocontrast.sources.simulated.radar import sense_s1
+from eocontrast.sources.simulated.scene import Scene, plan_scenes
+from eocontrast.sources.simulated.surface import make_surface
+
+# A scene takes about 300 bytes a pixel while it is made: 2048 x 2048 pixels stay near 1.2 GB.
+MAX_SIDE = 2048
+
+
+def fetch(folder: Path, params: SimulatedParams, workers: int | None = None) -> Source:
+    """Simulate every scene into `folder`.
+
+    The files depend on the parameters alone, not on the number of workers, and a scene depends on
+    its split and number alone: more test scenes leave all other files as they are.
+
+    Args:
+        folder: is emptied of what an earlier call left, and filled.
+        params: how many scenes of which size.
+        workers: processes; by default one a core. They start by `spawn`, so a script that calls
+            this needs its `if __name__ == "__main__"`.
+
+    Raises:
+        UserError: the scenes are too large, or the disk is too full.
+    """
+    if params.scene_size * params.patch_size > MAX_SIDE:
+        raise UserError(
+            f"sources.simulated: scene_size {params.scene_size} x patch_size {params.patch_size} "
+            f"pixels is more than {MAX_SIDE}, the largest scene; take a smaller scene_size"
+        )
+    scenes = plan(params)
+    for name in FOLDERS:
+        shutil.rmtree(folder / name, ignore_errors=True)
+    _check_disk(folder, scenes)
+    if workers is None:
+        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    for _ in tqdm(
+        _simulate_all(folder, scenes, min(workers, len(scenes))),
+        desc="simulate",
+        total=len(scenes),
+        unit="scene",
+        disable=None,
+    ):
+        pass
+    return Source(SENTINEL1, SENTINEL2_L1C, DFC_CLASSES, DFC_PALETTE, manifest(scenes))
+
+
+def plan(params: SimulatedParams) -> list[Scene]:
+    """All scenes of all splits."""
+    counts = (params.pretrain_scenes, params.train_scenes, params.test_scenes)
+    return [
+        scene
+        for split, count in zip(SPLITS, counts, strict=True)
+        for scene in plan_scenes(params.seed, split, count, params.scene_size, params.patch_size)
+    ]
+
+
+def simulate(folder: Path, scene: Scene) -> None:
+    """Make one scene and write its patches."""
+    ground, land = draw_ground(scene), make_landscape(scene)
+    surface = make_surface(scene, land, ground)
+    s1 = sense_s1(scene, land, surface, ground)
+    s2 = sense_s2(scene, surface.reflectance, land.relief)
+    write_scene(folder, scene, s1, s2, land.igbp, land.dfc)
+
+
+def manifest(scenes: list[Scene]) -> pd.DataFrame:
+    """One row a patch, paths relative to the folder."""
+    rows = []
+    for scene in scenes:
+        group = f"{scene.split}_{scene.index}"
+        for patch in range(scene.side**2):
+            s1, s2 = (patch_path(scene, kind, patch) for kind in ("s1", "s2"))
+            label = "" if scene.split == "pretrain" else patch_path(scene, "dfc", patch)
+            rows.append((Path(s1).stem.replace("_s1_", "_"), s1, s2, label, group, scene.split))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _simulate_all(folder: Path, scenes: list[Scene], workers: int) -> Iterable[None]:
+    if workers == 1:
+        for scene in scenes:
+            simulate(folder, scene)
+            yield
+        return
+    # spawn: a fork of a process that runs threads (torch, GDAL) may hang
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(simulate, [folder] * len(scenes), scenes)
+
+
+def _check_disk(folder: Path, scenes: list[Scene]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    needed = sum(scene.side**2 * patch_bytes(scene.split, scene.patch_size) for scene in scenes)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"{folder} has {free / 2**20:,.0f} MiB free, but the simulated scenes take "
+            f"{needed / 2**20:,.0f} MiB; free some space or lower sources.simulated.*_scenes"
+        )

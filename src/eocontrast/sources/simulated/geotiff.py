@@ -1,0 +1,129 @@
+"""One scene's rasters as SEN12MS and DFC2020 write them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.transform import from_origin
+
+from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
+from eocontrast.sources.simulated.scene import PIXEL, SEASONS, Scene
+
+ROIS = dict(
+    zip(
+        SEASONS,
+        ("ROIs1158_spring", "ROIs1868_summer", "ROIs1970_fall", "ROIs2017_winter"),
+        strict=True,
+    )
+)
+FOLDERS = (*ROIS.values(), "ROIs0000_validation", "ROIs0000_test")
+
+LCCS = np.zeros((18, 3), dtype=np.uint8)
+"""FAO-LCCS land cover, land use and surface hydrology by IGBP (MCD12Q1 guide, tables 4 to 6)."""
+LCCS[[1, 2, 3, 4, 5]] = [(11, 10, 10), (12, 10, 10), (13, 10, 10), (14, 10, 10), (15, 10, 10)]
+LCCS[[6, 7, 8, 9]] = [(41, 40, 40), (43, 40, 40), (21, 20, 20), (22, 20, 20)]
+LCCS[[10, 11, 12]] = [(31, 30, 30), (31, 30, 50), (31, 36, 30)]
+LCCS[[13, 14]] = [(1, 9, 1), (31, 35, 30)]
+LCCS[[15, 16, 17]] = [(2, 2, 2), (1, 1, 1), (3, 3, 3)]
+
+BANDS = {
+    "s1": SENTINEL1.bands,
+    "s2": SENTINEL2_L1C.bands,
+    "lc": ("IGBP", "LCCS land cover", "LCCS land use", "LCCS surface hydrology"),
+    "dfc": ("DFC2020",),
+}
+
+# what GDAL writes besides the pixels, measured: at most 2 kB with 13 band descriptions
+HEADER = 2048
+
+
+def kinds(split: str) -> tuple[str, ...]:
+    """The rasters of a patch: DFC2020's own classes only where labels are given."""
+    return ("s1", "s2", "lc") if split == "pretrain" else ("s1", "s2", "lc", "dfc")
+
+
+def patch_path(scene: Scene, kind: str, patch: int) -> str:
+    """Path of one raster relative to the source's folder."""
+    if scene.split == "pretrain":
+        roi, number, patch_id = ROIS[scene.season], scene.index + 1, patch
+    else:
+        # DFC2020 calls every scene 0 and numbers patches over all of them
+        roi = "ROIs0000_validation" if scene.split == "train" else "ROIs0000_test"
+        number, patch_id = 0, scene.index * scene.side**2 + patch
+    return f"{roi}/{kind}_{number}/{roi}_{kind}_{number}_p{patch_id}.tif"
+
+
+def patch_bytes(split: str, patch_size: int) -> int:
+    """Bytes that the files of one patch take at most."""
+    pixel = {"s1": 8, "s2": 26, "lc": 4, "dfc": 1}
+    return sum(pixel[kind] * patch_size**2 + HEADER for kind in kinds(split))
+
+
+def write_scene(
+    folder: Path,
+    scene: Scene,
+    s1: NDArray[np.float32],
+    s2: NDArray[np.uint16],
+    igbp: NDArray[np.uint8],
+    dfc: NDArray[np.uint8],
+) -> None:
+    """Cut a scene into its patches, row by row.
+
+    Args:
+        folder: the source's folder.
+        scene: where and when.
+        s1: backscatter, (2, size, size).
+        s2: digital numbers, (13, size, size).
+        igbp: land cover, (size, size).
+        dfc: DFC2020 class, (size, size).
+    """
+    land_cover = np.stack([igbp, *np.moveaxis(LCCS[igbp], -1, 0)])
+    rasters: dict[str, NDArray[np.generic]] = {
+        "s1": s1,
+        "s2": s2,
+        "lc": land_cover,
+        "dfc": dfc[None],
+    }
+    crs = CRS.from_epsg(scene.epsg)
+    for kind in kinds(scene.split):
+        (folder / patch_path(scene, kind, 0)).parent.mkdir(parents=True, exist_ok=True)
+        for patch in range(scene.side**2):
+            row, column = (step * scene.patch_size for step in divmod(patch, scene.side))
+            window = (
+                ...,
+                slice(row, row + scene.patch_size),
+                slice(column, column + scene.patch_size),
+            )
+            origin = (scene.origin[0] + column * PIXEL, scene.origin[1] - row * PIXEL)
+            path = folder / patch_path(scene, kind, patch)
+            _write(path, rasters[kind][window], BANDS[kind], crs, origin)
+
+
+def _write(
+    path: Path,
+    values: NDArray[np.generic],
+    bands: tuple[str, ...],
+    crs: CRS,
+    origin: tuple[float, float],
+) -> None:
+    """Write (bands, rows, columns) under a passing name, then under its own: never half a file."""
+    passing = path.with_suffix(".part")
+    with rasterio.open(
+        passing,
+        "w",
+        driver="GTiff",
+        count=values.shape[0],
+        height=values.shape[1],
+        width=values.shape[2],
+        dtype=values.dtype,
+        crs=crs,
+        transform=from_origin(*origin, PIXEL, PIXEL),
+        interleave="band",
+    ) as raster:
+        raster.write(values)
+        raster.descriptions = bands
+    passing.replace(path)

@@ -1,0 +1,187 @@
+"""Where which land cover lies: relief, water, and the classes' shares of a scene."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from eocontrast.labels import DFC_CLASSES
+from eocontrast.sources.simulated.noise import Field, cells, fractal, parcel_mean
+from eocontrast.sources.simulated.parcels import Parcels, rectangles, river, roads
+from eocontrast.sources.simulated.scene import Climate, Scene
+
+COMPANIONS: dict[str, tuple[str, ...]] = {
+    "Forest": ("Grassland", "Croplands", "Water", "Wetlands", "Shrubland"),
+    "Shrubland": ("Grassland", "Barren", "Forest", "Croplands"),
+    "Grassland": ("Croplands", "Shrubland", "Forest", "Water", "Barren"),
+    "Wetlands": ("Water", "Grassland", "Forest", "Shrubland"),
+    "Croplands": ("Forest", "Grassland", "Urban/Built-up", "Water"),
+    "Urban/Built-up": ("Croplands", "Forest", "Grassland", "Water", "Barren"),
+    "Barren": ("Shrubland", "Grassland", "Urban/Built-up", "Water"),
+    "Water": ("Wetlands", "Forest", "Urban/Built-up", "Croplands", "Barren", "Grassland"),
+}
+"""What a class lies next to. One to three of these make a scene of two to four classes."""
+
+ORDER = (
+    "Water",
+    "Wetlands",
+    "Urban/Built-up",
+    "Barren",
+    "Croplands",
+    "Forest",
+    "Shrubland",
+    "Grassland",
+)
+"""Who is placed first: water finds the low ground, wetlands its shore, what remains is grass."""
+
+FOREST_IGBP: dict[Climate, tuple[int, ...]] = {
+    "boreal": (1, 3, 5),
+    "temperate": (4, 5, 1),
+    "mediterranean": (2, 4, 1),
+    "arid": (4,),
+    "tropical": (2, 4),
+}
+"""IGBP 1 evergreen needleleaf, 2 evergreen and 4 deciduous broadleaf, 3 larch, 5 mixed."""
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """The scene before any sensor sees it; all maps (size, size).
+
+    `relief` (m); `igbp` land cover 1..17; `dfc` DFC2020 class; `parcels` numbers fields, stands and
+    blocks over all classes; `road` is the share of a pixel that is asphalt; `shore` the distance to
+    water (pixels).
+    """
+
+    relief: Field
+    igbp: NDArray[np.uint8]
+    dfc: NDArray[np.uint8]
+    parcels: Parcels
+    road: Field
+    shore: Field
+
+    def mask(self, name: str) -> NDArray[np.bool_]:
+        """Where a class lies."""
+        return np.asarray(self.dfc == DFC_CLASSES[name])
+
+
+def make_landscape(scene: Scene) -> Landscape:
+    """Relief, classes and parcels of a scene."""
+    rng, size = scene.rng(0), scene.pixels
+    height = fractal(rng, size, 0.9 * size, 3.6)
+    shares = _shares(rng, scene.dominant)
+    field_size = rng.lognormal(0, 0.35)  # 60 m strips in Asia to 400 m in the Americas
+    fields = rectangles(rng, size, 75 * field_size, 13 * field_size, 30 * field_size, 0.12)
+    classes = _classes(rng, scene.dominant, shares, height, fields)
+    dfc = np.asarray(list(DFC_CLASSES.values()), dtype=np.uint8)[classes]
+    parcels = _parcels(rng, dfc, fields)
+    water = dfc == DFC_CLASSES["Water"]
+    shore = ndimage.distance_transform_edt(~water) if water.any() else np.full(dfc.shape, size)
+    people = shares.get("Urban/Built-up", 0) > 0.1 or shares.get("Croplands", 0) > 0.2
+    road = roads(rng, size, int(rng.integers(1, 4)) if people else int(rng.integers(0, 2)))
+    road[water] = 0
+    # 40 m of relief in plains, 400 m where rock shows; over a scene of 4 km
+    amplitude = (300 if shares.get("Barren", 0) > 0.2 else 60) * rng.lognormal(0, 0.5)
+    relief = np.where(water, np.float32(0), (height - height.min()) * np.float32(amplitude / 4))
+    igbp = _igbp(rng, scene, dfc, parcels)
+    return Landscape(relief, igbp, dfc, parcels, road, shore.astype(np.float32))
+
+
+def _shares(rng: np.random.Generator, dominant: str) -> dict[str, float]:
+    """Share of the scene by class; the dominant one covers half to three quarters."""
+    count = int(rng.integers(1, 4))
+    others = [str(name) for name in rng.choice(COMPANIONS[dominant], count, replace=False)]
+    if "Wetlands" in (dominant, *others) and "Water" not in (dominant, *others):
+        others[0 if others[0] != "Wetlands" else -1] = "Water"
+    others = sorted(set(others) - {dominant}) or ["Water"]
+    main = rng.uniform(0.5, 0.75)
+    # at least 15 % of the rest each, so that a companion is more than a speck
+    rest = 0.15 + rng.dirichlet(np.full(len(others), 2.0))
+    return {dominant: main} | dict(zip(others, (1 - main) * rest / rest.sum(), strict=True))
+
+
+def _classes(
+    rng: np.random.Generator,
+    dominant: str,
+    shares: dict[str, float],
+    height: Field,
+    fields: Parcels,
+) -> NDArray[np.intp]:
+    """Class index of each pixel, (size, size): each class takes its share of what suits it best."""
+    size = height.shape[0]
+    steep = np.hypot(*np.gradient(height)) * size / 10
+    names = [name for name in ORDER if name in shares]
+    classes = np.full(height.shape, list(DFC_CLASSES).index(names[-1]), dtype=np.intp)
+    free = np.ones(height.shape, dtype=bool)
+    left = 1.0
+    for name in names[:-1]:  # the last one takes what the others leave
+        patchy = fractal(rng, size, 0.4 * size, 3.4)
+        if name == "Water" and dominant != "Water" and rng.random() < 0.5:
+            taken = river(rng, size, max(2.0, shares[name] * size / 2.2))
+        else:
+            wet = classes == list(DFC_CLASSES).index("Water")
+            score = _suitability(name, height, steep, wet, patchy, fields)
+            taken = free & (score >= np.quantile(score[free], 1 - min(1, shares[name] / left)))
+        classes[taken & free] = list(DFC_CLASSES).index(name)
+        free &= ~taken
+        left = max(float(free.mean()), 1e-6)
+        if not free.any():
+            break
+    return classes
+
+
+def _suitability(
+    name: str,
+    height: Field,
+    steep: Field,
+    water: NDArray[np.bool_],
+    patchy: Field,
+    fields: Parcels,
+) -> Field:
+    """How well each pixel suits a class, (size, size); only the order of the values counts."""
+    if name == "Wetlands" and water.any():
+        shore = ndimage.distance_transform_edt(~water).astype(np.float32)
+        return np.asarray(-shore / (0.06 * len(height)) + 0.8 * patchy - height)
+    score = {
+        "Water": 0.25 * patchy - height,
+        "Wetlands": 0.6 * patchy - height,
+        "Urban/Built-up": patchy - 0.3 * steep,
+        "Barren": height + steep + 0.5 * patchy,
+        "Croplands": patchy - 0.6 * steep - 0.4 * height,
+        "Forest": patchy + 0.5 * steep + 0.3 * height,
+        "Shrubland": patchy + 0.4 * height,
+        "Grassland": patchy,
+    }[name]
+    if name in ("Croplands", "Urban/Built-up"):
+        return parcel_mean(score, fields)  # whole fields are ploughed or built upon
+    if name in ("Forest", "Grassland"):
+        return np.asarray(0.5 * score + 0.5 * parcel_mean(score, fields))  # partly cut by fields
+    return np.asarray(score)
+
+
+def _parcels(rng: np.random.Generator, dfc: NDArray[np.uint8], fields: Parcels) -> Parcels:
+    """Parcel numbers over the scene, (size, size): fields, city blocks, and natural stands."""
+    size = dfc.shape[0]
+    blocks = rectangles(rng, size, 60, 9, 14, 0.25)  # city blocks of 90 m x 140 m
+    stands = cells(rng, size, 22, warp=5)  # 5 ha: stands, thickets, pastures
+    urban, crop = dfc == DFC_CLASSES["Urban/Built-up"], dfc == DFC_CLASSES["Croplands"]
+    number = np.where(urban, 3 * blocks, np.where(crop, 3 * fields + 1, 3 * stands + 2))
+    return np.unique(number, return_inverse=True)[1].reshape(dfc.shape).astype(np.intp)
+
+
+def _igbp(
+    rng: np.random.Generator, scene: Scene, dfc: NDArray[np.uint8], parcels: Parcels
+) -> NDArray[np.uint8]:
+    """IGBP land cover 1..17 of each pixel, (size, size), consistent with `IGBP_TO_DFC`."""
+    count = int(parcels.max()) + 1
+    types = rng.permutation(FOREST_IGBP[scene.climate])[:2]
+    forest = rng.choice(types, count, p=(0.8, 0.2) if len(types) == 2 else (1.0,))
+    shrub = 7 if scene.climate in ("arid", "boreal") else 6  # open or closed
+    table = np.zeros((count, 11), dtype=np.uint8)
+    table[:, [2, 4, 5, 7, 9, 10]] = (shrub, 10, 11, 13, 16, 17)
+    table[:, 1] = forest
+    table[:, 6] = rng.choice((12, 14), count, p=(0.85, 0.15))  # cropland, or a mosaic with nature
+    return np.asarray(table[parcels, dfc])

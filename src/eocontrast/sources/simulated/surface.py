@@ -1,0 +1,92 @@
+"""Reflectance of the ground, and how much of each pixel its cover fills, which radar sees too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eocontrast.labels import DFC_CLASSES
+from eocontrast.sources.simulated import mineral, plants
+from eocontrast.sources.simulated.ground import Cover, Ground
+from eocontrast.sources.simulated.landscape import Landscape
+from eocontrast.sources.simulated.noise import Field, cells, edges, fractal, smooth_noise
+from eocontrast.sources.simulated.scene import Scene
+
+PLANTS = {
+    "Forest": plants.forest,
+    "Shrubland": plants.shrubs,
+    "Grassland": plants.grass,
+    "Wetlands": plants.wetlands,
+    "Croplands": plants.crops,
+}
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What the sensors look at; all maps (size, size) but `reflectance` (13, size, size).
+
+    `share` is the cover's part of a pixel (leaves, roofs), `damp` where the soil is wetter than its
+    surroundings (mean 0, sd 1), `hedge` marks field boundaries with bushes.
+    """
+
+    reflectance: NDArray[np.float32]
+    share: Field
+    damp: Field
+    hedge: NDArray[np.bool_]
+
+
+def make_surface(scene: Scene, land: Landscape, ground: Ground) -> Surface:
+    """Paint every class, then what lies across the classes: damp hollows, hedges, roads."""
+    rng, size = scene.rng(2), scene.pixels
+    reflectance = np.zeros((size, size, 13), dtype=np.float32)
+    share = np.zeros((size, size), dtype=np.float32)
+    for name in DFC_CLASSES:
+        mask = land.mask(name)
+        if mask.any():
+            parcel, cover = _cover(rng, name, mask, land, ground)
+            share[mask] = _shares(rng, cover, mask, parcel)
+            front, back = cover.front[parcel], cover.back[parcel]
+            reflectance[mask] = back + share[mask, None] * (front - back)
+    damp = fractal(rng, size, 0.15 * size, 3.0)
+    # one sd of moisture within a scene is about 0.06 of saturation (Famiglietti et al. 2008)
+    dry_land = ~land.mask("Water")
+    reflectance[dry_land] *= np.exp(-0.05 * damp[dry_land])[:, None]
+    hedge = land.mask("Croplands") & edges(land.parcels) & (rng.random() < 0.5)
+    bush = 0.8 * ground.library.canopies(rng, 1, (1, 5))
+    asphalt = 0.85 * ground.library.draw(rng, 1, "road", "asphalt")
+    for spectrum, part in ((bush, 0.5 * hedge), (asphalt, land.road)):
+        weight = part.astype(np.float32)[..., None]
+        reflectance += weight * (spectrum - reflectance)
+    bands = np.ascontiguousarray(np.moveaxis(reflectance, -1, 0))
+    return Surface(np.clip(bands, 0.0005, 1.2), share, damp, hedge)
+
+
+def _cover(
+    rng: np.random.Generator,
+    name: str,
+    mask: NDArray[np.bool_],
+    land: Landscape,
+    ground: Ground,
+) -> tuple[NDArray[np.intp], Cover]:
+    """The cover of a class and the parcel number (K,) of each of its K pixels."""
+    parcels = land.parcels[mask]
+    if name == "Urban/Built-up":  # a block holds many roofs and yards, of about 25 m
+        parcels = parcels * mask.size + cells(rng, len(mask), 2.5)[mask]
+    _, first, number = np.unique(parcels, return_index=True, return_inverse=True)
+    if name in PLANTS:
+        return number, PLANTS[name](rng, ground, land.igbp[mask][first])
+    if name == "Urban/Built-up":
+        return number, mineral.urban(rng, ground, land.parcels[mask][first])
+    maker = mineral.barren if name == "Barren" else mineral.open_water
+    return number, maker(rng, ground, len(first))
+
+
+def _shares(
+    rng: np.random.Generator, cover: Cover, mask: NDArray[np.bool_], parcel: NDArray[np.intp]
+) -> NDArray[np.float32]:
+    """The cover's part of each of the K pixels, (K,)."""
+    texture = smooth_noise(rng, len(mask), cover.grain)[mask]
+    share = cover.share[parcel] + cover.texture * texture
+    return np.clip(share, 0, 1).astype(np.float32)
