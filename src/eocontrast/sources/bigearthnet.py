@@ -26,7 +26,6 @@ import numpy as np
 import pandas as pd
 import rasterio
 from numpy.typing import NDArray
-from rasterio.transform import from_origin
 from safetensors.numpy import load
 
 from eocontrast.download import extract, fetch_wheel
@@ -169,12 +168,8 @@ def write_band(path: Path, values: NDArray[np.generic], place: tuple[str, int, i
     tile, column, row = place
     epsg, left, top = _CORNERS[tile]
     height, width = values.shape
-    transform = from_origin(
-        left + PATCH_METRES * column,
-        top - PATCH_METRES * row,
-        PATCH_METRES / width,
-        PATCH_METRES / height,
-    )
+    x, y = left + PATCH_METRES * column, top - PATCH_METRES * row
+    transform = rasterio.Affine(PATCH_METRES / width, 0, x, 0, -PATCH_METRES / height, y)
     shape = {"count": 1, "height": height, "width": width, "dtype": values.dtype}
     with rasterio.open(
         path, "w", "GTiff", crs=f"EPSG:{epsg}", transform=transform, **shape

@@ -1,0 +1,161 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from eocontrast.params import BigEarthNetParams
+from eocontrast.rasters import read_bands
+from eocontrast.sources import Source, bigearthnet
+from eocontrast.sources.bigearthnet import Pair, describe, neighbours
+from eocontrast.sources.bigearthnet_labels import CLASSES, PALETTE, single_class
+from eocontrast.sources.catalogue import check_manifest
+
+
+@pytest.fixture(scope="session")
+def fetched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Source]:
+    """The real pairs, by the user's own pip configuration: 59 MiB, once a session."""
+    folder = tmp_path_factory.mktemp("bigearthnet")
+    return folder, bigearthnet.fetch(folder, BigEarthNetParams())
+
+
+def test_thirty_pairs_with_both_classes_learnt_and_scored(fetched: tuple[Path, Source]) -> None:
+    folder, source = fetched
+    check_manifest(source.manifest)
+    counts = source.manifest.groupby(["split", "label"]).size().to_dict()
+    assert counts == {
+        ("test", "Agricultural"): 5,
+        ("test", "Forest and semi-natural"): 4,
+        ("train", "Agricultural"): 10,
+        ("train", "Forest and semi-natural"): 11,
+    }
+    assert {path.name for path in folder.iterdir()} == {
+        "BigEarthNet-S1",
+        "BigEarthNet-S2",
+        "packages",
+    }
+
+
+def test_every_pair_reads_as_one_grid(fetched: tuple[Path, Source]) -> None:
+    folder, source = fetched
+    for row in source.manifest.itertuples():
+        s1 = read_bands(f"{folder}/{row.s1}", source.s1)
+        s2 = read_bands(f"{folder}/{row.s2}", source.s2)
+        assert (s1.shape, s2.shape) == ((2, 120, 120), (12, 120, 120))
+        assert -30 < np.nanmean(s1[1]) < np.nanmean(s1[0]) < 0  # VH below VV, in dB
+        assert np.nanmin(s2) >= 0
+        assert np.nanmax(s2) < 20000  # snow and cloud, some brighter than 10,000
+
+
+def test_both_sensors_lie_at_the_same_place(fetched: tuple[Path, Source]) -> None:
+    folder, source = fetched
+    for row in source.manifest.itertuples():
+        places = set()
+        for cell, bands in ((row.s1, source.s1.bands), (row.s2, source.s2.bands)):
+            for band in bands:
+                with rasterio.open(f"{folder}/{cell}".replace("{band}", band)) as raster:
+                    places.add((raster.crs, raster.bounds))
+        [(crs, bounds)] = places
+        assert (bounds.right - bounds.left, bounds.top - bounds.bottom) == (1200, 1200)
+        if row.group == "33UUP_87_48":  # a GeoTIFF pair: the tile's corner follows from it
+            assert bounds.left - 87 * 1200 == bigearthnet._CORNERS["33UUP"][1]
+            assert bounds.top + 48 * 1200 == bigearthnet._CORNERS["33UUP"][2]
+            assert crs.to_epsg() == bigearthnet._CORNERS["33UUP"][0]
+
+
+@pytest.mark.parametrize(("sensor", "band"), [("s1", 0), ("s2", 7)])
+def test_neighbours_continue_each_other(
+    fetched: tuple[Path, Source], sensor: str, band: int
+) -> None:
+    """Place and orientation are right: values change less over a seam than across a patch."""
+    folder, source = fetched
+    modality = source.s1 if sensor == "s1" else source.s2
+    values, seams, across = {}, [], []
+    for row in source.manifest[source.manifest.id.str.contains("33UUP")].itertuples():
+        with rasterio.open(f"{folder}/{row.s2}".replace("{band}", "B02")) as raster:
+            left, top = raster.bounds.left, raster.bounds.top
+        values[left, top] = read_bands(f"{folder}/{getattr(row, sensor)}", modality)[band]
+    for (left, top), here in values.items():
+        below, right = values.get((left, top - 1200)), values.get((left + 1200, top))
+        if below is not None:
+            seams.append(np.abs(here[-1] - below[0]).mean())
+            across.append(np.abs(here[0] - below[-1]).mean())
+        if right is not None:
+            seams.append(np.abs(here[:, -1] - right[:, 0]).mean())
+            across.append(np.abs(here[:, 0] - right[:, -1]).mean())
+    assert len(seams) == 19
+    assert np.mean(seams) < 0.5 * np.mean(across)
+
+
+def test_a_second_fetch_changes_nothing(
+    fetched: tuple[Path, Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, source = fetched
+    before = {path: path.read_bytes() for path in sorted(folder.rglob("*.tif"))}
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    again = bigearthnet.fetch(folder, BigEarthNetParams())
+    assert again.manifest.equals(source.manifest)
+    assert {path: path.read_bytes() for path in sorted(folder.rglob("*.tif"))} == before
+
+
+def test_neighbours_are_linked_over_one_patch() -> None:
+    places = [("T", 10, 10), ("T", 12, 12), ("T", 14, 11), ("T", 17, 11), ("U", 10, 10)]
+    assert neighbours(places) == ["T_10_10", "T_10_10", "T_10_10", "T_17_11", "U_10_10"]
+    assert neighbours(places[::-1]) == neighbours(places)[::-1]
+
+
+def test_neighbours_match_a_closure_by_brute_force() -> None:
+    rng = np.random.default_rng(0)
+    corners = {(int(column), int(row)) for column, row in rng.integers(0, 25, (60, 2))}
+    places = [("T", column, row) for column, row in sorted(corners)]
+    near = np.array(
+        [[max(abs(a[1] - b[1]), abs(a[2] - b[2])) <= 2 for a in places] for b in places]
+    )
+    linked = np.linalg.matrix_power(near.astype(float), len(places)) > 0
+    groups = np.array(neighbours(places), dtype="U9")
+    np.testing.assert_array_equal(groups[:, None] == groups, linked)
+    assert 1 < len(set(groups)) < len(places)
+
+
+def pair(column: int, *labels: str, test: bool) -> Pair:
+    return Pair(f"S1A_33UUP_{column}_0", f"S2A_{column}", labels, test)
+
+
+def test_a_group_is_scored_only_if_all_of_it_is() -> None:
+    manifest = describe(
+        [
+            pair(0, "Pastures", test=True),
+            pair(1, "Pastures", test=False),
+            pair(10, "Pastures", test=True),
+            pair(20, test=False),
+        ]
+    )
+    assert manifest.split.tolist() == ["train", "train", "test", "pretrain"]
+    assert manifest.label.tolist() == ["Agricultural"] * 3 + [""]
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (["Pastures", "Coniferous forest", "Mixed forest"], "Forest and semi-natural"),
+        (["Pastures", "Coniferous forest"], "Agricultural"),
+        (["Inland waters", "Urban fabric"], "Artificial"),
+        (["Sea and ocean"], "Water"),
+        # two kinds of arable land of the old nomenclature are one class of the new
+        (["Rice fields", "Non-irrigated arable land", "Peatbogs", "Salines"], "Wetlands"),
+        (["Airports", "Bare rock"], ""),
+        ([], ""),
+    ],
+)
+def test_one_class_a_patch(labels: list[str], expected: str) -> None:
+    assert single_class(labels) == expected
+
+
+def test_a_label_of_no_nomenclature_is_a_defect() -> None:
+    with pytest.raises(KeyError):
+        single_class(["Lava"])
+
+
+def test_classes_have_colours() -> None:
+    assert list(PALETTE) == list(CLASSES)
+    assert len(set(PALETTE.values())) == len(CLASSES)

@@ -1,0 +1,89 @@
+from pathlib import Path
+from typing import get_args
+
+import pandas as pd
+import pytest
+
+from eocontrast.errors import UserError
+from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
+from eocontrast.params import SourceName, SourcesParams
+from eocontrast.sources import COLUMNS, Source, catalogue, read_source
+from eocontrast.sources.catalogue import SOURCES, check_manifest, fetch_source
+
+ROWS = [
+    ["a", "a1.tif", "a2.tif", "Forest", "north", "train"],
+    ["b", "b1.tif", "b2.tif", "", "north", "pretrain"],
+    ["c", "c1.tif", "c2.tif", "Water", "south", "test"],
+    ["d", "d1.tif", "d2.tif", "Water", "east", ""],
+]
+PARAMS = SourcesParams.model_validate(
+    {
+        "simulated": {
+            "seed": 0,
+            "patch_size": 16,
+            "scene_size": 1,
+            "pretrain_scenes": 1,
+            "train_scenes": 1,
+            "test_scenes": 1,
+        },
+        "bigearthnet": {},
+        "manifest": {
+            "path": "m.csv",
+            "s1": {"bands": ["VV"], "units": "dB", "valid_range": [-40, 10]},
+            "s2": {"bands": ["B02"], "units": "DN", "valid_range": [0, 10000]},
+            "classes": {},
+        },
+    }
+)
+
+
+def table(row: int = 0, column: str = "id", value: str = "a") -> pd.DataFrame:
+    manifest = pd.DataFrame(ROWS, columns=list(COLUMNS))
+    manifest.loc[row, column] = value
+    return manifest
+
+
+def test_every_source_of_the_schema_can_be_fetched() -> None:
+    assert set(SOURCES) == set(get_args(SourceName)) == set(SourcesParams.model_fields)
+
+
+def test_a_source_describes_itself_in_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(folder: Path, params: object) -> Source:
+        assert params == PARAMS.bigearthnet
+        classes = {"Water": 10, "Forest": 1}
+        return Source(SENTINEL1, SENTINEL2_L1C, classes, dict.fromkeys(classes, "#000000"), table())
+
+    monkeypatch.setitem(catalogue.SOURCES, "bigearthnet", fetch)
+    source = fetch_source("bigearthnet", tmp_path / "new" / "folder", PARAMS)
+    again = read_source(tmp_path / "new" / "folder")
+    pd.testing.assert_frame_equal(again.manifest, source.manifest)
+    assert list(again.classes) == ["Water", "Forest"]
+
+
+def test_an_unknown_source_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no source 'landsat', only simulated, bigearthnet"):
+        fetch_source("landsat", tmp_path, PARAMS)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("manifest", "expected"),
+    [
+        (table().drop(columns="group"), "lacks group"),
+        (table().iloc[:0], "no rows"),
+        (table(1, "s2", ""), "column s2 is empty at row 1"),
+        (table(1, "id", "a"), "id 'a' twice"),
+        (table(1, "split", "val"), "split 'val', expected pretrain, train, test"),
+        (table(1, "split", "test"), "group 'north' has rows of splits test and train"),
+        (table(1, "split", ""), "group 'north' has rows of splits none and train"),
+        (table(3, "group", "south"), "group 'south' has rows of splits none and test"),
+    ],
+)
+def test_what_no_source_may_do(manifest: pd.DataFrame, expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        check_manifest(manifest)
+
+
+def test_learning_twice_from_a_group_is_no_leak() -> None:
+    check_manifest(table())
