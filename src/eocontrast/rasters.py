@@ -60,17 +60,12 @@ def bands_size(path: str | Path, modality: Modality) -> tuple[int, int]:
     Raises:
         UserError: a file is missing or unreadable, or its bands are not those of the modality.
     """
-    files = expand(path, modality.bands)
-    sizes = {file: _checked_size(file, modality, alone=len(files) == 1) for file in files}
-    finest = max(sizes, key=lambda file: sizes[file])
-    height, width = sizes[finest]
-    for file, (h, w) in sizes.items():
-        if height % h or width % w or height // h != width // w:
-            raise UserError(
-                f"{file} is {h} x {w} pixels and {finest} is {height} x {width}: the bands of one "
-                "patch must cover the same ground"
-            )
-    return height, width
+    sizes = {}
+    for file, bands in _files(path, modality):
+        with open_raster(file) as raster:
+            _check_bands(file, raster, bands)
+            sizes[file] = (raster.height, raster.width)
+    return _finest(sizes)
 
 
 def read_bands(path: str | Path, modality: Modality) -> NDArray[np.float64]:
@@ -82,9 +77,13 @@ def read_bands(path: str | Path, modality: Modality) -> NDArray[np.float64]:
     Raises:
         UserError: a file is missing, truncated or unreadable, or its bands are not the modality's.
     """
-    size = bands_size(path, modality)
-    files = expand(path, modality.bands)
-    return np.concatenate([_bilinear(_read(file, modality.units != "DN"), size) for file in files])
+    parts = {}
+    for file, bands in _files(path, modality):
+        with rasterio.Env(**_OPTIONS), open_raster(file) as raster:
+            _check_bands(file, raster, bands)
+            parts[file] = _read(file, raster, len(bands), scaled=modality.units != "DN")
+    size = _finest({file: (part.shape[1], part.shape[2]) for file, part in parts.items()})
+    return np.concatenate([_bilinear(part, size) for part in parts.values()])
 
 
 def mask_size(path: Path) -> tuple[int, int]:
@@ -94,11 +93,7 @@ def mask_size(path: Path) -> tuple[int, int]:
         UserError: it cannot be opened, or is a picture whose values cannot be class values.
     """
     with open_raster(path) as raster:
-        if raster.driver == "JPEG":
-            raise UserError(f"{path}: a JPEG does not keep class values; use PNG or GeoTIFF")
-        if raster.driver == "PNG" and raster.count > 2:
-            raise UserError(f"{path} is a colour picture, expected class values in a single band")
-        _refuse(path, raster)
+        _check_mask(path, raster)
         return raster.height, raster.width
 
 
@@ -108,8 +103,9 @@ def read_mask(path: Path) -> NDArray[np.int64]:
     Raises:
         UserError: it cannot be read, or holds values that are not whole numbers.
     """
-    mask_size(path)
-    values = _read(path, scaled=False, count=1)[0]
+    with rasterio.Env(**_OPTIONS), open_raster(path) as raster:
+        _check_mask(path, raster)
+        values = _read(path, raster, 1, scaled=False)[0]
     values[np.isnan(values)] = -1
     odd = values[(values != np.rint(values)) | np.isinf(values)]
     if odd.size:
@@ -117,20 +113,43 @@ def read_mask(path: Path) -> NDArray[np.int64]:
     return np.asarray(values, dtype=np.int64)
 
 
-def _checked_size(file: Path, modality: Modality, alone: bool) -> tuple[int, int]:
-    """Height and width of one file, once its bands are known to be the declared ones."""
-    bands = modality.bands if alone else ("",)
-    with open_raster(file) as raster:
-        if raster.count != len(bands):
-            expected = (
-                f"{len(bands)}: {', '.join(bands)}" if alone else "1, for `{band}` in its path"
+def _files(path: str | Path, modality: Modality) -> list[tuple[Path, tuple[str, ...]]]:
+    """Each file behind a path and the bands that it must hold."""
+    if "{band}" not in str(path):
+        return [(Path(path), modality.bands)]
+    files = expand(path, modality.bands)
+    return [(file, (band,)) for file, band in zip(files, modality.bands, strict=True)]
+
+
+def _check_bands(file: Path, raster: DatasetReader, bands: tuple[str, ...]) -> None:
+    if raster.count != len(bands):
+        expected = f"{len(bands)}: {', '.join(bands)}"
+        raise UserError(f"{file}: {raster.count} band(s), expected {expected}")
+    found = raster.descriptions
+    if found != bands and set(found) == set(bands):
+        raise UserError(f"{file}: bands are {', '.join(found)}, declared {', '.join(bands)}")
+    _refuse(file, raster)
+
+
+def _check_mask(path: Path, raster: DatasetReader) -> None:
+    if raster.driver == "JPEG":
+        raise UserError(f"{path}: a JPEG does not keep class values; use PNG or GeoTIFF")
+    if raster.driver == "PNG" and raster.count > 2:
+        raise UserError(f"{path} is a colour picture, expected class values in a single band")
+    _refuse(path, raster)
+
+
+def _finest(sizes: dict[Path, tuple[int, int]]) -> tuple[int, int]:
+    """The largest size; each of the others must go into it evenly, the same both ways."""
+    finest = max(sizes, key=lambda file: sizes[file])
+    height, width = sizes[finest]
+    for file, (h, w) in sizes.items():
+        if height % h or width % w or height // h != width // w:
+            raise UserError(
+                f"{file} is {h} x {w} pixels and {finest} is {height} x {width}: the bands of one "
+                "patch must cover the same ground"
             )
-            raise UserError(f"{file}: {raster.count} band(s), expected {expected}")
-        found = raster.descriptions
-        if alone and found != bands and set(found) == set(bands):
-            raise UserError(f"{file}: bands are {', '.join(found)}, declared {', '.join(bands)}")
-        _refuse(file, raster)
-        return raster.height, raster.width
+    return height, width
 
 
 def _refuse(file: Path, raster: DatasetReader) -> None:
@@ -144,22 +163,21 @@ def _refuse(file: Path, raster: DatasetReader) -> None:
             raise UserError(f"{file}: {file.stat().st_size} bytes, its header promises {wanted}")
 
 
-def _read(file: Path, scaled: bool, count: int | None = None) -> NDArray[np.float64]:
-    """The first `count` bands, shape (bands, h, w) as on disk, NaN where the file says no data."""
-    with rasterio.Env(**_OPTIONS), open_raster(file) as raster:
-        try:
-            raw = raster.read(list(range(1, (count or raster.count) + 1)))
-        except RasterioIOError as error:
-            raise UserError(f"{file} is truncated or damaged: {error}") from error
-        values: NDArray[np.float64] = raw.astype(np.float64)
-        for band, nodata in enumerate(raster.nodatavals[: len(raw)]):
-            if nodata is not None:
-                # -3.4e38 in the header means the float32 nearest to it in the pixels
-                same = raw.dtype.type(nodata) if raw.dtype.kind == "f" else nodata
-                values[band][raw[band] == same] = np.nan
-            if scaled:
-                values[band] = values[band] * raster.scales[band] + raster.offsets[band]
-        return values
+def _read(file: Path, raster: DatasetReader, count: int, scaled: bool) -> NDArray[np.float64]:
+    """The first `count` bands, shape (count, h, w) as on disk, NaN where the file says no data."""
+    try:
+        raw = raster.read(list(range(1, count + 1)))
+    except RasterioIOError as error:
+        raise UserError(f"{file} is truncated or damaged: {error}") from error
+    values: NDArray[np.float64] = raw.astype(np.float64)
+    for band, nodata in enumerate(raster.nodatavals[:count]):
+        if nodata is not None:
+            # -3.4e38 in the header means the float32 nearest to it in the pixels
+            same = raw.dtype.type(nodata) if raw.dtype.kind == "f" else nodata
+            values[band][raw[band] == same] = np.nan
+        if scaled:
+            values[band] = values[band] * raster.scales[band] + raster.offsets[band]
+    return values
 
 
 def _bilinear(values: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
