@@ -49,8 +49,10 @@ def test_a_damaged_wheel_is_fetched_again(index: Path, tmp_path: Path) -> None:
     pin, size = sha256(index / WHEEL), (index / WHEEL).stat().st_size
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / WHEEL).write_bytes(b"0" * size)
+    (tmp_path / "out" / ".incomplete" / "of a killed run").mkdir(parents=True)
     wheel = fetch_wheel("fake-pairs", "1.0", pin, tmp_path / "out", size=size)
     assert sha256(wheel) == pin
+    assert list((tmp_path / "out").iterdir()) == [wheel]
 
 
 def test_another_hash_leaves_nothing_behind(index: Path, tmp_path: Path) -> None:

