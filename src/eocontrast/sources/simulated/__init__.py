@@ -87,7 +87,7 @@ def simulate(folder: Path, scene: Scene) -> None:
     ground, land = draw_ground(scene), make_landscape(scene)
     surface = make_surface(scene, land, ground)
     s1 = sense_s1(scene, land, surface, ground)
-    s2 = sense_s2(scene, surface.reflectance, land.relief)
+    s2 = sense_s2(scene, surface.reflectance, land.slope)
     write_scene(folder, scene, s1, s2, land.igbp, land.dfc)
 
 

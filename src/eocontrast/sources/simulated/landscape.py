@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from eocontrast.labels import DFC_CLASSES
-from eocontrast.sources.simulated.noise import Field, cells, fractal, parcel_mean
+from eocontrast.sources.simulated.noise import Field, cells, edges, fractal, parcel_mean
 from eocontrast.sources.simulated.parcels import Parcels, rectangles, river, roads
-from eocontrast.sources.simulated.scene import Climate, Scene
+from eocontrast.sources.simulated.scene import PIXEL, Climate, Scene
 
 COMPANIONS: dict[str, tuple[str, ...]] = {
     "Forest": ("Grassland", "Croplands", "Water", "Wetlands", "Shrubland"),
@@ -49,14 +49,14 @@ FOREST_IGBP: dict[Climate, tuple[int, ...]] = {
 
 @dataclass(frozen=True)
 class Landscape:
-    """The scene before any sensor sees it; all maps (size, size).
+    """The scene before any sensor sees it; all maps (size, size) but `slope`.
 
-    `relief` (m); `igbp` land cover 1..17; `dfc` DFC2020 class; `parcels` numbers fields, stands and
-    blocks over all classes; `road` is the share of a pixel that is asphalt; `shore` the distance to
-    water (pixels).
+    `slope` is the rise southwards and eastwards (2, size, size), zero on water; `igbp` land cover
+    1..17; `dfc` DFC2020 class; `parcels` numbers fields, stands and blocks over all classes; `road`
+    is the share of a pixel that is asphalt; `shore` the distance from water to land (pixels).
     """
 
-    relief: Field
+    slope: Field
     igbp: NDArray[np.uint8]
     dfc: NDArray[np.uint8]
     parcels: Parcels
@@ -71,7 +71,7 @@ class Landscape:
 def make_landscape(scene: Scene) -> Landscape:
     """Relief, classes and parcels of a scene."""
     rng, size = scene.rng(0), scene.pixels
-    height = fractal(rng, size, 0.9 * size, 3.6)
+    height = fractal(rng, size, 0.9 * size, 4.0)  # rain rounds the hills: smoother than a coast
     shares = _shares(rng, scene.dominant)
     field_size = rng.lognormal(0, 0.35)  # 60 m strips in Asia to 400 m in the Americas
     fields = rectangles(rng, size, 75 * field_size, 13 * field_size, 30 * field_size, 0.12)
@@ -79,15 +79,16 @@ def make_landscape(scene: Scene) -> Landscape:
     dfc = np.asarray(list(DFC_CLASSES.values()), dtype=np.uint8)[classes]
     parcels = _parcels(rng, dfc, fields)
     water = dfc == DFC_CLASSES["Water"]
-    shore = ndimage.distance_transform_edt(~water) if water.any() else np.full(dfc.shape, size)
+    shore = np.full(dfc.shape, size) if water.all() else ndimage.distance_transform_edt(water)
     people = shares.get("Urban/Built-up", 0) > 0.1 or shares.get("Croplands", 0) > 0.2
     road = roads(rng, size, int(rng.integers(1, 4)) if people else int(rng.integers(0, 2)))
-    road[water] = 0
+    streets = edges(parcels) & (dfc == DFC_CLASSES["Urban/Built-up"])
+    road = np.maximum(road, np.float32(0.6) * streets) * ~water
     # 40 m of relief in plains, 400 m where rock shows; over a scene of 4 km
     amplitude = (300 if shares.get("Barren", 0) > 0.2 else 60) * rng.lognormal(0, 0.5)
-    relief = np.where(water, np.float32(0), (height - height.min()) * np.float32(amplitude / 4))
+    slope = np.stack(np.gradient(height * np.float32(amplitude / 4), PIXEL)) * ~water
     igbp = _igbp(rng, scene, dfc, parcels)
-    return Landscape(relief, igbp, dfc, parcels, road, shore.astype(np.float32))
+    return Landscape(slope, igbp, dfc, parcels, road, shore.astype(np.float32))
 
 
 def _shares(rng: np.random.Generator, dominant: str) -> dict[str, float]:
@@ -112,7 +113,8 @@ def _classes(
 ) -> NDArray[np.intp]:
     """Class index of each pixel, (size, size): each class takes its share of what suits it best."""
     size = height.shape[0]
-    steep = np.hypot(*np.gradient(height)) * size / 10
+    # slopes of hillsides, not of the bumps on them
+    steep = np.hypot(*np.gradient(ndimage.gaussian_filter(height, 0.02 * size))) * size / 5
     names = [name for name in ORDER if name in shares]
     classes = np.full(height.shape, list(DFC_CLASSES).index(names[-1]), dtype=np.intp)
     free = np.ones(height.shape, dtype=bool)
@@ -124,6 +126,8 @@ def _classes(
         else:
             wet = classes == list(DFC_CLASSES).index("Water")
             score = _suitability(name, height, steep, wet, patchy, fields)
+            if name not in ("Croplands", "Urban/Built-up"):  # those keep the corners of parcels
+                score = ndimage.gaussian_filter(score, 1.5)  # no class is mapped pixel by pixel
             taken = free & (score >= np.quantile(score[free], 1 - min(1, shares[name] / left)))
         classes[taken & free] = list(DFC_CLASSES).index(name)
         free &= ~taken
@@ -149,7 +153,7 @@ def _suitability(
         "Water": 0.25 * patchy - height,
         "Wetlands": 0.6 * patchy - height,
         "Urban/Built-up": patchy - 0.3 * steep,
-        "Barren": height + steep + 0.5 * patchy,
+        "Barren": height + 0.6 * steep + 0.5 * patchy,
         "Croplands": patchy - 0.6 * steep - 0.4 * height,
         "Forest": patchy + 0.5 * steep + 0.3 * height,
         "Shrubland": patchy + 0.4 * height,

@@ -44,11 +44,13 @@ def urban(rng: np.random.Generator, ground: Ground, block: NDArray[np.intp]) -> 
     material = np.float32(0.8) * np.concatenate(
         [library.draw(rng, 4, *ROOFS), library.draw(rng, 3, *PAVED)]
     )
-    front = mix(material[rng.integers(0, 7, count)], material[rng.integers(0, 7, count)], 0.6)
     lawn = mix(library.canopies(rng, 1, (1, 6)), ground.straws[:1], 0.3 + 0.6 * ground.green)
     garden = mix(lawn, ground.soils[rng.integers(0, 3, count)], rng.uniform(0.4, 0.9))
     blocks = int(block.max()) + 1
-    dense = np.clip(rng.uniform(0.35, 0.8) + rng.normal(0, 0.15, blocks), 0.05, 0.95)
+    dense = np.clip(rng.uniform(0.35, 0.8) + rng.normal(0, 0.2, blocks), 0.05, 0.95)
+    dense[rng.random(blocks) < 0.05] = 0.05  # parks
+    usual = rng.integers(0, 7, blocks)[block]  # houses of one block were built together
+    front = mix(material[usual], material[rng.integers(0, 7, count)], 0.65)
     roofed = rng.random(count) < dense[block]
     share = np.where(roofed, 0.9, 0.2)  # 10 m pixels hold both
     return Cover(front, garden, share, texture=0.1, grain=0.7)

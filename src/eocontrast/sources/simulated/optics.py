@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from eocontrast.sources.simulated.noise import Field, fractal
-from eocontrast.sources.simulated.scene import PIXEL, SEASONS, Scene
+from eocontrast.sources.simulated.scene import SEASONS, Scene
 from eocontrast.sources.simulated.spectra import CENTRES
 
 # 10 m pixels along one side of a band's native pixel
@@ -58,16 +58,16 @@ def draw_sky(scene: Scene) -> Sky:
     )
 
 
-def sense_s2(scene: Scene, reflectance: NDArray[np.float32], relief: Field) -> NDArray[np.uint16]:
+def sense_s2(scene: Scene, reflectance: NDArray[np.float32], slope: Field) -> NDArray[np.uint16]:
     """Digital numbers (13, size, size) of level 1C.
 
     Args:
         scene: where and when.
         reflectance: of the ground, (13, size, size).
-        relief: heights in metres, (size, size).
+        slope: rise southwards and eastwards, (2, size, size).
     """
     sky, rng = draw_sky(scene), scene.rng(4)
-    lit = illumination(relief, sky)
+    lit = illumination(slope, sky)
     # haze drifts: a tenth of the aerosol varies over kilometres
     haze = 1 + np.float32(0.1) * fractal(rng, scene.pixels, scene.pixels, 4.0)
     numbers = np.empty(reflectance.shape, dtype=np.uint16)
@@ -77,13 +77,12 @@ def sense_s2(scene: Scene, reflectance: NDArray[np.float32], relief: Field) -> N
     return numbers
 
 
-def illumination(relief: Field, sky: Sky) -> Field:
+def illumination(slope: Field, sky: Sky) -> Field:
     """Light on a slope relative to flat ground, (size, size).
 
     Half of the cosine law: the other half is sky light and the processing's own correction.
     """
-    down, right = np.gradient(relief, PIXEL)
-    # rows run south, columns east; the normal of the slope is (-right, down, 1)
+    down, right = slope  # southwards and eastwards, so the normal points (-right, down, 1)
     sun = (np.sin(sky.azimuth) * np.sin(sky.zenith), np.cos(sky.azimuth) * np.sin(sky.zenith))
     cosine = -right * sun[0] + down * sun[1] + np.cos(sky.zenith)
     cosine /= np.sqrt(1 + right**2 + down**2) * np.cos(sky.zenith)

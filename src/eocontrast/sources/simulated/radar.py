@@ -11,7 +11,7 @@ from scipy import ndimage
 from eocontrast.sources.simulated.ground import Ground
 from eocontrast.sources.simulated.landscape import Landscape
 from eocontrast.sources.simulated.noise import Field, smooth_noise
-from eocontrast.sources.simulated.scene import PIXEL, Scene
+from eocontrast.sources.simulated.scene import Scene
 from eocontrast.sources.simulated.surface import Surface
 
 LOOKS = 4.4
@@ -41,11 +41,11 @@ class Echo:
 # from place to place, by up to 8 dB between samples.
 ECHOES = {
     "Forest": Echo((-8.2, -14.2), (0.8, 0.9), (0.4, 0.5), (1.5, 2.0), 0.85, 0.5, 0.7),
-    "Shrubland": Echo((-9.5, -15.7), (1.4, 1.3), (0.5, 0.5), (2.0, 2.5), 0.5, 1.5, 0.6),
+    "Shrubland": Echo((-9.5, -15.7), (1.4, 1.3), (0.5, 0.5), (2.0, 2.5), 0.6, 1.5, 0.6),
     "Grassland": Echo((-10.7, -17.4), (1.3, 1.8), (0.5, 0.7), (0.5, 2.0), 0.65, 2.5, 0.4),
-    "Wetlands": Echo((-10.0, -17.0), (1.8, 1.8), (0.8, 0.9), (0.0, 1.5), 0.6, 0.0, 0.6),
+    "Wetlands": Echo((-10.0, -17.0), (1.8, 1.8), (0.8, 0.9), (0.0, 1.5), 0.65, 0.0, 0.6),
     "Croplands": Echo((-9.9, -17.5), (1.5, 1.8), (1.0, 1.2), (-0.5, 3.5), 0.5, 3.0, 0.3),
-    "Urban/Built-up": Echo((-6.7, -14.9), (2.0, 2.0), (1.6, 1.5), (4.0, 3.0), 0.6, 0.0, 1.5),
+    "Urban/Built-up": Echo((-6.7, -14.9), (2.0, 2.0), (1.6, 1.5), (4.0, 3.0), 0.7, 0.0, 1.5),
     "Barren": Echo((-9.7, -16.9), (2.2, 2.8), (0.8, 0.8), (1.0, 1.0), 0.5, 3.5, 0.7),
     "Water": Echo((-19.7, -26.8), (1.0, 1.2), (0.0, 0.0), (0.0, 0.0), 0.0, 0.0, 0.3),
 }
@@ -71,7 +71,7 @@ def sense_s1(scene: Scene, land: Landscape, surface: Surface, ground: Ground) ->
     decibel[:, land.mask("Urban/Built-up")] += _corners(rng, land)
     decibel[:, surface.hedge] += 1.5  # bushes scatter like small trees
     decibel -= 4.0 * land.road  # asphalt mirrors the beam away
-    decibel += _foreshortening(land.relief, incidence, east=rng.random() < 0.5)
+    decibel += _foreshortening(land.slope[1], incidence, east=rng.random() < 0.5)
     power = np.float32(10) ** (decibel / 10)
     # ponds between reeds are open water: powers add by area
     reeds = land.mask("Wetlands")
@@ -125,13 +125,12 @@ def _corners(rng: np.random.Generator, land: Landscape) -> Pairs:
     return np.stack([shine, 0.7 * shine]).astype(np.float32)
 
 
-def _foreshortening(relief: Field, incidence: float, *, east: bool) -> Field:
+def _foreshortening(slope: Field, incidence: float, *, east: bool) -> Field:
     """Slopes that face the radar return more, (size, size) dB; the sun shades other ones.
 
-    Ascending passes look east, descending ones west.
+    Ascending passes look east, descending ones west. `slope` is the rise eastwards.
     """
-    slope = np.gradient(relief, PIXEL, axis=1) * (1 if east else -1)
-    angle = np.radians(incidence) - np.arctan(slope)
+    angle = np.radians(incidence) - np.arctan(slope if east else -slope)
     # area of a slope in the slant plane (Small 2011), capped as terrain flattening would
     ratio = np.tan(np.radians(incidence)) / np.tan(np.maximum(angle, 0.15))
     return np.asarray(np.clip(10 * np.log10(np.maximum(ratio, 0.1)), -5, 7), dtype=np.float32)
@@ -143,10 +142,10 @@ def _detect(rng: np.random.Generator, power: Pairs) -> Pairs:
     mean = ndimage.gaussian_filter(power, (0, 0.6, 0.6), mode="nearest", truncate=3)
     speckled = mean * speckle(rng, mean.shape)
     # what is left after the noise of -25 to -30 dB was subtracted
-    floor = 10 ** rng.uniform(-3.8, -3.2)
+    floor = 10 ** rng.uniform(-4.0, -3.4)
     noise = floor * rng.gamma(LOOKS, 1 / LOOKS, mean.shape).astype(np.float32)
-    # the speckle's median lies 0.34 dB below its mean, and the classes' medians hold speckle
-    return np.asarray(10 * np.log10(speckled + noise) + 0.34, dtype=np.float32)
+    # this speckle's median lies 0.45 dB below its mean, and the classes' medians hold speckle
+    return np.asarray(10 * np.log10(speckled + noise) + 0.45, dtype=np.float32)
 
 
 def speckle(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:

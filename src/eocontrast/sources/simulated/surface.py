@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from eocontrast.labels import DFC_CLASSES
 from eocontrast.sources.simulated import mineral, plants
-from eocontrast.sources.simulated.ground import Cover, Ground
+from eocontrast.sources.simulated.ground import Cover, Ground, mix
 from eocontrast.sources.simulated.landscape import Landscape
 from eocontrast.sources.simulated.noise import Field, cells, edges, fractal, smooth_noise
 from eocontrast.sources.simulated.scene import Scene
@@ -47,20 +47,21 @@ def make_surface(scene: Scene, land: Landscape, ground: Ground) -> Surface:
         if mask.any():
             parcel, cover = _cover(rng, name, mask, land, ground)
             share[mask] = _shares(rng, cover, mask, parcel)
-            front, back = cover.front[parcel], cover.back[parcel]
-            reflectance[mask] = back + share[mask, None] * (front - back)
-    damp = fractal(rng, size, 0.15 * size, 3.0)
+            if name == "Water":  # clear far from the shore, mud and bottom near it
+                share[mask] *= 1 - np.exp(-land.shore[mask] / 12)
+            contrast = cover.front - cover.back
+            reflectance[mask] = cover.back[parcel] + share[mask, None] * contrast[parcel]
+    damp = fractal(rng, size, 0.15 * size, 3.0) * ~land.mask("Water")
     # one sd of moisture within a scene is about 0.06 of saturation (Famiglietti et al. 2008)
-    dry_land = ~land.mask("Water")
-    reflectance[dry_land] *= np.exp(-0.05 * damp[dry_land])[:, None]
+    reflectance *= np.exp(np.float32(-0.05) * damp)[..., None]
     hedge = land.mask("Croplands") & edges(land.parcels) & (rng.random() < 0.5)
     bush = 0.8 * ground.library.canopies(rng, 1, (1, 5))
+    reflectance[hedge] = mix(bush, reflectance[hedge], 0.5)
+    road = land.road > 0
     asphalt = 0.85 * ground.library.draw(rng, 1, "road", "asphalt")
-    for spectrum, part in ((bush, 0.5 * hedge), (asphalt, land.road)):
-        weight = part.astype(np.float32)[..., None]
-        reflectance += weight * (spectrum - reflectance)
+    reflectance[road] = mix(asphalt, reflectance[road], land.road[road])
     bands = np.ascontiguousarray(np.moveaxis(reflectance, -1, 0))
-    return Surface(np.clip(bands, 0.0005, 1.2), share, damp, hedge)
+    return Surface(np.clip(bands, 0.0005, 1.2, out=bands), share, damp, hedge)
 
 
 def _cover(
