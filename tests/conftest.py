@@ -1,0 +1,218 @@
+"""Small rasters, a small store, and what is trained on it once for all tests."""
+
+from __future__ import annotations
+
+import os
+
+# tensors this small lose more to waking threads than they gain, and the order of sums is fixed
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+from numpy.typing import NDArray
+from rasterio import Affine
+from rasterio.errors import NotGeoreferencedWarning
+
+from eocontrast.modalities import SENTINEL1, Modality
+from eocontrast.sources import COLUMNS, Source
+
+if TYPE_CHECKING:  # torch takes seconds to import, and tests of rasters do without
+    from eocontrast.params import Arm, BackboneParams, DualSimCLRRun, Recipe
+    from eocontrast.patches import PatchStore
+
+FOUR_BANDS = Modality(("B02", "B03", "B04", "B08"), "DN", (0.0, 10000.0))
+CLASSES = {"Forest": 1, "Urban": 7, "Water": 10}
+
+Raster = NDArray[Any]
+Edit = Callable[[int, Raster, Raster], tuple[Raster, Raster] | None]
+WriteSource = Callable[..., Path]
+
+
+def write_raster(path: Path, bands: Raster, georeferenced: bool) -> None:
+    """Bands of shape (bands, H, W) as a GeoTIFF."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count, height, width = bands.shape
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(
+            path,
+            "w",
+            driver="GTiff",
+            dtype=bands.dtype,
+            count=count,
+            height=height,
+            width=width,
+        ) as raster:
+            if georeferenced:
+                raster.transform = Affine(10, 0, 600000, 0, -10, 5300000)
+            raster.write(bands)
+
+
+def pair_of(label: int, place: int, size: int) -> tuple[NDArray[np.float32], NDArray[np.uint16]]:
+    """One place: class `label` is bright in band `label`, and a trait of the place is in both."""
+    rng = np.random.default_rng(place)
+    trait = rng.normal(size=(2, 1, 1))
+    s1 = -15 + 3 * trait + rng.normal(size=(2, size, size))
+    s1[0] += 4 * (label - 1)
+    s2 = 1500 + 300 * np.concatenate([trait, trait]) + 100 * rng.normal(size=(4, size, size))
+    s2[label] += 900
+    return s1.astype(np.float32), s2.round().clip(1, 10000).astype(np.uint16)
+
+
+@pytest.fixture
+def write_source(tmp_path: Path) -> WriteSource:
+    """A folder as `download` leaves it: `labels[i]` of patch i, `group[i]` and `split[i]`.
+
+    `edit(place, s1, s2)` may change the rasters of a place, in place or by what it returns;
+    with `masks` the labels are mask rasters.
+    """
+
+    def write(
+        name: str = "raw",
+        labels: Sequence[int] = (0, 1, 2) * 4,
+        groups: Sequence[str] | None = None,
+        splits: Sequence[str] | None = None,
+        size: int = 16,
+        edit: Edit | None = None,
+        masks: bool = False,
+        georeferenced: bool = True,
+    ) -> Path:
+        folder = tmp_path / name
+        return _write_source(folder, labels, groups, splits, size, edit, masks, georeferenced)
+
+    return write
+
+
+def _write_source(
+    folder: Path,
+    labels: Sequence[int],
+    groups: Sequence[str] | None,
+    splits: Sequence[str] | None,
+    size: int,
+    edit: Edit | None = None,
+    masks: bool = False,
+    georeferenced: bool = True,
+) -> Path:
+    names, rows = list(CLASSES), []
+    for place, label in enumerate(labels):
+        s1, s2 = pair_of(max(label, 0), place, size)
+        if edit:
+            s1, s2 = edit(place, s1, s2) or (s1, s2)
+        write_raster(folder / f"s1/{place}.tif", s1, georeferenced)
+        write_raster(folder / f"s2/{place}.tif", s2, georeferenced)
+        named = names[label] if label >= 0 else ""
+        if masks and label >= 0:
+            named = f"label/{place}.tif"
+            mask = np.full((1, size, size), CLASSES[names[label]], np.uint8)
+            mask[0, 0] = 3  # a value that is no class
+            write_raster(folder / named, mask, georeferenced)
+        group = groups[place] if groups else f"g{place // 3}"
+        split = splits[place] if splits else ""
+        rows.append((f"p{place:03d}", f"s1/{place}.tif", f"s2/{place}.tif", named, group, split))
+    palette = dict(zip(names, ("#009900", "#a5a5a5", "#1c0dff"), strict=True))
+    manifest = pd.DataFrame(rows, columns=list(COLUMNS))
+    Source(SENTINEL1, FOUR_BANDS, CLASSES, palette, manifest).write(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of 72 patches: 12 without label to pretrain on, 42 to train on, 18 to test on."""
+    from eocontrast.normalisation import build_store
+
+    base = tmp_path_factory.mktemp("tiny")
+    labels = [-1] * 12 + [0, 1, 2] * 20
+    groups = [f"g{place // 6:02d}" for place in range(72)]
+    splits = ["pretrain"] * 12 + ["train"] * 42 + ["test"] * 18
+    raw = _write_source(base / "raw", labels, groups, splits, 16)
+    build_store(raw, base / "store", seed=0, test_fraction=0.3, shard_mib=1, max_bad_fraction=0)
+    return base / "store"
+
+
+@pytest.fixture
+def tiny_store(tiny_folder: Path) -> PatchStore:
+    """The store of `tiny_folder`, opened."""
+    from eocontrast.patches import PatchStore
+
+    return PatchStore(tiny_folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_backbones() -> dict[str, BackboneParams]:
+    """A ResNet and a Swin of a few thousand parameters, for patches of 16 px."""
+    from eocontrast.params import BackboneParams
+
+    swin = {"img_size": 16, "window_size": 2, "embed_dim": 8, "depths": [1, 1], "num_heads": [1, 2]}
+    return {
+        "resnet": BackboneParams(name="resnet10t", options={"channels": [8, 8, 16, 16]}),
+        "swin": BackboneParams(name="swin_tiny_patch4_window7_224", options=swin),
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny_run() -> DualSimCLRRun:
+    """A pretraining of seconds that still learns the pairs of `tiny_store`."""
+    from eocontrast.params import DualSimCLRRun
+
+    return DualSimCLRRun(
+        method="dual_simclr",
+        backbone="resnet",
+        seed=0,
+        epochs=4,
+        warmup_epochs=1,
+        batch_size=16,
+        crop=12,
+        flips=True,
+        lr=3e-3,
+        weight_decay=1e-4,
+        temperature=0.2,
+        projection_dim=16,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_inits(
+    tiny_folder: Path, tiny_backbones: dict[str, BackboneParams], tiny_run: DualSimCLRRun
+) -> dict[str, Path]:
+    """Weight files by method: `random` and `dual_simclr`, of the small ResNet."""
+    from eocontrast.cells import pretrain_cell
+    from eocontrast.params import RandomRun
+    from eocontrast.patches import PatchStore
+
+    runs: dict[str, RandomRun | DualSimCLRRun]
+    runs = {"random": RandomRun(method="random", backbone="resnet"), "dual_simclr": tiny_run}
+    files = {name: tiny_folder.parent / f"{name}.safetensors" for name in runs}
+    for name, run in runs.items():
+        store = PatchStore(tiny_folder)
+        list(pretrain_cell(run, tiny_backbones["resnet"], store, files[name], "no"))
+    return files
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe() -> Recipe:
+    """A fine-tuning of seconds."""
+    from eocontrast.params import Recipe
+
+    return Recipe(
+        task="single_label",
+        epochs=4,
+        min_steps=12,
+        batch_size=8,
+        weight_decay=1e-2,
+        val_fraction=0.2,
+    )
+
+
+@pytest.fixture(scope="session")
+def late_arm() -> Arm:
+    """Two backbones, trained as a whole."""
+    from eocontrast.params import Arm
+
+    return Arm(init="random", fusion="late", frozen=False, lr=3e-3)

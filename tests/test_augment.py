@@ -1,0 +1,91 @@
+import pytest
+import torch
+from torch import Tensor
+
+from eocontrast.augment import epoch_order, generator, random_view
+from eocontrast.inputs import Batch
+
+
+def symmetries(image: Tensor) -> list[Tensor]:
+    """The eight flips and rotations of (bands, H, W)."""
+    turned = [image.rot90(quarter, (1, 2)) for quarter in range(4)]
+    return turned + [image.flip(2) for image in turned]
+
+
+def numbered(size: int = 64, pixels: int = 7) -> Batch:
+    """Every pixel of the batch has its own number, in both sensors up to sign and band."""
+    s1 = torch.arange(size * 2 * pixels**2, dtype=torch.int16).view(size, 2, pixels, pixels)
+    return {"s1": s1, "s2": (s1[:, :1] + 10).to(torch.uint16)}
+
+
+def windows(image: Tensor, crop: int) -> list[Tensor]:
+    places = range(image.shape[1] - crop + 1)
+    return [image[:, y : y + crop, x : x + crop] for y in places for x in places]
+
+
+@pytest.mark.parametrize("crop", [1, 4, 7])
+def test_a_view_is_a_window_in_one_of_eight_symmetries(crop: int) -> None:
+    batch = numbered()
+    views = random_view(batch, crop, True, generator(0))["s1"]
+    for image, view in zip(batch["s1"], views, strict=True):
+        allowed = [turned for window in windows(image, crop) for turned in symmetries(window)]
+        assert sum(torch.equal(view, candidate) for candidate in allowed) >= 1
+
+
+def test_every_symmetry_and_every_window_is_drawn() -> None:
+    image = torch.arange(9).view(1, 3, 3)
+    drawn = random_view({"s1": image.expand(600, 1, 3, 3)}, 2, True, generator(0))["s1"]
+    found = {tuple(view.flatten().tolist()) for view in drawn}
+    expected = {
+        tuple(turned.flatten().tolist())
+        for window in windows(image, 2)
+        for turned in symmetries(window)
+    }
+    assert found == expected
+
+
+def test_windows_keep_their_orientation_without_flips() -> None:
+    batch = numbered()
+    views = random_view(batch, 4, False, generator(0))["s1"]
+    for image, view in zip(batch["s1"], views, strict=True):
+        assert sum(torch.equal(view, window) for window in windows(image, 4)) == 1
+    whole = random_view(batch, 7, False, generator(0))
+    assert torch.equal(whole["s1"], batch["s1"])
+
+
+def test_both_sensors_show_the_same_window() -> None:
+    views = random_view(numbered(), 4, True, generator(1))
+    assert torch.equal(views["s1"][:, :1] + 10, views["s2"].to(torch.int16))
+
+
+def test_samples_have_their_own_windows() -> None:
+    image = torch.arange(49).view(1, 1, 7, 7).expand(50, 1, 7, 7)
+    views = random_view({"s1": image}, 4, False, generator(0))["s1"]
+    assert len({int(view[0, 0, 0]) for view in views}) > 8
+
+
+def test_integers_stay_as_stored_and_channels_come_last_in_memory() -> None:
+    views = random_view(numbered(), 4, True, generator(0))
+    assert {s: view.dtype for s, view in views.items()} == {"s1": torch.int16, "s2": torch.uint16}
+    assert views["s1"].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_views_are_a_function_of_the_key() -> None:
+    first, again, other = (random_view(numbered(), 4, True, generator(3, k)) for k in (1, 1, 2))
+    assert torch.equal(first["s1"], again["s1"])
+    assert not torch.equal(first["s1"], other["s1"])
+
+
+def test_keys_are_unrelated() -> None:
+    keys = [(0,), (1,), (0, 0), (0, 1), (1, 0), (1, 1), (0, 0, 0), (2**31 - 1, 5)]
+    drawn = {int(torch.randint(2**62, (1,), generator=generator(*key))) for key in keys}
+    assert len(drawn) == len(keys)
+    grid = {generator(seed, step).initial_seed() for seed in range(30) for step in range(100)}
+    assert len(grid) == 3000
+
+
+def test_an_epoch_visits_every_sample_once_in_its_own_order() -> None:
+    orders = [epoch_order(50, seed, epoch).tolist() for seed in (0, 1) for epoch in (0, 1)]
+    assert all(sorted(order) == list(range(50)) for order in orders)
+    assert len({tuple(order) for order in orders}) == 4
+    assert epoch_order(50, 1, 1).tolist() == orders[3]

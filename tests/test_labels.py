@@ -1,0 +1,57 @@
+import re
+
+import numpy as np
+
+from eocontrast.labels import (
+    DFC_CLASSES,
+    DFC_PALETTE,
+    IGBP_TO_DFC,
+    IGNORE_INDEX,
+    class_shares,
+    mask_targets,
+    single_label,
+)
+
+SIX = np.array([[1, 1, 7], [10, 0, 3]])
+VALUES = (1, 7, 10)
+
+
+def test_values_become_class_indices_and_the_rest_is_ignored() -> None:
+    targets = mask_targets(SIX, VALUES)
+    np.testing.assert_array_equal(targets, [[0, 0, 1], [2, IGNORE_INDEX, IGNORE_INDEX]])
+    assert targets.dtype == np.uint8
+
+
+def test_values_are_mapped_at_once_not_one_after_the_other() -> None:
+    """Class indices are raster values of other classes: 1 -> 0 and 0 -> 1 must swap."""
+    np.testing.assert_array_equal(mask_targets(np.array([[0, 1]]), (1, 0)), [[1, 0]])
+
+
+def test_shares_are_of_the_whole_patch() -> None:
+    shares = class_shares(mask_targets(SIX, VALUES), 3)
+    np.testing.assert_allclose(shares, [2 / 6, 1 / 6, 1 / 6], rtol=1e-6)
+
+
+def test_the_most_frequent_class_labels_the_patch() -> None:
+    assert single_label(np.array([0.2, 0.5, 0.3])) == 1
+    assert single_label(np.array([0.4, 0.4])) == 0
+    assert single_label(class_shares(np.full((4, 4), IGNORE_INDEX, np.uint8), 3)) == -1
+
+
+def test_every_igbp_class_has_a_dfc_class() -> None:
+    """Spot checks of Robinson et al. 2021, table I: forests, savannas, cropland mosaics, water."""
+    assert len(IGBP_TO_DFC) == 18
+    assert set(IGBP_TO_DFC[1:6]) == {DFC_CLASSES["Forest"]}
+    assert set(IGBP_TO_DFC[6:8]) == {DFC_CLASSES["Shrubland"]}
+    assert set(IGBP_TO_DFC[8:10]) == {3}
+    assert set(IGBP_TO_DFC[[12, 14]]) == {DFC_CLASSES["Croplands"]}
+    assert IGBP_TO_DFC[11] == DFC_CLASSES["Wetlands"]
+    assert IGBP_TO_DFC[13] == DFC_CLASSES["Urban/Built-up"]
+    assert IGBP_TO_DFC[17] == DFC_CLASSES["Water"]
+    assert set(IGBP_TO_DFC) - {0, 3, 8} == set(DFC_CLASSES.values())
+
+
+def test_every_class_has_its_own_colour() -> None:
+    assert list(DFC_PALETTE) == list(DFC_CLASSES)
+    assert len(set(DFC_PALETTE.values())) == len(DFC_CLASSES)
+    assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in DFC_PALETTE.values())

@@ -1,0 +1,348 @@
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from eocontrast.errors import UserError
+from eocontrast.modalities import SENSORS, Sensor
+from eocontrast.normalisation import Moments, build_store
+from eocontrast.patches import PatchStore
+from eocontrast.rasters import read_bands
+
+Raster = NDArray[Any]
+Edit = Callable[[int, Raster, Raster], tuple[Raster, Raster] | None]
+WriteSource = Callable[..., Path]
+
+SPLITS = ["pretrain"] * 3 + ["train"] * 6 + ["test"] * 3
+
+
+def build(
+    raw: Path,
+    name: str = "store",
+    *,
+    test_fraction: float = 0.3,
+    shard_mib: int = 1,
+    max_bad_fraction: float = 0,
+    workers: int = 2,
+) -> PatchStore:
+    build_store(
+        raw,
+        raw.parent / name,
+        seed=0,
+        test_fraction=test_fraction,
+        shard_mib=shard_mib,
+        max_bad_fraction=max_bad_fraction,
+        workers=workers,
+    )
+    return PatchStore(raw.parent / name)
+
+
+def everything(store: PatchStore) -> dict[Sensor, NDArray[np.integer]]:
+    rows = np.arange(len(store.index))
+    return {sensor: store.read(sensor, rows) for sensor in SENSORS}
+
+
+# --- moments
+
+
+@pytest.mark.parametrize("cuts", [(), (3,), (1, 2, 50), (10, 20, 30, 40)])
+def test_merged_moments_are_numpys(cuts: Sequence[int]) -> None:
+    values = np.random.default_rng(0).normal(
+        np.array([[5.0], [-3000.0]]), np.array([[1.0], [0.01]]), (2, 100)
+    )
+    values[0, ::7] = np.nan
+    first, *rest = (Moments.of(part) for part in np.split(values, cuts, axis=1))
+    for other in rest:
+        first = first.merge(other)
+    np.testing.assert_array_equal(first.count, np.isfinite(values).sum(1))
+    np.testing.assert_allclose(first.mean, np.nanmean(values, axis=1), rtol=1e-12)
+    np.testing.assert_allclose(first.sd, np.nanstd(values, axis=1), rtol=1e-9)
+
+
+def test_a_part_without_data_changes_nothing() -> None:
+    some = Moments.of(np.array([[1.0, 2.0, 4.0]]))
+    nothing = Moments.of(np.full((1, 3), np.nan))
+    for merged in (some.merge(nothing), nothing.merge(some)):
+        for one, other in zip(vars(merged).values(), vars(some).values(), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+# --- what the store holds
+
+
+def test_the_store_gives_back_what_was_encoded(write_source: WriteSource) -> None:
+    raw = write_source(splits=SPLITS)
+    store = build(raw)
+    found = everything(store)
+    for place in range(12):
+        for sensor in SENSORS:
+            modality = store.specs[sensor].modality
+            expected = modality.encode(read_bands(raw / sensor / f"{place}.tif", modality))
+            np.testing.assert_array_equal(found[sensor][place], expected)
+
+
+def test_the_index_says_what_the_manifest_says(write_source: WriteSource) -> None:
+    labels = [-1, 0, 1, 2] * 3
+    store = build(write_source(labels=labels, splits=SPLITS))
+    manifest = pd.read_csv(store.folder.parent / "raw/manifest.csv")
+    for column in ("id", "group", "split"):
+        assert list(store.index[column]) == list(manifest[column])
+    assert store.labels.tolist() == labels
+    assert store.classes == ("Forest", "Urban", "Water")
+    assert (store.index["valid"] == 1).all()
+
+
+def test_mask_rasters_become_labels_and_shares(write_source: WriteSource) -> None:
+    store = build(write_source(splits=SPLITS, masks=True))
+    assert store.labels.tolist() == [0, 1, 2] * 4
+    shares = store.index[["share_0", "share_1", "share_2"]].to_numpy()
+    np.testing.assert_allclose(shares, np.tile(np.eye(3), (4, 1)) * 15 / 16)
+    stored = np.load(store.folder / "label/00000.npy")
+    assert (stored[:, 0] == 255).all()
+    np.testing.assert_array_equal(
+        stored[:, 1:], np.tile([0, 1, 2], 4)[:, None, None] + 0 * stored[:, 1:]
+    )
+
+
+def test_counts_are_by_split(write_source: WriteSource, tmp_path: Path) -> None:
+    raw = write_source(splits=SPLITS)
+    counts = build_store(
+        raw, tmp_path / "s", seed=0, test_fraction=0, shard_mib=1, max_bad_fraction=0
+    )
+    assert counts == {"pretrain": 3, "test": 3, "train": 6, "quarantined": 0}
+
+
+def test_groups_without_a_split_get_one(write_source: WriteSource) -> None:
+    store = build(write_source(labels=[-1] * 3 + [0, 1, 2] * 4), test_fraction=0.25)
+    assert store.index["split"].value_counts().to_dict() == {"train": 9, "pretrain": 3, "test": 3}
+    assert (store.index.groupby("group")["split"].nunique() == 1).all()
+
+
+# --- statistics
+
+
+def stored_stats(store: PatchStore) -> dict[str, Any]:
+    return {sensor: (store.specs[sensor].mean, store.specs[sensor].sd) for sensor in SENSORS}
+
+
+def test_statistics_are_those_of_all_pixels_outside_the_test_split(
+    write_source: WriteSource,
+) -> None:
+    store = build(write_source(splits=SPLITS))
+    for sensor in SENSORS:
+        spec = store.specs[sensor]
+        values = spec.modality.decode(store.read(sensor, store.rows("pretrain", "train")))
+        values = np.clip(values, *spec.modality.valid_range).astype(np.float64)
+        np.testing.assert_allclose(spec.mean, values.mean((0, 2, 3)), rtol=1e-5)
+        np.testing.assert_allclose(spec.sd, values.std((0, 2, 3)), rtol=1e-5)
+
+
+def brighter(*places: int) -> Edit:
+    def edit(place: int, s1: Raster, s2: Raster) -> None:
+        if place in places:
+            s1 += 5
+            s2 += 700
+
+    return edit
+
+
+def test_test_patches_do_not_move_the_statistics(write_source: WriteSource) -> None:
+    before = build(write_source(splits=SPLITS))
+    after = build(write_source("other", splits=SPLITS, edit=brighter(9, 10, 11)), "after")
+    assert stored_stats(before) == stored_stats(after)
+    assert before.digest != after.digest
+    seen = build(write_source("seen", splits=SPLITS, edit=brighter(8)), "seen_store")
+    assert stored_stats(before)["s1"] != stored_stats(seen)["s1"]
+    assert stored_stats(before)["s2"] != stored_stats(seen)["s2"]
+
+
+def test_values_are_clipped_before_they_are_counted(write_source: WriteSource) -> None:
+    def flash(place: int, s1: Raster, s2: Raster) -> None:
+        s2[:, 3, 3] = 60000 if place == 4 else 10000
+
+    def clipped(place: int, s1: Raster, s2: Raster) -> None:
+        s2[:, 3, 3] = 10000
+
+    one = build(write_source(splits=SPLITS, edit=flash))
+    two = build(write_source("other", splits=SPLITS, edit=clipped), "other_store")
+    assert stored_stats(one) == stored_stats(two)
+
+
+def test_no_data_is_left_out_of_the_statistics(write_source: WriteSource) -> None:
+    def hole(place: int, s1: Raster, s2: Raster) -> None:
+        s1[:, :8] = np.nan
+        s2[:, :8] = 0
+
+    store = build(write_source(splits=SPLITS, edit=hole))
+    whole = build(write_source("whole", splits=SPLITS), "whole_store")
+    assert (store.index["valid"] == 0.5).all()
+    np.testing.assert_allclose(store.specs["s2"].mean, whole.specs["s2"].mean, rtol=0.02)
+    assert (store.read("s2", np.arange(12))[:, :, :8] == 65535).all()
+    assert (store.read("s1", np.arange(12))[:, :, :8] == -32768).all()
+
+
+def test_a_constant_band_is_refused(write_source: WriteSource) -> None:
+    def flat(place: int, s1: Raster, s2: Raster) -> None:
+        s2[2] = 700
+
+    with pytest.raises(UserError, match=r"s2.*B04"):
+        build(write_source(splits=SPLITS, edit=flat))
+
+
+def test_data_that_are_all_tested_on_are_refused(write_source: WriteSource) -> None:
+    """Statistics need patches outside the test split."""
+    with pytest.raises(UserError, match="test"):
+        build(write_source(splits=["test"] * 12))
+
+
+# --- the same bytes, whoever worked
+
+
+def files(store: PatchStore) -> dict[str, bytes]:
+    found = sorted(path for path in store.folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(store.folder)): path.read_bytes() for path in found}
+
+
+def test_any_number_of_workers_writes_the_same_bytes(write_source: WriteSource) -> None:
+    raw = write_source(splits=SPLITS)
+    one, four = build(raw, "one", workers=1), build(raw, "four", workers=4)
+    assert one.digest == four.digest
+    assert files(one) == files(four)
+
+
+def test_any_size_of_shards_holds_the_same_arrays(write_source: WriteSource) -> None:
+    """64 px: 32 KiB of s2 a patch, so 1 MiB holds 32 patches; 0 MiB means one patch a shard."""
+    raw = write_source(labels=[0, 1, 2] * 12, size=64)
+    stores = [build(raw, f"store{size}", shard_mib=size) for size in (64, 1, 0)]
+    assert [store.index["shard"].max() for store in stores] == [0, 1, 35]
+    reference = everything(stores[0])
+    order = np.random.default_rng(0).permutation(36)
+    for store in stores[1:]:
+        assert stored_stats(store) == stored_stats(stores[0])
+        for sensor, arrays in everything(store).items():
+            np.testing.assert_array_equal(arrays, reference[sensor])
+            np.testing.assert_array_equal(
+                store.read(sensor, order),
+                reference[sensor][order],
+            )
+
+
+def test_the_digest_changes_with_one_pixel_and_with_one_label(write_source: WriteSource) -> None:
+    def pixel(place: int, s1: Raster, s2: Raster) -> None:
+        if place == 7:
+            s2[1, 2, 3] += 1
+
+    labels = [0, 1, 2] * 3 + [0, 1, 1]
+    digests = [
+        build(write_source("a", splits=SPLITS), "sa").digest,
+        build(write_source("b", splits=SPLITS, edit=pixel), "sb").digest,
+        build(write_source("c", splits=SPLITS, labels=labels), "sc").digest,
+    ]
+    assert len(set(digests)) == 3
+    assert build(write_source("d", splits=SPLITS), "sd").digest == digests[0]
+
+
+# --- bad data
+
+
+def test_threads_read_rasters_without_georeference_quietly(write_source: WriteSource) -> None:
+    """Silencing a warning is a setting of the whole process, which threads must not race for."""
+    raw = write_source(labels=[0, 1, 2] * 50, size=4, georeferenced=False)
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        assert len(build(raw, workers=8).index) == 150
+    finally:
+        sys.setswitchinterval(usual)
+
+
+def empty(*places: int) -> Edit:
+    def edit(place: int, s1: Raster, s2: Raster) -> None:
+        if place in places:
+            s1[:] = np.nan
+
+    return edit
+
+
+def test_a_patch_without_data_is_left_out_and_listed(write_source: WriteSource) -> None:
+    store = build(write_source(splits=SPLITS, edit=empty(4)), max_bad_fraction=0.1)
+    assert "p004" not in set(store.index["id"])
+    assert len(store.index) == 11
+    audit = json.loads((store.folder / "audit.json").read_text())
+    assert [(f["id"], f["rule"], f["severity"]) for f in audit["findings"]] == [
+        ("p004", "all_nodata", "error")
+    ]
+
+
+def test_too_many_patches_without_data_are_refused(write_source: WriteSource) -> None:
+    raw = write_source(splits=SPLITS, edit=empty(4, 7))
+    with pytest.raises(UserError, match=r"2 of 12 patches.*p004"):
+        build(raw, max_bad_fraction=0.1)
+
+
+def cropped(place: int, s1: Raster, s2: Raster) -> tuple[Raster, Raster] | None:
+    return (s1[:, :14], s2) if place == 5 else None
+
+
+def smaller(place: int, s1: Raster, s2: Raster) -> tuple[Raster, Raster] | None:
+    return (s1[:, :8, :8], s2[:, :8, :8]) if place == 5 else None
+
+
+def oblong(place: int, s1: Raster, s2: Raster) -> tuple[Raster, Raster] | None:
+    return s1[:, :14], s2[:, :14]
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (cropped, r"p005.*s1 has 14 x 16 pixels, s2 16 x 16"),
+        (smaller, r"p005.*8 x 8 pixels.*16 x 16"),
+        (oblong, r"p000 is not square: 14 x 16"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_named(
+    write_source: WriteSource, edit: Edit, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        build(write_source(splits=SPLITS, edit=edit))
+
+
+def test_a_mask_of_another_size_is_named(write_source: WriteSource) -> None:
+    raw = write_source(splits=SPLITS, masks=True)
+    small = write_source("small", splits=SPLITS, masks=True, size=8)
+    (raw / "label/3.tif").write_bytes((small / "label/3.tif").read_bytes())
+    with pytest.raises(UserError, match="p003: label has 8 x 8 pixels"):
+        build(raw)
+
+
+def test_a_missing_raster_is_named(write_source: WriteSource) -> None:
+    raw = write_source(splits=SPLITS)
+    (raw / "s1/6.tif").unlink()
+    with pytest.raises(UserError, match=r"s1/6\.tif"):
+        build(raw)
+
+
+def test_a_failed_build_leaves_the_store_as_it_was(write_source: WriteSource) -> None:
+    before = files(build(write_source(splits=SPLITS)))
+    raw = write_source(splits=SPLITS, edit=cropped)
+    with pytest.raises(UserError):
+        build(raw)
+    assert files(PatchStore(raw.parent / "store")) == before
+
+
+def test_a_rebuilt_store_keeps_nothing_of_the_old_one(write_source: WriteSource) -> None:
+    raw = write_source(splits=SPLITS)
+    build(raw, shard_mib=0)
+    rebuilt, fresh = build(raw), build(raw, "fresh")
+    assert files(rebuilt) == files(fresh)
+
+
+def test_a_folder_without_a_manifest_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="dvc repro download"):
+        build(tmp_path / "raw")
