@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio import Affine
 from rasterio.crs import CRS
-from rasterio.transform import from_origin
 
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
 from eocontrast.sources.simulated.scene import PIXEL, SEASONS, Scene
@@ -118,7 +118,7 @@ def _write(
         width=values.shape[2],
         dtype=values.dtype,
         crs=crs,
-        transform=from_origin(*origin, PIXEL, PIXEL),
+        transform=Affine(PIXEL, 0, origin[0], 0, -PIXEL, origin[1]),
         interleave="band",
     ) as raster:
         raster.write(values)

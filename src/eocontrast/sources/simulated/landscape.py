@@ -1,4 +1,4 @@
-"""Where which land cover lies: relief, water, and the classes' shares of a scene."""
+"""The land before a sensor sees it: relief, land cover, parcels, roads."""
 
 from __future__ import annotations
 
@@ -9,33 +9,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from eocontrast.labels import DFC_CLASSES
-from eocontrast.sources.simulated.noise import Field, cells, edges, fractal, parcel_mean
-from eocontrast.sources.simulated.parcels import Parcels, rectangles, river, roads
+from eocontrast.sources.simulated.noise import Field, cells, edges, fractal
+from eocontrast.sources.simulated.parcels import Parcels, rectangles, roads
 from eocontrast.sources.simulated.scene import PIXEL, Climate, Scene
-
-COMPANIONS: dict[str, tuple[str, ...]] = {
-    "Forest": ("Grassland", "Croplands", "Water", "Wetlands", "Shrubland"),
-    "Shrubland": ("Grassland", "Barren", "Forest", "Croplands"),
-    "Grassland": ("Croplands", "Shrubland", "Forest", "Water", "Barren"),
-    "Wetlands": ("Water", "Grassland", "Forest", "Shrubland"),
-    "Croplands": ("Forest", "Grassland", "Urban/Built-up", "Water"),
-    "Urban/Built-up": ("Croplands", "Forest", "Grassland", "Water", "Barren"),
-    "Barren": ("Shrubland", "Grassland", "Urban/Built-up", "Water"),
-    "Water": ("Wetlands", "Forest", "Urban/Built-up", "Croplands", "Barren", "Grassland"),
-}
-"""What a class lies next to. One to three of these make a scene of two to four classes."""
-
-ORDER = (
-    "Water",
-    "Wetlands",
-    "Urban/Built-up",
-    "Barren",
-    "Croplands",
-    "Forest",
-    "Shrubland",
-    "Grassland",
-)
-"""Who is placed first: water finds the low ground, wetlands its shore, what remains is grass."""
+from eocontrast.sources.simulated.zones import draw_shares, place_classes
 
 FOREST_IGBP: dict[Climate, tuple[int, ...]] = {
     "boreal": (1, 3, 5),
@@ -72,10 +49,10 @@ def make_landscape(scene: Scene) -> Landscape:
     """Relief, classes and parcels of a scene."""
     rng, size = scene.rng(0), scene.pixels
     height = fractal(rng, size, 0.9 * size, 4.0)  # rain rounds the hills: smoother than a coast
-    shares = _shares(rng, scene.dominant)
+    shares = draw_shares(rng, scene.dominant)
     field_size = rng.lognormal(0, 0.35)  # 60 m strips in Asia to 400 m in the Americas
     fields = rectangles(rng, size, 75 * field_size, 13 * field_size, 30 * field_size, 0.12)
-    classes = _classes(rng, scene.dominant, shares, height, fields)
+    classes = place_classes(rng, scene.dominant, shares, height, fields)
     dfc = np.asarray(list(DFC_CLASSES.values()), dtype=np.uint8)[classes]
     parcels = _parcels(rng, dfc, fields)
     water = dfc == DFC_CLASSES["Water"]
@@ -89,81 +66,6 @@ def make_landscape(scene: Scene) -> Landscape:
     slope = np.stack(np.gradient(height * np.float32(amplitude / 4), PIXEL)) * ~water
     igbp = _igbp(rng, scene, dfc, parcels)
     return Landscape(slope, igbp, dfc, parcels, road, shore.astype(np.float32))
-
-
-def _shares(rng: np.random.Generator, dominant: str) -> dict[str, float]:
-    """Share of the scene by class; the dominant one covers half to three quarters."""
-    count = int(rng.integers(1, 4))
-    others = [str(name) for name in rng.choice(COMPANIONS[dominant], count, replace=False)]
-    if "Wetlands" in (dominant, *others) and "Water" not in (dominant, *others):
-        others[0 if others[0] != "Wetlands" else -1] = "Water"
-    others = sorted(set(others) - {dominant}) or ["Water"]
-    main = rng.uniform(0.5, 0.75)
-    # at least 15 % of the rest each, so that a companion is more than a speck
-    rest = 0.15 + rng.dirichlet(np.full(len(others), 2.0))
-    return {dominant: main} | dict(zip(others, (1 - main) * rest / rest.sum(), strict=True))
-
-
-def _classes(
-    rng: np.random.Generator,
-    dominant: str,
-    shares: dict[str, float],
-    height: Field,
-    fields: Parcels,
-) -> NDArray[np.intp]:
-    """Class index of each pixel, (size, size): each class takes its share of what suits it best."""
-    size = height.shape[0]
-    # slopes of hillsides, not of the bumps on them
-    steep = np.hypot(*np.gradient(ndimage.gaussian_filter(height, 0.02 * size))) * size / 5
-    names = [name for name in ORDER if name in shares]
-    classes = np.full(height.shape, list(DFC_CLASSES).index(names[-1]), dtype=np.intp)
-    free = np.ones(height.shape, dtype=bool)
-    left = 1.0
-    for name in names[:-1]:  # the last one takes what the others leave
-        patchy = fractal(rng, size, 0.4 * size, 3.4)
-        if name == "Water" and dominant != "Water" and rng.random() < 0.5:
-            taken = river(rng, size, max(2.0, shares[name] * size / 2.2))
-        else:
-            wet = classes == list(DFC_CLASSES).index("Water")
-            score = _suitability(name, height, steep, wet, patchy, fields)
-            if name not in ("Croplands", "Urban/Built-up"):  # those keep the corners of parcels
-                score = ndimage.gaussian_filter(score, 1.5)  # no class is mapped pixel by pixel
-            taken = free & (score >= np.quantile(score[free], 1 - min(1, shares[name] / left)))
-        classes[taken & free] = list(DFC_CLASSES).index(name)
-        free &= ~taken
-        left = max(float(free.mean()), 1e-6)
-        if not free.any():
-            break
-    return classes
-
-
-def _suitability(
-    name: str,
-    height: Field,
-    steep: Field,
-    water: NDArray[np.bool_],
-    patchy: Field,
-    fields: Parcels,
-) -> Field:
-    """How well each pixel suits a class, (size, size); only the order of the values counts."""
-    if name == "Wetlands" and water.any():
-        shore = ndimage.distance_transform_edt(~water).astype(np.float32)
-        return np.asarray(-shore / (0.06 * len(height)) + 0.8 * patchy - height)
-    score = {
-        "Water": 0.25 * patchy - height,
-        "Wetlands": 0.6 * patchy - height,
-        "Urban/Built-up": patchy - 0.3 * steep,
-        "Barren": height + 0.6 * steep + 0.5 * patchy,
-        "Croplands": patchy - 0.6 * steep - 0.4 * height,
-        "Forest": patchy + 0.5 * steep + 0.3 * height,
-        "Shrubland": patchy + 0.4 * height,
-        "Grassland": patchy,
-    }[name]
-    if name in ("Croplands", "Urban/Built-up"):
-        return parcel_mean(score, fields)  # whole fields are ploughed or built upon
-    if name in ("Forest", "Grassland"):
-        return np.asarray(0.5 * score + 0.5 * parcel_mean(score, fields))  # partly cut by fields
-    return np.asarray(score)
 
 
 def _parcels(rng: np.random.Generator, dfc: NDArray[np.uint8], fields: Parcels) -> Parcels:

@@ -30,7 +30,9 @@ def forest(rng: np.random.Generator, ground: Ground, igbp: Codes) -> Cover:
     count = len(igbp)
     crowns = _canopies(rng, ground, count, (3, 9), (25, 60))
     deciduous = np.select([igbp == 4, igbp == 3, igbp == 5], [1.0, 1.0, 0.4], 0.05)
-    bark = ground.library.draw(rng, count, "bark", "litter")
+    # twigs over leaf litter: stands of one scene resemble each other
+    bark = mix(ground.library.draw(rng, 1, "bark"), ground.library.draw(rng, 1, "litter"), 0.5)
+    bark = mix(bark, ground.library.draw(rng, count, "bark", "litter"), 0.8)
     # PROSAIL knows no crowns: their shadows fill .3 to .6 of conifer stands (Peddle et al. 1999),
     # and about half as much of broadleaved ones
     shadow = np.where(np.isin(igbp, (1, 3, 5)), rng.normal(0.45, 0.07), rng.normal(0.22, 0.07))

@@ -20,7 +20,7 @@ REGIONS: dict[Climate, tuple[tuple[int, float], ...]] = {
     "temperate": ((32, 49.5), (17, 40.5), (15, 42.0), (52, 37.0), (60, -43.0)),
     "mediterranean": ((30, 38.0), (34, -33.0), (10, 37.5), (36, 36.5)),
     "arid": ((11, 33.5), (38, 24.5), (50, -29.0), (31, 31.0)),
-    "tropical": ((43, 19.5), (22, -13.0), (47, 15.0), (37, -1.5)),
+    "tropical": ((43, 19.5), (22, -13.0), (47, 15.0), (36, -12.5)),
 }
 """UTM zone and latitude (degrees) of land that has the climate."""
 
@@ -92,7 +92,9 @@ class Scene:
         columns = int(450_000 / spacing)  # 275 to 725 km: well within the zone's six degrees
         # 110.9 km a degree is the mean meridian arc; the south counts down from 10,000 km
         northing = round(110.9 * self.latitude + (10_000 if self.latitude < 0 else 0)) * 1000.0
-        row = slot // columns * (-1 if self.latitude > 0 else 1)  # towards the equator, over land
+        # 0, -1, 1, -2, ...: rows to the north and south of the region's latitude in turn
+        row, north = divmod(slot // columns + 1, 2)
+        row = row if north else -row
         return 275_000.0 + slot % columns * spacing, northing + row * spacing
 
     @property
