@@ -1,0 +1,162 @@
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from eocontrast.backbones import Architecture, Backbone
+from eocontrast.devices import accelerator, deterministic
+from eocontrast.errors import UserError
+from eocontrast.health import CollapseError
+from eocontrast.modalities import SENSORS, Sensor
+from eocontrast.objectives import DualSimCLR
+from eocontrast.params import BackboneParams
+from eocontrast.patches import PatchStore
+from eocontrast.pretraining import HELD_OUT, Schedule, held_out, pretrain
+from eocontrast.schedules import warmup_cosine
+from eocontrast.subsets import Rows
+
+SCHEDULE = Schedule(
+    seed=0,
+    epochs=4,
+    warmup_epochs=1,
+    batch_size=8,
+    crop=12,
+    flips=True,
+    lr=1e-2,
+    weight_decay=1e-4,
+)
+
+
+def scheduled(**changes: Any) -> Schedule:  # noqa: ANN401 - any field of Schedule
+    return Schedule(**{**vars(SCHEDULE), **changes})
+
+
+class Watched(PatchStore):
+    """A store that remembers which rows were read, batch by batch."""
+
+    def batch(self, rows: Rows, sensors: Sequence[Sensor] = SENSORS) -> dict[Sensor, torch.Tensor]:
+        self.asked = [*getattr(self, "asked", []), rows]
+        return super().batch(rows, sensors)
+
+
+@pytest.fixture
+def objective(tiny_store: PatchStore, tiny_backbones: dict[str, BackboneParams]) -> DualSimCLR:
+    deterministic(0)
+    architecture = Architecture(tiny_backbones["swin"].name, tiny_backbones["swin"].options)
+    specs = tiny_store.specs
+    return DualSimCLR({s: Backbone(architecture, {s: specs[s]}) for s in SENSORS}, 16, 0.2)
+
+
+@pytest.mark.parametrize("size", [5, 30, 10_000])
+def test_a_tenth_at_most_is_held_out(size: int) -> None:
+    rows = 7 * np.arange(size)
+    train, watched = held_out(rows, 3)
+    assert len(watched) == min(HELD_OUT, size // 10)
+    assert sorted([*train, *watched]) == rows.tolist()
+    assert held_out(rows, 3)[1].tolist() == watched.tolist()
+
+
+def test_pairs_find_each_other(tiny_store: PatchStore, objective: DualSimCLR) -> None:
+    metrics = list(pretrain(objective, tiny_store, scheduled(epochs=12), accelerator("no")))
+    assert [m["epoch"] for m in metrics] == list(range(1, 13))
+    # a guess among 2 x 8 - 1 others costs 2.7; three of the classes' and places' traits are shared
+    assert metrics[-1]["loss"] < metrics[0]["loss"] - 0.5
+    train = tiny_store.rows("pretrain", "train")
+    with torch.no_grad():
+        z1, z2 = objective.eval().embed(tiny_store.batch(train))
+    nearest = torch.nn.functional.cosine_similarity(z1[:, None], z2[None], dim=2).argmax(1)
+    assert (nearest == torch.arange(len(train))).double().mean() > 5 / len(train)
+
+
+def test_the_optimiser_warms_up_and_cools_down(
+    tiny_store: PatchStore, objective: DualSimCLR, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[float] = []
+
+    class Recorder(torch.optim.AdamW):
+        def step(self, closure: Any = None) -> Any:  # noqa: ANN401 - as torch declares it
+            used.extend(group["lr"] for group in self.param_groups)
+            return super().step(closure)
+
+    monkeypatch.setattr(torch.optim, "AdamW", Recorder)
+    metrics = list(pretrain(objective, tiny_store, SCHEDULE, accelerator("no")))
+    per_epoch = 49 // 8
+    expected = [0.01 * warmup_cosine(step, 4 * per_epoch, per_epoch) for step in range(24)]
+    assert used == pytest.approx(expected)
+    peak = used.index(max(used))
+    assert (peak, max(used)) == (per_epoch, 0.01)
+    assert all(a < b for a, b in pairwise(used[: peak + 1]))
+    assert all(a > b for a, b in pairwise(used[peak:]))
+    assert used[-1] < 0.01 * 0.01
+    assert [m["lr"] for m in metrics] == pytest.approx(used[per_epoch - 1 :: per_epoch])
+
+
+def test_test_patches_and_watched_pairs_are_not_trained_on(
+    tiny_store: PatchStore, objective: DualSimCLR
+) -> None:
+    store = Watched(tiny_store.folder)
+    list(pretrain(objective, store, scheduled(epochs=2), accelerator("no")))
+    train, watched = held_out(store.rows("pretrain", "train"), 0)
+    epochs = [store.asked[:6], store.asked[7:13]]
+    for asked in epochs:
+        seen = np.concatenate(asked)
+        assert len(set(seen.tolist())) == len(seen) == 48
+        assert set(seen) <= set(train)
+    assert np.concatenate(epochs[0]).tolist() != np.concatenate(epochs[1]).tolist()
+    for asked in (store.asked[6], store.asked[13]):
+        assert asked.tolist() == watched.tolist()
+    assert not set(np.concatenate(store.asked)) & set(store.rows("test"))
+
+
+def test_every_backbone_is_trained(tiny_store: PatchStore, objective: DualSimCLR) -> None:
+    before = {name: p.detach().clone() for name, p in objective.named_parameters()}
+    list(pretrain(objective, tiny_store, scheduled(epochs=1), accelerator("no")))
+    assert [n for n, p in objective.named_parameters() if torch.equal(p, before[n])] == []
+
+
+def test_two_runs_end_in_the_same_weights(
+    tiny_store: PatchStore, tiny_backbones: dict[str, BackboneParams]
+) -> None:
+    params = tiny_backbones["resnet"]
+    architecture, specs = Architecture(params.name, params.options), tiny_store.specs
+
+    def trained(seed: int) -> torch.Tensor:
+        deterministic(0)
+        backbones = {s: Backbone(architecture, {s: specs[s]}) for s in SENSORS}
+        objective = DualSimCLR(backbones, 16, 0.2)
+        list(pretrain(objective, tiny_store, scheduled(epochs=2, seed=seed), accelerator("no")))
+        return torch.cat([t.double().flatten() for t in objective.state_dict().values()])
+
+    assert torch.equal(trained(0), trained(0))
+    assert not torch.equal(trained(0), trained(1))
+
+
+def test_a_crop_larger_than_the_patches_is_refused(
+    tiny_store: PatchStore, objective: DualSimCLR
+) -> None:
+    with pytest.raises(UserError, match="16 px with crops of 17 px"):
+        list(pretrain(objective, tiny_store, scheduled(crop=17), accelerator("no")))
+
+
+def test_one_patch_has_no_other_to_contrast_with(
+    tiny_store: PatchStore, objective: DualSimCLR
+) -> None:
+    tiny_store.index["split"] = ["train"] + ["test"] * 71
+    with pytest.raises(UserError, match="1 patches"):
+        list(pretrain(objective, tiny_store, SCHEDULE, accelerator("no")))
+
+
+def test_few_patches_make_one_batch(tiny_store: PatchStore, objective: DualSimCLR) -> None:
+    tiny_store.index["split"] = ["train"] * 5 + ["test"] * 67
+    (metrics,) = pretrain(objective, tiny_store, scheduled(epochs=1), accelerator("no"))
+    assert set(metrics) == {"epoch", "loss", "lr"}  # none are held out to be watched
+
+
+def test_a_diverging_run_ends_with_the_reason(
+    tiny_store: PatchStore, objective: DualSimCLR
+) -> None:
+    with pytest.raises(CollapseError):
+        list(pretrain(objective, tiny_store, scheduled(lr=1e30), accelerator("no")))
