@@ -31,7 +31,7 @@ from eocontrast.sources.simulated.radar import sense_s1
 from eocontrast.sources.simulated.scene import Scene, plan_scenes
 from eocontrast.sources.simulated.surface import make_surface
 
-# A scene takes about 300 bytes a pixel while it is made: 2048 x 2048 pixels stay near 1.2 GB.
+# A scene is made in memory: 2048 x 2048 pixels take 0.95 GiB a worker, 384 x 384 take 0.25.
 MAX_SIDE = 2048
 
 

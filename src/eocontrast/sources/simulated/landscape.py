@@ -71,10 +71,12 @@ def make_landscape(scene: Scene) -> Landscape:
 def _parcels(rng: np.random.Generator, dfc: NDArray[np.uint8], fields: Parcels) -> Parcels:
     """Parcel numbers over the scene, (size, size): fields, city blocks, and natural stands."""
     size = dfc.shape[0]
-    blocks = rectangles(rng, size, 60, 9, 14, 0.25)  # city blocks of 90 m x 140 m
     stands = cells(rng, size, 22, warp=5)  # 5 ha: stands, thickets, pastures
-    urban, crop = dfc == DFC_CLASSES["Urban/Built-up"], dfc == DFC_CLASSES["Croplands"]
-    number = np.where(urban, 3 * blocks, np.where(crop, 3 * fields + 1, 3 * stands + 2))
+    number = np.where(dfc == DFC_CLASSES["Croplands"], 3 * fields, 3 * stands + 1)
+    urban = dfc == DFC_CLASSES["Urban/Built-up"]
+    if urban.any():
+        blocks = rectangles(rng, size, 60, 9, 14, 0.25)  # city blocks of 90 m x 140 m
+        number = np.where(urban, 3 * blocks + 2, number)
     return np.unique(number, return_inverse=True)[1].reshape(dfc.shape).astype(np.intp)
 
 

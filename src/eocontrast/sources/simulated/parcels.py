@@ -34,11 +34,14 @@ def rectangles(
     # neighbours share the direction of roads and relief, up to a right angle
     angle = rng.uniform(0, np.pi) + rng.normal(0, disorder, count)
     angle += np.pi / 2 * rng.integers(0, 2, count)
-    scale = rng.lognormal(0, 0.3, count)
+    spread = rng.lognormal(0, 0.3, count)
+    shift = rng.uniform(0, 9, (2, count)).astype(np.float32)
     rows, columns = np.indices((size, size), dtype=np.float32)
-    cos, sin = np.cos(angle)[block], np.sin(angle)[block]
-    u = (columns * cos + rows * sin) / (width * scale[block]) + rng.uniform(0, 9, count)[block]
-    v = (rows * cos - columns * sin) / (length * scale[block]) + rng.uniform(0, 9, count)[block]
+    cos, sin, scale = (
+        table.astype(np.float32)[block] for table in (np.cos(angle), np.sin(angle), spread)
+    )
+    u = (columns * cos + rows * sin) / (width * scale) + shift[0][block]
+    v = (rows * cos - columns * sin) / (length * scale) + shift[1][block]
     # a slow wave makes some strips twice as wide as others; its slope stays below 1, so none folds
     u += 0.3 * np.sin(2.6 * u)
     v += 0.5 * np.sin(1.3 * np.floor(u) + v)

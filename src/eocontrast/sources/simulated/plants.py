@@ -26,7 +26,7 @@ def _canopies(
 
 
 def forest(rng: np.random.Generator, ground: Ground, igbp: Codes) -> Cover:
-    """Crowns that shade each other, over litter and herbs; one stand in sixteen is felled."""
+    """Crowns that shade each other, over litter and herbs; one stand in 25 is felled."""
     count = len(igbp)
     crowns = _canopies(rng, ground, count, (3, 9), (25, 60))
     deciduous = np.select([igbp == 4, igbp == 3, igbp == 5], [1.0, 1.0, 0.4], 0.05)
@@ -39,7 +39,7 @@ def forest(rng: np.random.Generator, ground: Ground, igbp: Codes) -> Cover:
     lit = 1 - np.clip(shadow + rng.normal(0, 0.04, count), 0.02, 0.65)
     front = mix(bark, crowns, deciduous * (1 - ground.green)) * lit[:, None].astype(np.float32)
     floor = mix(ground.straws[:1], ground.library.canopies(rng, count, (0.5, 3)), 0.6)
-    share = np.where(rng.random(count) < 1 / 16, 0.25, rng.uniform(0.8, 0.97, count))
+    share = np.where(rng.random(count) < 0.04, 0.3, rng.uniform(0.8, 0.97, count))
     return Cover(front, 0.7 * floor, share, texture=0.08, grain=0.7)
 
 
