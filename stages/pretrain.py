@@ -18,7 +18,8 @@ def main(name: str, patches: Path, weights: Path) -> None:
     tags = {"data.digest": store.digest}
     with Tracker("pretrain").start(f"pretrain {name}", described, tags) as run:
         backbone = params.backbones[run_params.backbone]
-        for metrics in pretrain_cell(run_params, backbone, store, weights, params.precision):
+        cell = (run_params, backbone, store, weights, params.precision, Path("checkpoints"))
+        for metrics in pretrain_cell(*cell):
             run.log(metrics, step=int(metrics["epoch"]))
             print(" ".join(f"{key} {value:.4g}" for key, value in metrics.items()), flush=True)
 

@@ -1,15 +1,18 @@
-"""One loop for every contrastive objective."""
+"""One loop for every contrastive objective; killed runs continue at the last whole epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
 from eocontrast.augment import epoch_order, generator, random_view
@@ -22,6 +25,8 @@ from eocontrast.subsets import Rows
 
 HELD_OUT = 256
 """Pairs that are never trained on, to watch the embeddings by; at most a tenth of all."""
+
+Metrics = dict[str, float]
 
 
 class Objective(Protocol):
@@ -48,6 +53,36 @@ class Schedule:
     weight_decay: float
 
 
+@dataclass
+class _State:
+    """All that changes while training."""
+
+    objective: nn.Module
+    optimizer: Optimizer
+    scheduler: LambdaLR
+    history: list[Metrics] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        partial = path.with_name(path.name + ".partial")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        torch.save({**state, "history": self.history}, partial)
+        partial.replace(path)
+
+    def load(self, path: Path) -> None:
+        saved: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+        for name, part in self._parts().items():
+            part.load_state_dict(saved[name])
+        self.history = saved["history"]
+
+    def _parts(self) -> dict[str, nn.Module | Optimizer | LambdaLR]:
+        return {
+            "objective": self.objective,
+            "optimizer": self.optimizer,
+            "scheduler": self.scheduler,
+        }
+
+
 def held_out(rows: Rows, seed: int) -> tuple[Rows, Rows]:
     """Patches to pretrain on, and pairs to watch the embeddings by; disjoint."""
     shuffled = np.random.default_rng(seed).permutation(rows)
@@ -56,11 +91,24 @@ def held_out(rows: Rows, seed: int) -> tuple[Rows, Rows]:
 
 
 def pretrain(
-    objective: torch.nn.Module, store: PatchStore, schedule: Schedule, accelerator: Accelerator
-) -> Iterator[dict[str, float]]:
+    objective: nn.Module,
+    store: PatchStore,
+    schedule: Schedule,
+    accelerator: Accelerator,
+    checkpoint: Path | None = None,
+) -> Iterator[Metrics]:
     """Train `objective` in place on all patches outside the test split; yields metrics an epoch.
 
-    Sample order is a function of (seed, epoch) and augmentation of (seed, step).
+    Sample order is a function of (seed, epoch) and augmentation of (seed, step), so a run that
+    continues from `checkpoint` ends in the weights of one that was never stopped.
+
+    Args:
+        objective: an `Objective`.
+        store: patches; those of the splits pretrain and train are used, without labels.
+        schedule: how long and how fast.
+        accelerator: device and precision.
+        checkpoint: written after every epoch, read at the start where it exists. The caller names
+            it by all that determines the result, and removes it.
 
     Raises:
         UserError: a crop larger than the patches, or fewer than two patches.
@@ -73,36 +121,58 @@ def pretrain(
             f"cannot pretrain on {len(train)} patches of {store.patch_size} px with crops of "
             f"{schedule.crop} px: at least 2 patches as large as the crop are needed"
         )
-    optimizer = torch.optim.AdamW(
-        objective.parameters(), schedule.lr, weight_decay=schedule.weight_decay
-    )
-    objective, optimizer = accelerator.prepare(objective, optimizer)
     per_epoch = len(train) // batch_size
+    state = _new_state(objective, schedule, per_epoch, accelerator)
+    if checkpoint is not None and checkpoint.exists():
+        state.load(checkpoint)
+        yield from state.history
+    for epoch in range(len(state.history), schedule.epochs):
+        torch.manual_seed(generator(schedule.seed, epoch).initial_seed())  # stochastic depth
+        order = epoch_order(len(train), schedule.seed, epoch).numpy()
+        batches = train[order[: per_epoch * batch_size]].reshape(per_epoch, batch_size)
+        metrics = _epoch(state, store, batches, schedule, accelerator)
+        metrics |= _watch(state.objective, store, watched, schedule, accelerator)
+        if epoch + 1 >= schedule.warmup_epochs and "spread" in metrics:
+            refuse_collapse(metrics)
+        state.history.append(metrics)
+        if checkpoint is not None:
+            state.save(checkpoint)
+        yield metrics
+
+
+def _new_state(
+    objective: nn.Module, schedule: Schedule, per_epoch: int, accelerator: Accelerator
+) -> _State:
+    optimizer = AdamW(objective.parameters(), schedule.lr, weight_decay=schedule.weight_decay)
+    objective, optimizer = accelerator.prepare(objective, optimizer)
     warmup = round(schedule.warmup_epochs * per_epoch)
     scheduler = cosine_schedule(optimizer, schedule.epochs * per_epoch, warmup)
-    bar = tqdm(total=schedule.epochs * per_epoch, desc="pretrain", disable=None)
-    for epoch in range(schedule.epochs):
-        objective.train()
-        order = epoch_order(len(train), schedule.seed, epoch).numpy()
-        losses = []
-        for batch in range(per_epoch):
-            step = epoch * per_epoch + batch
-            rows = train[order[batch * batch_size : (batch + 1) * batch_size]]
-            views = _views(store, rows, schedule, step, accelerator)
-            with accelerator.autocast():
-                loss = objective(views)
-            accelerator.backward(loss)
-            optimizer.step()
-            lr = float(scheduler.get_last_lr()[0])
-            scheduler.step()
-            optimizer.zero_grad()
-            losses.append(loss.detach())
-            bar.update()
-        mean_loss = float(torch.stack(losses).mean())
-        refuse_not_finite(mean_loss, (epoch + 1) * per_epoch)
-        health = _watch(objective, store, watched, schedule, accelerator)
-        yield {"epoch": epoch + 1, "loss": mean_loss, "lr": lr, **health}
-    bar.close()
+    return _State(objective, optimizer, scheduler)
+
+
+def _epoch(
+    state: _State, store: PatchStore, batches: Rows, schedule: Schedule, accelerator: Accelerator
+) -> Metrics:
+    """Train on `batches`, (steps, batch size) rows of the store."""
+    state.objective.train()
+    epoch = len(state.history)
+    losses = []
+    lr = 0.0
+    for number, rows in enumerate(
+        tqdm(batches, f"epoch {epoch + 1}/{schedule.epochs}", leave=False, disable=None)
+    ):
+        views = _views(store, rows, schedule, epoch * len(batches) + number, accelerator)
+        with accelerator.autocast():
+            loss = state.objective(views)
+        accelerator.backward(loss)
+        state.optimizer.step()
+        state.optimizer.zero_grad()
+        lr = float(state.scheduler.get_last_lr()[0])
+        state.scheduler.step()
+        losses.append(loss.detach())
+    mean_loss = float(torch.stack(losses).mean())
+    refuse_not_finite(mean_loss, (epoch + 1) * len(batches))
+    return {"epoch": epoch + 1, "loss": mean_loss, "lr": lr}
 
 
 def _views(
@@ -113,17 +183,16 @@ def _views(
 
 
 def _watch(
-    objective: torch.nn.Module,
+    objective: nn.Module,
     store: PatchStore,
     rows: Rows,
     schedule: Schedule,
     accelerator: Accelerator,
-) -> dict[str, float]:
+) -> Metrics:
+    """Health of the embeddings of `rows`; nothing can be said of fewer than two."""
     if len(rows) < 2:
         return {}
     objective.eval()
     views = _views(store, rows, schedule, 0, accelerator)
     with torch.no_grad(), accelerator.autocast():
-        health = embedding_health(*accelerator.unwrap_model(objective).embed(views))
-    refuse_collapse(health)
-    return health
+        return embedding_health(*accelerator.unwrap_model(objective).embed(views))
