@@ -11,7 +11,7 @@ from scipy import ndimage
 from eocontrast.labels import DFC_CLASSES
 from eocontrast.sources.simulated.noise import Field, cells, edges, fractal
 from eocontrast.sources.simulated.parcels import Parcels, rectangles, roads
-from eocontrast.sources.simulated.scene import PIXEL, Climate, Scene
+from eocontrast.sources.simulated.scene import Climate, Scene
 from eocontrast.sources.simulated.zones import draw_shares, place_classes
 
 FOREST_IGBP: dict[Climate, tuple[int, ...]] = {
@@ -61,9 +61,10 @@ def make_landscape(scene: Scene) -> Landscape:
     road = roads(rng, size, int(rng.integers(1, 4)) if people else int(rng.integers(0, 2)))
     streets = edges(parcels) & (dfc == DFC_CLASSES["Urban/Built-up"])
     road = np.maximum(road, np.float32(0.6) * streets) * ~water
-    # 40 m of relief in plains, 400 m where rock shows; over a scene of 4 km
-    amplitude = (300 if shares.get("Barren", 0) > 0.2 else 60) * rng.lognormal(0, 0.5)
-    slope = np.stack(np.gradient(height * np.float32(amplitude / 4), PIXEL)) * ~water
+    # 4 % rise in plains and hills, 14 % where rock shows (medians of the scenes)
+    rise = np.float32((0.14 if shares.get("Barren", 0) > 0.2 else 0.04) * rng.lognormal(0, 0.5))
+    slope = np.asarray(np.gradient(height))
+    slope *= rise / np.sqrt((slope**2).sum(axis=0).mean()) * ~water
     igbp = _igbp(rng, scene, dfc, parcels)
     return Landscape(slope, igbp, dfc, parcels, road, shore.astype(np.float32))
 

@@ -120,7 +120,7 @@ def _within(
 def _corners(rng: np.random.Generator, land: Landscape) -> Pairs:
     """Walls that return the beam twice: a twentieth of the K urban pixels shine, (2, K) dB."""
     count = int(land.mask("Urban/Built-up").sum())
-    shine = (rng.random(count) < 0.05) * (6 + rng.exponential(4.0, count))
+    shine = (rng.random(count) < 0.05) * np.minimum(6 + rng.exponential(4.0, count), 20)
     # the corner's second bounce keeps the polarisation, so VH gains less
     return np.stack([shine, 0.7 * shine]).astype(np.float32)
 
