@@ -1,0 +1,302 @@
+import math
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run as Row
+
+from eocontrast.bootstrap import Interval
+from eocontrast.evaluation import Evaluation
+from eocontrast.label_curve import ArmCurve, ArmResult
+from eocontrast.points import Trained
+from eocontrast.tracking import EXPERIMENT, Tracker, file_digest, flatten
+
+Rows = Callable[[], list[Row]]
+
+# MLflow 3.17 asks SQLAlchemy 2.1 for a loader strategy that 2.1 deprecates
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tables and experiment, created once: that takes seconds."""
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path.parent)
+        patch.delenv("DVC_ROOT", raising=False)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+        Tracker("create")
+    return path
+
+
+@pytest.fixture
+def rows(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rows:
+    """All runs of a database of this test's own, oldest first."""
+    path = tmp_path / "mlflow.db"
+    shutil.copy(empty_database, path)
+    monkeypatch.chdir(tmp_path)
+    for name in ("DVC_ROOT", "DVC_EXP_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+    return lambda: runs_in(path)
+
+
+def runs_in(database: Path) -> list[Row]:
+    client = MlflowClient(tracking_uri=f"sqlite:///{database}")
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    found = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
+    return list(found)
+
+
+def header(seed: int = 0) -> dict[str, Any]:
+    return {
+        "architecture": {"name": "resnet10t", "options": {}},
+        "task": "single_label",
+        "init": "dual_simclr_resnet",
+        "fusion": "late",
+        "frozen": False,
+        "fraction": 0.1,
+        "seed": seed,
+        "lr": 1e-3,
+        "n_labels": 12,
+        "recipe": {"epochs": 3, "batch_size": 8},
+        "data_digest": "abc",
+    }
+
+
+def point(folder: Path, seed: int = 0) -> Trained:
+    file = folder / f"0.1-{seed}.safetensors"
+    file.write_bytes(b"weights" + bytes([seed]))
+    history = [{"epoch": k, "loss": 1 / k, "val_AA": 0.1 * k} for k in (1, 2, 3)]
+    return Trained(file, header(seed), history)
+
+
+def evaluation(seed: int = 0, urban: str = "Urban/Built-up") -> Evaluation:
+    recall = {"Forest": 0.5, urban: 1.0, "Water": math.nan}
+    return Evaluation(
+        header(seed), {"AA": 0.75, "ECE": 0.1}, recall, np.zeros((3, 3), np.int64), pd.DataFrame()
+    )
+
+
+# --- points
+
+
+def test_a_point_and_its_evaluation_are_one_run(rows: Rows, tmp_path: Path) -> None:
+    trained = point(tmp_path)
+    Tracker("finetune").finetuned("dual", trained)
+    Tracker("evaluate").evaluated("dual", trained.file, evaluation())
+    (row,) = rows()
+    assert row.info.status == "FINISHED"
+    assert row.info.run_name == "dual 0.1 0"
+    assert row.data.metrics == {
+        "epoch": 3,
+        "loss": pytest.approx(1 / 3),
+        "val_AA": pytest.approx(0.3),
+        "test.AA": 0.75,
+        "test.ECE": 0.1,
+        "test.recall.Forest": 0.5,
+        "test.recall.Urban/Built-up": 1,
+    }
+    params = row.data.params
+    assert (params["arm"], params["init"], params["fraction"]) == (
+        "dual",
+        "dual_simclr_resnet",
+        "0.1",
+    )
+    assert (params["recipe.epochs"], params["backbone"]) == ("3", "resnet10t")
+    assert row.data.tags["data.digest"] == "abc"
+    assert row.data.tags["eocontrast.weights"] == file_digest(trained.file)
+
+
+def test_losses_are_logged_by_epoch(rows: Rows, tmp_path: Path) -> None:
+    tracker = Tracker("finetune")
+    tracker.finetuned("dual", point(tmp_path))
+    (row,) = rows()
+    history = tracker.client.get_metric_history(row.info.run_id, "loss")
+    assert sorted((m.step, m.value) for m in history) == [(1, 1), (2, 1 / 2), (3, 1 / 3)]
+
+
+def test_points_have_their_own_runs(rows: Rows, tmp_path: Path) -> None:
+    tracker, points = Tracker("finetune"), [point(tmp_path, seed) for seed in range(3)]
+    for trained in points:
+        tracker.finetuned("dual", trained)
+    for trained in reversed(points):
+        tracker.evaluated("dual", trained.file, evaluation(trained.header["seed"]))
+    found = rows()
+    assert len(found) == 3
+    assert [row.data.params["seed"] for row in found] == ["0", "1", "2"]
+    assert all(row.data.metrics["test.AA"] == 0.75 for row in found)
+
+
+def test_equal_weights_of_two_arms_are_two_runs(rows: Rows, tmp_path: Path) -> None:
+    """The single run may stand on a point of the grid: its weights are the same bytes."""
+    trained, tracker = point(tmp_path), Tracker("finetune")
+    for name in ("single", "dual"):
+        tracker.finetuned(name, trained)
+    for name in ("single", "dual"):
+        tracker.evaluated(name, trained.file, evaluation())
+    found = rows()
+    assert sorted(row.data.params["arm"] for row in found) == ["dual", "single"]
+    assert all("test.AA" in row.data.metrics for row in found)
+
+
+def test_an_evaluation_of_cached_weights_opens_a_run(rows: Rows, tmp_path: Path) -> None:
+    Tracker("evaluate").evaluated("dual", point(tmp_path).file, evaluation())
+    (row,) = rows()
+    assert row.data.metrics["test.AA"] == 0.75
+    assert row.data.params["arm"] == "dual"
+    assert row.info.status == "FINISHED"
+
+
+@pytest.mark.parametrize("name", ["Moors, heathland", "Wald & Wiese", "Forêt", "50 % trees"])
+def test_a_class_may_have_any_name(rows: Rows, tmp_path: Path, name: str) -> None:
+    Tracker("evaluate").evaluated("dual", point(tmp_path).file, evaluation(urban=name))
+    (row,) = rows()
+    recalls = {k: v for k, v in row.data.metrics.items() if k.startswith("test.recall.")}
+    assert sorted(recalls.values()) == [0.5, 1]
+
+
+# --- the curve
+
+
+def test_an_arm_of_the_curve_has_its_labels_as_steps(rows: Rows, tmp_path: Path) -> None:
+    nothing = pd.DataFrame()
+    result = ArmResult("dual", "t", "dual_resnet", "s1+s2", False, ("a",), nothing, nothing, {})
+    bands = tuple(Interval(v, v - 0.1, v + 0.1) for v in (0.4, 0.6))
+    curve = ArmCurve(result, (0.1, 1.0), np.array([12.0, 120.0]), bands, np.zeros((2, 1)))
+    figure = tmp_path / "label_curve.png"
+    figure.write_bytes(b"png")
+    tracker = Tracker("label_curve")
+    tracker.curves({"dual": curve, "twin": curve}, [figure])
+    found = {row.info.run_name: row for row in rows()}
+    assert set(found) == {"curve dual", "curve twin", "label curve"}
+    run_id = found["curve dual"].info.run_id
+    for name, values in {"AA": (0.4, 0.6), "AA.low": (0.3, 0.5), "AA.high": (0.5, 0.7)}.items():
+        history = tracker.client.get_metric_history(run_id, name)
+        found_at = {m.step: m.value for m in history}
+        assert found_at == pytest.approx(dict(zip((12, 120), values, strict=True)))
+    kept = tracker.client.list_artifacts(found["label curve"].info.run_id)
+    assert [file.path for file in kept] == ["label_curve.png"]
+    assert found["curve dual"].data.params == {
+        "arm": "dual",
+        "init": "dual_resnet",
+        "inputs": "s1+s2",
+    }
+
+
+# --- runs
+
+
+def test_a_run_that_fails_is_marked_as_failed(rows: Rows) -> None:
+    def fail() -> None:
+        with Tracker("pretrain").start("pretrain x", {"lr": 0.1}) as run:
+            run.log({"loss": 2.0}, step=1)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    (row,) = rows()
+    assert row.info.status == "FAILED"
+    assert row.data.metrics == {"loss": 2.0}
+
+
+def test_a_run_says_where_it_comes_from(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_EXP_NAME", "lucky-hen")
+    repository = Path(__file__).parents[1]
+    monkeypatch.chdir(repository)
+    git = ["git", "rev-parse", "HEAD"]
+    head = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    with Tracker("pretrain").start("a", {"run": {"lr": 0.1}, "long": "x" * 9000}):
+        pass
+    (row,) = rows()
+    assert row.data.tags["dvc.experiment"] == "lucky-hen"
+    assert row.data.tags["dvc.stage"] == "pretrain"
+    assert row.data.tags["mlflow.source.git.commit"] == (head or "unknown")
+    assert row.data.params["run.lr"] == "0.1"
+
+
+def test_outside_a_repository_the_commit_is_unknown(rows: Rows) -> None:
+    with Tracker("pretrain").start("a", {}):
+        pass
+    (row,) = rows()
+    assert row.data.tags["mlflow.source.git.commit"] == "unknown"
+    assert "dvc.experiment" not in row.data.tags
+
+
+def test_many_metrics_are_logged_in_parts(rows: Rows) -> None:
+    tracker = Tracker("pretrain")
+    with tracker.start("a", {}) as run:
+        run.log_all(({"loss": float(step)}, step) for step in range(2500))
+    (row,) = rows()
+    assert len(tracker.client.get_metric_history(row.info.run_id, "loss")) == 2500
+
+
+def test_nested_parameters_have_dotted_names() -> None:
+    assert flatten({"a": 1, "b": {"c": {"d": 2}, "e": [3]}}) == {"a": 1, "b.c.d": 2, "b.e": [3]}
+    assert flatten({}) == {}
+
+
+# --- where runs are kept
+
+
+def test_the_database_of_a_pipeline_lies_in_the_projects_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A queued run works in a temporary folder, and DVC_ROOT stays where the project is."""
+    root, work = tmp_path / "project", tmp_path / "temporary"
+    root.mkdir()
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("DVC_ROOT", str(root))
+    with Tracker("pretrain").start("a", {}) as run:
+        figure = work / "a.png"
+        figure.write_bytes(b"png")
+        run.file(figure)
+    (row,) = runs_in(root / "mlflow.db")
+    assert row.info.run_name == "a"
+    assert [path.name for path in (root / "mlartifacts").rglob("*.png")] == ["a.png"]
+    assert [path.name for path in work.iterdir()] == ["a.png"]
+
+
+RACE = """
+import sys, time
+from pathlib import Path
+from eocontrast.tracking import Tracker
+mine, other = Path(sys.argv[1]), Path(sys.argv[2])
+mine.touch()
+while not other.exists():
+    time.sleep(0.001)
+with Tracker("pretrain").start(mine.name, {"a": 1}) as run:
+    run.log({"loss": 1.0})
+"""
+
+
+def test_two_processes_that_start_at_once_lose_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cells of the grid run side by side, and the first two find no database."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    names = [("one", "two"), ("two", "one")]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACE, *(str(tmp_path / name) for name in pair)],
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for pair in names
+    ]
+    errors = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
+    found = runs_in(tmp_path / "mlflow.db")
+    assert sorted(str(row.info.run_name) for row in found) == ["one", "two"]
+    assert all(row.data.metrics == {"loss": 1} for row in found)
