@@ -23,8 +23,8 @@ class Echo:
     """Backscatter of a class in dB, pairs for (VV, VH).
 
     `median` over the world, and what it varies by: `scene` and `parcel` (sd), `share` (change from
-    no cover to full cover, zero at `usual`), `moisture` (change from dry to saturated soil), and
-    `pixel` (sd of texture).
+    no cover to full cover, zero at `usual`, which is set so that the median comes out), `moisture`
+    (change from dry to saturated soil), and `pixel` (sd of texture).
     """
 
     median: tuple[float, float]
@@ -93,8 +93,8 @@ def _scene_offset(rng: np.random.Generator, echo: Echo, ground: Ground, incidenc
 def _wind(speed: float, incidence: float) -> Pairs:
     """Backscatter of water (2,) relative to 3 m/s at mid-swath, dB.
 
-    Grows with the wind's power 1.6 in VV and 1.2 in VH, and steeper beams see more of it: a fit to
-    the geophysical model CMOD5 (Hersbach et al. 2007) between 2 and 10 m/s.
+    Grows with the wind's power 1.6 in VV and 1.2 in VH, and steeper beams see more of it, roughly
+    as in the geophysical models; chosen so that the spread is that of real water, 4 dB.
     """
     slope = -0.25 * (incidence - 38.5)
     return np.asarray(np.array([16.0, 12.0]) * np.log10(speed / 3) + slope, dtype=np.float32)
