@@ -24,7 +24,7 @@ from eocontrast.modalities import SENTINEL1, Modality
 from eocontrast.sources import COLUMNS, Source
 
 if TYPE_CHECKING:  # torch takes seconds to import, and tests of rasters do without
-    from eocontrast.params import Arm, BackboneParams, DualSimCLRRun, Recipe
+    from eocontrast.params import BackboneParams, DualSimCLRRun, Recipe
     from eocontrast.patches import PatchStore
 
 FOUR_BANDS = Modality(("B02", "B03", "B04", "B08"), "DN", (0.0, 10000.0))
@@ -208,11 +208,3 @@ def tiny_recipe() -> Recipe:
         weight_decay=1e-2,
         val_fraction=0.2,
     )
-
-
-@pytest.fixture(scope="session")
-def late_arm() -> Arm:
-    """Two backbones, trained as a whole."""
-    from eocontrast.params import Arm
-
-    return Arm(init="random", fusion="late", frozen=False, lr=3e-3)

@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,30 @@ def test_two_runs_write_the_same_bytes(
         epochs = list(pretrain_cell(tiny_run, tiny_backbones[name], store, tmp_path / file, "no"))
         assert len(epochs) == tiny_run.epochs
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_a_killed_cell_continues_and_leaves_no_checkpoint(
+    tmp_path: Path,
+    tiny_store: PatchStore,
+    tiny_backbones: dict[str, BackboneParams],
+    tiny_run: DualSimCLRRun,
+) -> None:
+    def cell(run: DualSimCLRRun, file: str) -> Iterator[dict[str, float]]:
+        params, folder = tiny_backbones["resnet"], tmp_path / "checkpoints"
+        return pretrain_cell(run, params, tiny_store, tmp_path / file, "no", folder)
+
+    list(cell(tiny_run, "whole"))
+    list(islice(cell(tiny_run, "continued"), 2))
+    assert not (tmp_path / "continued").exists()
+    (left,) = (tmp_path / "checkpoints").iterdir()
+    # another run must not continue from it
+    other = tiny_run.model_copy(update={"temperature": 0.3})
+    list(cell(other, "other"))
+    assert list((tmp_path / "checkpoints").iterdir()) == [left]
+    list(cell(tiny_run, "continued"))
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+    assert (tmp_path / "continued").read_bytes() == (tmp_path / "whole").read_bytes()
+    assert (tmp_path / "other").read_bytes() != (tmp_path / "whole").read_bytes()
 
 
 def test_both_trained_backbones_are_saved(

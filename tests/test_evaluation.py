@@ -116,7 +116,7 @@ def weights(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """A late-fusion classifier."""
-    arm = Arm(init="dual_simclr", fusion="late", frozen=False, lr=3e-3)
+    arm = Arm(init="dual_simclr", fusion="late", frozen=False, lr=3e-3, backbone_lr_scale=1.0)
     out = tmp_path_factory.mktemp("point")
     recipe = tiny_recipe.model_copy(update={"min_steps": 40})
     return train_point(

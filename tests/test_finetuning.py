@@ -28,7 +28,15 @@ from eocontrast.schedules import warmup_cosine
 from eocontrast.subsets import Rows
 from eocontrast.weights import Pretrained
 
-TRAINING = Training(epochs=6, min_steps=1, batch_size=8, weight_decay=0.01, lr=0.01, seed=0)
+TRAINING = Training(
+    epochs=6,
+    min_steps=1,
+    batch_size=8,
+    weight_decay=0.01,
+    lr=0.01,
+    backbone_lr_scale=1.0,
+    seed=0,
+)
 
 
 def trained(**changes: Any) -> Training:  # noqa: ANN401 - any field of Training
@@ -223,6 +231,25 @@ def test_validation_patches_are_whole_and_as_stored(
         torch.testing.assert_close(inputs.logits(rows, None), expected)
         viewed = inputs.logits(rows, torch.Generator().manual_seed(0))
     assert not torch.allclose(viewed, expected)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.1, 1e-30])
+def test_backbones_learn_at_their_own_rate(
+    tiny_store: PatchStore, classifier: Classifier, scale: float
+) -> None:
+    """AdamW's first step moves every parameter by its learning rate, whatever the gradient."""
+    before = {name: p.detach().clone() for name, p in classifier.named_parameters()}
+    inputs = PatchInputs(classifier, tiny_store, accelerator("no"))
+    budget = Budget(tiny_store.labelled("train"), np.arange(0))
+    one_step = trained(epochs=1, batch_size=42, lr=0.01, backbone_lr_scale=scale, weight_decay=0)
+    list(fit(inputs, tiny_store.labels, budget, one_step))
+    moved = {
+        n: float((p.detach() - before[n]).abs().max()) for n, p in classifier.named_parameters()
+    }
+    first = 0.01 * warmup_cosine(0, 1, 1)
+    for name, distance in moved.items():
+        expected = first * (scale if name.startswith("backbones.") else 1)
+        assert distance == pytest.approx(expected, rel=0.05, abs=1e-7), name
 
 
 # --- features of frozen backbones

@@ -20,9 +20,9 @@ from eocontrast.points import (
 from eocontrast.weights import Pretrained, load_weights
 
 POINTS = [(0.2, 0), (0.2, 1), (1.0, 0)]
-LATE = Arm(init="random", fusion="late", frozen=False, lr=3e-3)
-TUNED = Arm(init="dual_simclr", fusion="late", frozen=False, lr=3e-3)
-FROZEN = Arm(init="dual_simclr", fusion="late", frozen=True, lr=1e-2)
+LATE = Arm(init="random", fusion="late", frozen=False, lr=3e-3, backbone_lr_scale=1.0)
+TUNED = Arm(init="dual_simclr", fusion="late", frozen=False, lr=3e-3, backbone_lr_scale=1.0)
+FROZEN = Arm(init="dual_simclr", fusion="late", frozen=True, lr=1e-2, backbone_lr_scale=1.0)
 ARMS = {"late": LATE, "tuned": TUNED, "frozen": FROZEN}
 
 
@@ -130,7 +130,7 @@ def test_a_header_says_what_the_point_is(
 
 @pytest.mark.parametrize("fusion", ["s1", "s2", "early"])
 def test_every_fusion_trains(jobs: dict[str, list[Job]], tmp_path: Path, fusion: Fusion) -> None:
-    arm = Arm(init="random", fusion=fusion, frozen=False, lr=3e-3)
+    arm = Arm(init="random", fusion=fusion, frozen=False, lr=3e-3, backbone_lr_scale=1.0)
     trained = train_point(changed(jobs["late"][0], arm=arm, out=tmp_path))
     assert trained.header["fusion"] == fusion
     assert [m["epoch"] for m in trained.history] == list(range(1, len(trained.history) + 1))

@@ -1,11 +1,13 @@
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from eocontrast import pretraining
 from eocontrast.backbones import Architecture, Backbone
 from eocontrast.devices import accelerator, deterministic
 from eocontrast.errors import UserError
@@ -81,7 +83,7 @@ def test_the_optimiser_warms_up_and_cools_down(
             used.extend(group["lr"] for group in self.param_groups)
             return super().step(closure)
 
-    monkeypatch.setattr(torch.optim, "AdamW", Recorder)
+    monkeypatch.setattr(pretraining, "AdamW", Recorder)
     metrics = list(pretrain(objective, tiny_store, SCHEDULE, accelerator("no")))
     per_epoch = 49 // 8
     expected = [0.01 * warmup_cosine(step, 4 * per_epoch, per_epoch) for step in range(24)]
@@ -132,6 +134,33 @@ def test_two_runs_end_in_the_same_weights(
 
     assert torch.equal(trained(0), trained(0))
     assert not torch.equal(trained(0), trained(1))
+
+
+@pytest.mark.parametrize("name", ["resnet", "swin"])
+@pytest.mark.parametrize("killed_after", [1, 2, 3])
+def test_a_killed_run_continues_to_the_same_weights(
+    tmp_path: Path,
+    tiny_store: PatchStore,
+    tiny_backbones: dict[str, BackboneParams],
+    name: str,
+    killed_after: int,
+) -> None:
+    params = tiny_backbones[name]
+    architecture, specs = Architecture(params.name, params.options), tiny_store.specs
+    checkpoint = tmp_path / "run.pt"
+
+    def new() -> DualSimCLR:
+        deterministic(0)
+        return DualSimCLR({s: Backbone(architecture, {s: specs[s]}) for s in SENSORS}, 16, 0.2)
+
+    whole, killed, continued = new(), new(), new()
+    cpu = accelerator("no")
+    expected = list(pretrain(whole, tiny_store, SCHEDULE, cpu))
+    list(islice(pretrain(killed, tiny_store, SCHEDULE, cpu, checkpoint), killed_after))
+    torch.rand(5)  # another process has drawn other numbers
+    assert list(pretrain(continued, tiny_store, SCHEDULE, cpu, checkpoint)) == expected
+    for tensor_name, tensor in whole.state_dict().items():
+        assert torch.equal(continued.state_dict()[tensor_name], tensor), tensor_name
 
 
 def test_a_crop_larger_than_the_patches_is_refused(
