@@ -52,6 +52,11 @@ def test_effective_rank_counts_equal_directions(rank: int) -> None:
     assert embedding_health(z, z)["effective_rank"] == pytest.approx(rank, rel=1e-6)
 
 
+def test_what_all_places_share_is_no_direction() -> None:
+    z = torch.tensor([[3.0, 1.0, 0.0], [3.0, -1.0, 0.0]]).repeat(5, 1)
+    assert embedding_health(z, z)["effective_rank"] == pytest.approx(1, rel=1e-6)
+
+
 def test_effective_rank_is_at_most_the_rank() -> None:
     low = random(dim=3) @ random(3, 16, seed=5)
     assert 2 < embedding_health(low, low)["effective_rank"] <= 3 + 1e-6

@@ -60,7 +60,7 @@ def arm(
 def arms() -> dict[str, ArmResult]:
     given = [
         arm("late", {0.1: 0.4, 0.5: 0.6, 1.0: 0.7}, supervised=True, seed=1),
-        arm("s2", {0.1: 0.4, 0.5: 0.5, 1.0: 0.5}, supervised=True, seed=2),
+        arm("s2", {0.1: 0.6, 0.5: 0.5, 1.0: 0.5}, supervised=True, seed=2),
         arm("dual", {0.1: 0.6, 0.5: 0.9, 1.0: 0.95}, seed=3),
         arm("poor", {0.1: 0.2, 0.5: 0.3, 1.0: 0.3}, seed=4),
     ]
