@@ -66,10 +66,11 @@ def readers(raw: Path, store: PatchStore, batch: int) -> Readers:
     """What reads the rows of a batch, by name."""
     files = [[raw / f"{s}_{patch}.tif" for patch in store.index["id"]] for s in SENSORS]
     size = sum(store.read(s, np.array([0])).nbytes for s in SENSORS)
+    kept = {s: store.read(s, np.zeros(batch, np.int64)) for s in SENSORS}
     full, free = np.ones((batch, size), np.uint8), np.zeros((batch, size), np.uint8)
     return {
         "rasterio": lambda rows: [np.stack([read_tiff(f[r]) for r in rows]) for f in files],
-        "patch store": lambda rows: [store.read(s, rows) for s in SENSORS],
+        "patch store": lambda rows: [store.read(s, rows, out=kept[s]) for s in SENSORS],
         "memory copy": lambda rows: free.__setitem__(slice(len(rows)), full[: len(rows)]),
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -47,6 +47,8 @@ class Training:
     batch_size: int
     weight_decay: float
     lr: float
+    backbone_lr_scale: float
+    """Backbones learn at lr times this: pretrained ones are to be bent, not broken."""
     seed: int
 
 
@@ -157,9 +159,7 @@ def fit(
         CollapseError: the loss is not finite.
     """
     model, train = inputs.model, budget.train
-    optimizer = torch.optim.AdamW(
-        model.parameters(), training.lr, weight_decay=training.weight_decay
-    )
+    optimizer = torch.optim.AdamW(_groups(model, training), weight_decay=training.weight_decay)
     batch_size = min(training.batch_size, len(train))
     per_epoch = len(train) // batch_size
     epochs = max(training.epochs, math.ceil(training.min_steps / per_epoch))
@@ -189,6 +189,13 @@ def fit(
         yield metrics
     if best_state is not None:
         model.load_state_dict(best_state)
+
+
+def _groups(model: nn.Module, training: Training) -> list[dict[str, Any]]:
+    backbones = [p for name, p in model.named_parameters() if name.startswith("backbones.")]
+    others = [p for name, p in model.named_parameters() if not name.startswith("backbones.")]
+    scaled = training.lr * training.backbone_lr_scale
+    return [{"params": others, "lr": training.lr}, {"params": backbones, "lr": scaled}]
 
 
 @torch.no_grad()

@@ -154,6 +154,7 @@ class Arm(Section):
     fusion: Fusion
     frozen: bool
     lr: PositiveFloat
+    backbone_lr_scale: PositiveFloat
 
 
 class FinetuneParams(Arm):
@@ -165,7 +166,7 @@ class FinetuneParams(Arm):
 
     def arm(self) -> Arm:
         """The line of the curve that this point lies on."""
-        return Arm(init=self.init, fusion=self.fusion, frozen=self.frozen, lr=self.lr)
+        return Arm.model_validate({name: getattr(self, name) for name in Arm.model_fields})
 
 
 class LabelCurveParams(Section):

@@ -76,16 +76,23 @@ class PatchStore:
         wanted = (self.index["split"] == split) & (self.index["label"] >= 0)
         return np.flatnonzero(wanted)
 
-    def read(self, sensor: Sensor, rows: Rows) -> NDArray[np.integer]:
-        """Stored integers of these patches, in this order, shape (n, bands, H, W)."""
-        shards, places = self._shard[rows], self._row[rows]
-        if len(np.unique(shards)) == 1:
-            return np.asarray(self._open(sensor, int(shards[0]))[places])
-        first = self._open(sensor, int(shards[0]))
-        out = np.empty((len(rows), *first.shape[1:]), dtype=first.dtype)
-        for shard in np.unique(shards):
-            here = shards == shard
-            out[here] = self._open(sensor, int(shard))[places[here]]
+    def read(
+        self, sensor: Sensor, rows: Rows, out: NDArray[np.integer] | None = None
+    ) -> NDArray[np.integer]:
+        """Stored integers of these patches, in this order, shape (n, bands, H, W).
+
+        Args:
+            sensor: which of the two.
+            rows: positions in the index, (n,).
+            out: memory of an earlier call to fill again; fresh pages cost more than the copy.
+        """
+        shards, places = self._shard[rows].tolist(), self._row[rows].tolist()
+        first = self._open(sensor, shards[0])
+        if out is None or out.shape != (len(rows), *first.shape[1:]):
+            out = np.empty((len(rows), *first.shape[1:]), dtype=first.dtype)
+        # one plain copy a patch: indexing with an array copies everything twice
+        for number, (shard, place) in enumerate(zip(shards, places, strict=True)):
+            out[number] = self._open(sensor, shard)[place]
         return out
 
     def batch(self, rows: Rows, sensors: Sequence[Sensor] = SENSORS) -> dict[Sensor, Tensor]:
@@ -108,7 +115,8 @@ class PatchStore:
         if (kind, shard) not in self._maps:
             path = shard_path(self.folder, kind, shard)
             try:
-                self._maps[kind, shard] = np.load(path, mmap_mode="r", allow_pickle=False)
+                mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+                self._maps[kind, shard] = mapped.view(np.ndarray)  # memmap's own indexing is slow
             except (OSError, ValueError) as error:
                 raise UserError(
                     f"{path} is missing or damaged ({error}): run `dvc repro -f normalise`"

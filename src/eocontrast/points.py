@@ -126,6 +126,7 @@ def _training(job: Job) -> Training:
         batch_size=recipe.batch_size,
         weight_decay=recipe.weight_decay,
         lr=job.arm.lr,
+        backbone_lr_scale=job.arm.backbone_lr_scale,
         seed=job.seed,
     )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from eocontrast.errors import UserError
-from eocontrast.modalities import Modality
+from eocontrast.modalities import Modality, Sensor
 
 COLUMNS = ("id", "s1", "s2", "label", "group", "split")
 SPLITS = ("pretrain", "train", "test")
@@ -36,6 +36,11 @@ class Source:
     classes: dict[str, int]
     palette: dict[str, str]
     manifest: pd.DataFrame
+
+    @property
+    def modalities(self) -> dict[Sensor, Modality]:
+        """Modality by sensor."""
+        return {"s1": self.s1, "s2": self.s2}
 
     def write(self, folder: Path) -> None:
         """Leave `manifest.csv` and `source.json` in `folder`."""

@@ -1,0 +1,250 @@
+"""The whole graph, run as a user runs it: `dvc repro` and `dvc exp run` in a fresh clone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from rasterio.errors import NotGeoreferencedWarning
+from ruamel.yaml import YAML
+
+from eocontrast.label_curve import COLUMNS
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+ENVIRONMENT = {
+    **{
+        name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW"))
+    },
+    "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+    "OMP_NUM_THREADS": "1",  # two clones run side by side
+}
+TINY_RESNET = {"name": "resnet10t", "options": {"channels": [8, 8, 16, 16], "stem_width": 8}}
+TINY_SWIN = {
+    "name": "swin_tiny_patch4_window7_224",
+    "options": {
+        "img_size": 32,
+        "window_size": 4,
+        "embed_dim": 8,
+        "depths": [1, 1],
+        "num_heads": [1, 2],
+    },
+}
+
+
+def shrink(params: dict[str, Any]) -> None:
+    """Every stage and every kind of arm, seconds each."""
+    params["sources"]["simulated"] |= {
+        "patch_size": 32,
+        "scene_size": 3,
+        "pretrain_scenes": 4,
+        "train_scenes": 12,
+        "test_scenes": 8,
+    }
+    params["backbones"] = {"resnet": TINY_RESNET, "swin": TINY_SWIN}
+    for run in params["pretrain"]["runs"].values():
+        if run["method"] != "random":
+            run |= {"epochs": 2, "batch_size": 32, "crop": 24, "projection_dim": 8}
+    params["finetune"]["recipe"] |= {"epochs": 1, "min_steps": 2}
+    params["label_curve"] |= {"fractions": [0.1, 1.0], "bootstrap_samples": 100}
+    arms = params["label_curve"]["arms"]
+    kept = ("s2", "early", "dual_simclr", "swin_dual_simclr_frozen")
+    params["label_curve"]["arms"] = {name: arms[name] for name in kept}
+
+
+def shrink_further(params: dict[str, Any]) -> None:
+    """One supervised and one pretrained arm, for real rasters."""
+    shrink(params)
+    runs, curve = params["pretrain"]["runs"], params["label_curve"]
+    params["pretrain"]["runs"] = {n: runs[n] for n in ("random_resnet", "dual_simclr_resnet")}
+    curve["arms"] = {name: curve["arms"][name] for name in ("s2", "dual_simclr")}
+    curve["fractions"] = [0.01, 1.0]
+
+
+def run(clone: Path, *command: str, expect: int = 0) -> str:
+    """Output of a command in `clone`, which must end with this exit code."""
+    done = subprocess.run(command, cwd=clone, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == expect, (
+        f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    )
+    return done.stdout + done.stderr
+
+
+def clone_to(clone: Path, edit: Callable[[dict[str, Any]], None]) -> Path:
+    """The tracked files as they are now, with other parameters, committed."""
+    names = run(ROOT, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    for name in filter(None, names.split("\0")):
+        if name == "dvc.lock" or not (ROOT / name).is_file():
+            continue
+        target = clone / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((ROOT / name).read_bytes())
+    yaml = YAML()
+    yaml.default_flow_style = False
+    params = yaml.load(clone / "params.yaml")
+    edit(params)
+    yaml.dump(params, clone / "params.yaml")
+    run(clone, "git", "init", "-q")
+    run(clone, "git", "add", "-A")
+    identity = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
+    run(clone, "git", *identity, "commit", "-qm", "Shrink the parameters")
+    return clone
+
+
+def stages_run(output: str) -> list[str]:
+    """Names of the stages that DVC says it ran."""
+    marked = [line for line in output.splitlines() if line.startswith("Running stage")]
+    return [line.split("'")[1] for line in marked]
+
+
+def mlflow_runs(clone: Path) -> list[Run]:
+    """Every run in the clone's MLflow database."""
+    client = MlflowClient(tracking_uri=f"sqlite:///{clone / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("eocontrast")
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], max_results=1000))
+
+
+@pytest.fixture(scope="module")
+def clones(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two clones of the same state, each reproduced from scratch."""
+    folder = tmp_path_factory.mktemp("clones")
+    found = [clone_to(folder / name, shrink) for name in ("one", "two")]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda clone: run(clone, "dvc", "repro"), found))
+    return found
+
+
+def test_two_clean_runs_give_the_same_bytes(clones: list[Path]) -> None:
+    first, second = ((clone / "dvc.lock").read_bytes() for clone in clones)
+    assert first == second
+
+
+def test_the_curve_has_every_point(clones: list[Path]) -> None:
+    table = pd.read_csv(clones[0] / "metrics/label_curve.csv")
+    assert tuple(table.columns) == COLUMNS
+    scores = table[table["metric"] == "AA"]
+    assert len(scores) == 4 * 2 * 3  # arms, fractions, seeds
+    assert not scores.duplicated(["arm", "fraction", "seed"]).any()
+    assert scores["value"].between(0, 1).all()
+    summary = json.loads((clones[0] / "metrics/summary.json").read_text())["single_label"]
+    assert summary["best_supervised"]["arm"] in ("s2", "early")
+    assert set(summary["label_saving_factor"]) == {"dual_simclr", "swin_dual_simclr_frozen"}
+    assert (clones[0] / "metrics/label_curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_second_repro_does_nothing(clones: list[Path]) -> None:
+    output = run(clones[0], "dvc", "repro")
+    assert stages_run(output) == []
+    assert "up to date" in output
+
+
+def test_a_point_is_one_row_in_mlflow(clones: list[Path]) -> None:
+    points = [r for r in mlflow_runs(clones[1]) if r.data.tags["dvc.stage"] == "finetune"]
+    assert len(points) == 4 * 2 * 3 + 1
+    for point in points:
+        assert {"arm", "init", "fraction", "seed", "n_labels"} <= point.data.params.keys()
+        assert "test.AA" in point.data.metrics
+        assert {"mlflow.source.git.commit", "data.digest"} <= point.data.tags.keys()
+    arms = {r.data.params["arm"] for r in points}
+    assert arms == {"single", "s2", "early", "dual_simclr", "swin_dual_simclr_frozen"}
+
+
+def test_mlflow_draws_the_curve_over_the_number_of_labels(clones: list[Path]) -> None:
+    client = MlflowClient(tracking_uri=f"sqlite:///{clones[1] / 'mlflow.db'}")
+    curves = [r for r in mlflow_runs(clones[1]) if r.info.run_name == "curve s2"]
+    steps = [m.step for m in client.get_metric_history(curves[0].info.run_id, "AA")]
+    table = pd.read_csv(clones[1] / "metrics/label_curve.csv")
+    assert steps == sorted(table.loc[table["arm"] == "s2", "n_labels"].unique())
+
+
+def test_an_experiment_runs_two_stages(clones: list[Path]) -> None:
+    output = run(clones[0], "dvc", "exp", "run", "-S", "finetune.fraction=0.1")
+    assert stages_run(output) == ["finetune", "evaluate"]
+    scores = json.loads((clones[0] / "metrics/test.json").read_text())
+    assert scores["fraction"] == 0.1
+    shown = run(clones[0], "dvc", "exp", "show", "--csv", "--no-pager")
+    assert "AA" in shown.splitlines()[0]
+
+
+def test_queued_workers_lose_no_run(clones: list[Path]) -> None:
+    clone = clones[1]
+    before = len(mlflow_runs(clone))
+    for seed in (1, 2):
+        run(clone, "dvc", "exp", "run", "--queue", "-S", f"finetune.seed={seed}")
+    run(clone, "dvc", "exp", "run", "--run-all", "--jobs", "2")
+    runs = mlflow_runs(clone)
+    assert len(runs) == before + 2
+    seeds = {r.data.params["seed"] for r in runs if r.data.tags.get("dvc.experiment")}
+    assert seeds == {"1", "2"}
+
+
+def test_a_wrong_parameter_is_named_before_anything_runs(clones: list[Path]) -> None:
+    output = run(clones[0], "dvc", "exp", "run", "-S", "finetune.fraction=1.5", expect=255)
+    assert "finetune.fraction" in output
+    assert "Traceback" not in output
+
+
+def test_real_pairs_run_through_the_graph(tmp_path: Path) -> None:
+    clone = clone_to(tmp_path / "clone", shrink_further)
+    source = ("-S", "data.pretrain=bigearthnet", "-S", "data.finetune=bigearthnet")
+    run(clone, "dvc", "exp", "run", *source)
+    summary = json.loads((clone / "metrics/summary.json").read_text())["single_label"]
+    assert summary["best_supervised"]["n_labels"] == 21
+    assert list(summary["left_out"]) == ["0.01"]
+
+
+def write_pairs(folder: Path, patches: int = 24, size: int = 32) -> None:
+    """The user's own PNG pairs: bright fields in class b, with a table beside them."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(patches):
+        bright = number % 2
+        base = 60 + 90 * bright + 10 * rng.standard_normal((3, size, size))
+        images = {"s1": base[:1] / 2, "s2": base}
+        for sensor, image in images.items():
+            path = folder / sensor / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shape: Mapping[str, Any] = {"count": len(image), "height": size, "width": size}
+            with rasterio.open(path, "w", driver="PNG", dtype="uint8", **shape) as file:
+                file.write(image.clip(1, 255).astype(np.uint8))
+        label = "b" if bright else "a"
+        group = f"field {number // 4}"
+        rows.append((number, f"s1/{number}.png", f"s2/{number}.png", label, group))
+    table = pd.DataFrame(rows, columns=["id", "s1", "s2", "label", "group"])
+    table.to_csv(folder / "pairs.csv", index=False)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_users_own_pairs_run_through_the_graph(tmp_path: Path) -> None:
+    assert issubclass(NotGeoreferencedWarning, UserWarning)
+    write_pairs(tmp_path / "my pictures")
+
+    def edit(params: dict[str, Any]) -> None:
+        shrink_further(params)
+        params["data"] = {"pretrain": "manifest", "finetune": "manifest"}
+        params["sources"]["manifest"] = {
+            "path": str(tmp_path / "my pictures/pairs.csv"),
+            "s1": {"bands": ["amplitude"], "units": "DN", "valid_range": [0.0, 255.0]},
+            "s2": {"bands": ["red", "green", "blue"], "units": "DN", "valid_range": [0.0, 255.0]},
+            "classes": {"a": 0, "b": 1},
+        }
+
+    clone = clone_to(tmp_path / "clone", edit)
+    run(clone, "dvc", "repro")
+    summary = json.loads((clone / "metrics/summary.json").read_text())["single_label"]
+    assert summary["best_supervised"]["n_labels"] > 4
