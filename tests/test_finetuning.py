@@ -17,10 +17,10 @@ from eocontrast.finetuning import (
     FeatureInputs,
     PatchInputs,
     Training,
-    average_accuracy,
     embed,
     fit,
     label_budget,
+    validate,
 )
 from eocontrast.health import CollapseError
 from eocontrast.patches import PatchStore
@@ -100,7 +100,7 @@ def test_it_learns_what_can_be_learnt() -> None:
     inputs = Points(LABELS)
     history = list(fit(inputs, LABELS, BUDGET, trained(epochs=30, lr=0.1)))
     assert history[-1]["loss"] < 0.2 * history[0]["loss"]
-    assert average_accuracy(inputs, LABELS, np.arange(50, 60)) == 1
+    assert validate(inputs, LABELS, np.arange(50, 60))["val_AA"] == 1
 
 
 def test_only_the_budget_is_seen_and_only_training_patches_are_viewed() -> None:
@@ -131,20 +131,20 @@ def test_small_budgets_get_the_least_number_of_steps(
 
 
 @pytest.mark.parametrize(
-    ("scores", "kept"), [([0.1, 0.9, 0.5], 2), ([0.3, 0.7, 0.7], 3), ([0.9, 0.1, 0.2], 1)]
+    ("losses", "kept"), [([0.9, 0.1, 0.5], 2), ([0.7, 0.3, 0.3], 3), ([0.1, 0.9, 0.8], 1)]
 )
 def test_the_epoch_that_validates_best_is_kept_the_later_on_ties(
-    monkeypatch: pytest.MonkeyPatch, scores: list[float], kept: int
+    monkeypatch: pytest.MonkeyPatch, losses: list[float], kept: int
 ) -> None:
-    inputs, states, given = Points(LABELS), [], iter(scores)
+    inputs, states, given = Points(LABELS), [], iter(losses)
 
-    def validate(*_: object) -> float:
+    def drawn(*_: object) -> dict[str, float]:
         states.append({n: t.clone() for n, t in inputs.model.state_dict().items()})
-        return next(given)
+        return {"val_loss": next(given)}
 
-    monkeypatch.setattr(finetuning, "average_accuracy", validate)
+    monkeypatch.setattr(finetuning, "validate", drawn)
     history = list(fit(inputs, LABELS, BUDGET, trained(epochs=3)))
-    assert [m["val_AA"] for m in history] == scores
+    assert [m["val_loss"] for m in history] == losses
     for name, tensor in inputs.model.state_dict().items():
         assert torch.equal(tensor, states[kept - 1][name])
         assert not torch.equal(tensor, states[kept % 3][name])
@@ -153,7 +153,7 @@ def test_the_epoch_that_validates_best_is_kept_the_later_on_ties(
 def test_without_validation_the_last_epoch_is_kept() -> None:
     inputs, states = Points(LABELS), []
     for metrics in fit(inputs, LABELS, Budget(np.arange(40), np.arange(0)), trained(epochs=3)):
-        assert "val_AA" not in metrics
+        assert "val_loss" not in metrics
         states.append(inputs.model.state_dict()["weight"].clone())
     assert torch.equal(inputs.model.state_dict()["weight"], states[-1])
     assert not torch.equal(states[-1], states[-2])
@@ -189,20 +189,24 @@ def test_two_runs_end_in_the_same_weights_and_another_seed_in_others() -> None:
     assert not torch.equal(found[0], found[2])
 
 
-def test_average_accuracy_is_balanced_accuracy() -> None:
+def test_validation_is_mean_loss_and_balanced_accuracy() -> None:
     labels = np.repeat([0, 1, 2], [40, 15, 5])
     inputs = Points(labels)
     rows = np.arange(0, 60, 2)
     predicted = inputs.logits(rows, None).argmax(1).numpy()
     expected = balanced_accuracy_score(labels[rows], predicted)
-    assert average_accuracy(inputs, labels, rows) == pytest.approx(expected)
+    found = validate(inputs, labels, rows)
+    assert found["val_AA"] == pytest.approx(expected)
+    chances = inputs.logits(rows, None).detach().softmax(1).numpy()
+    by_patch = [-np.log(chances[place, labels[row]]) for place, row in enumerate(rows)]
+    assert found["val_loss"] == pytest.approx(np.mean(by_patch), rel=1e-5)
 
 
-def test_average_accuracy_does_not_depend_on_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_validation_does_not_depend_on_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = Points(LABELS)
-    whole = average_accuracy(inputs, LABELS, np.arange(60))
+    whole = validate(inputs, LABELS, np.arange(60))
     monkeypatch.setattr(finetuning, "CHUNK", 7)
-    assert average_accuracy(inputs, LABELS, np.arange(60)) == whole
+    assert validate(inputs, LABELS, np.arange(60)) == pytest.approx(whole)
 
 
 # --- patches
@@ -217,8 +221,9 @@ def classifier(tiny_inits: dict[str, Path]) -> Classifier:
 def test_classes_of_the_store_are_learnt(tiny_store: PatchStore, classifier: Classifier) -> None:
     inputs = PatchInputs(classifier, tiny_store, accelerator("no"))
     budget = label_budget(tiny_store, 1.0, 0, 0.2)
-    list(fit(inputs, tiny_store.labels, budget, trained(epochs=10)))
-    assert average_accuracy(inputs, tiny_store.labels, tiny_store.labelled("test")) > 0.8
+    list(fit(inputs, tiny_store.labels, budget, trained(epochs=30)))
+    found = validate(inputs, tiny_store.labels, tiny_store.labelled("test"))
+    assert found["val_AA"] > 0.8
 
 
 def test_validation_patches_are_whole_and_as_stored(

@@ -47,6 +47,8 @@ def evaluate(weights: Path, store: PatchStore, device: Accelerator) -> Evaluatio
         UserError: no labelled test patches, or classes that differ from the model's.
     """
     tensors, header = load_weights(weights)
+    if "classes" not in header:
+        raise UserError(f"{weights} holds no classifier: fine-tune it first")
     if list(store.classes) != header["classes"]:
         raise UserError(
             f"{weights} tells apart {header['classes']}, but {store.folder} holds "

@@ -103,7 +103,9 @@ class FeatureInputs:
         self.features = features
         seen = self._stack(train)
         self.mean = seen.mean(0)
-        self.sd = seen.std(0, correction=0).clamp_min(1e-6)
+        sd = seen.std(0, correction=0)
+        # nothing can be learnt of a feature that these patches never change: it gets no weight
+        self.sd = torch.where(sd > 1e-3 * sd.mean(), sd, torch.inf)
 
     def logits(self, rows: Rows, draws: torch.Generator | None) -> Tensor:
         """Logits of the head; there are no views of a feature."""
@@ -146,8 +148,9 @@ def fit(
 ) -> Iterator[dict[str, float]]:
     """Minimise cross-entropy in place; yields metrics an epoch.
 
-    The weights that remain are those of the epoch with the best validation AA (on ties the later),
-    or the last epoch's where the budget is too small for validation.
+    The weights that remain are those of the epoch with the lowest validation loss (on ties the
+    later), or the last epoch's where the budget holds no validation. The loss, because the accuracy
+    of a dozen patches is a lottery that the first epochs often win.
 
     Args:
         inputs: model and what it sees.
@@ -159,12 +162,14 @@ def fit(
         CollapseError: the loss is not finite.
     """
     model, train = inputs.model, budget.train
-    optimizer = torch.optim.AdamW(_groups(model, training), weight_decay=training.weight_decay)
+    optimizer = torch.optim.AdamW(
+        _groups(model, training), weight_decay=training.weight_decay, fused=True
+    )
     batch_size = min(training.batch_size, len(train))
     per_epoch = len(train) // batch_size
     epochs = max(training.epochs, math.ceil(training.min_steps / per_epoch))
     scheduler = cosine_schedule(optimizer, epochs * per_epoch, warmup=per_epoch)
-    best, best_state = -math.inf, None
+    best, best_state = math.inf, None
     for epoch in range(epochs):
         model.train()
         order = epoch_order(len(train), training.seed, epoch).numpy()
@@ -182,9 +187,9 @@ def fit(
         refuse_not_finite(total, (epoch + 1) * per_epoch)
         metrics = {"epoch": epoch + 1, "loss": total / per_epoch}
         if len(budget.validation):
-            metrics["val_AA"] = average_accuracy(inputs, labels, budget.validation)
-            if metrics["val_AA"] >= best:
-                best = metrics["val_AA"]
+            metrics |= validate(inputs, labels, budget.validation)
+            if metrics["val_loss"] <= best:
+                best = metrics["val_loss"]
                 best_state = {name: t.clone() for name, t in model.state_dict().items()}
         yield metrics
     if best_state is not None:
@@ -199,10 +204,13 @@ def _groups(model: nn.Module, training: Training) -> list[dict[str, Any]]:
 
 
 @torch.no_grad()
-def average_accuracy(inputs: Inputs, labels: NDArray[np.int64], rows: Rows) -> float:
-    """Mean recall of the classes that occur among `rows`."""
+def validate(inputs: Inputs, labels: NDArray[np.int64], rows: Rows) -> dict[str, float]:
+    """Mean cross-entropy on `rows`, and mean recall of the classes that occur among them."""
     inputs.model.eval()
-    found = [inputs.logits(chunk, None).argmax(1).cpu().numpy() for chunk in chunks(rows)]
+    logits = torch.cat([inputs.logits(chunk, None).cpu() for chunk in chunks(rows)])
     truth = labels[rows]
-    hit = np.concatenate(found) == truth
-    return float(np.mean([hit[truth == k].mean() for k in np.unique(truth)]))
+    hit = logits.argmax(1).numpy() == truth
+    return {
+        "val_loss": float(F.cross_entropy(logits, torch.from_numpy(truth))),
+        "val_AA": float(np.mean([hit[truth == k].mean() for k in np.unique(truth)])),
+    }

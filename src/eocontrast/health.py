@@ -32,7 +32,9 @@ def embedding_health(z1_ND: Tensor, z2_ND: Tensor) -> dict[str, float]:
     size, dim = z1.shape
     cosines = both @ both.transpose(1, 2)
     off_diagonal = cosines.sum() - cosines.diagonal(dim1=1, dim2=2).sum()
-    singular = torch.linalg.svdvals(z1 - z1.mean(0))
+    centred = z1 - z1.mean(0)
+    # LAPACK raises on NaN, and refuse_collapse has the better message
+    singular = torch.linalg.svdvals(centred) if centred.isfinite().all() else centred.norm(dim=0)
     weights = singular / singular.sum().clamp_min(1e-12)
     nearest = (z1 @ z2.T).argmax(1)
     return {

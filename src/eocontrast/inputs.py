@@ -43,20 +43,26 @@ class Standardise(nn.Module):
     Zero is the mean of the band: a missing pixel says nothing instead of something extreme.
     """
 
-    mean: Tensor
-    sd: Tensor
+    scale: Tensor
+    shift: Tensor
+    low: Tensor
+    high: Tensor
 
     def __init__(self, spec: InputSpec) -> None:
         super().__init__()
         self.storage = spec.modality.storage
-        self.low, self.high = spec.modality.valid_range
-        # not persistent: the spec in the weight file's header is the one source of these numbers
-        self.register_buffer("mean", torch.tensor(spec.mean).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("sd", torch.tensor(spec.sd).view(1, -1, 1, 1), persistent=False)
+        low, high = spec.modality.valid_range
+        mean, sd = (torch.tensor(v).view(1, -1, 1, 1) for v in (spec.mean, spec.sd))
+        # one multiplication and one addition a value; not persistent, because the spec in the
+        # weight file's header is the one source of these numbers
+        self.register_buffer("scale", self.storage.step / sd, persistent=False)
+        self.register_buffer("shift", -mean / sd, persistent=False)
+        self.register_buffer("low", (low - mean) / sd, persistent=False)
+        self.register_buffer("high", (high - mean) / sd, persistent=False)
 
     def forward(self, stored: Tensor) -> Tensor:
         """Standardised bands, same shape."""
         values = stored.float()
         missing = values == self.storage.nodata
-        values = (values * self.storage.step).clamp(self.low, self.high)
-        return ((values - self.mean) / self.sd).masked_fill(missing, 0)
+        values = torch.addcmul(self.shift, values, self.scale).clamp_(self.low, self.high)
+        return values.masked_fill_(missing, 0)

@@ -247,6 +247,11 @@ class _Writer:
             "patch_size": self.size[0] if self.size else 0,
             "digest": self.digest.hexdigest(),
         }
+        if not self.moments:
+            raise UserError(
+                "every usable patch is in the split test: statistics need others, give some of "
+                "them the split train or pretrain"
+            )
         for sensor, modality in self.source.modalities.items():
             header[sensor] = _input_spec(sensor, modality, self.moments[sensor]).to_dict()
         return header

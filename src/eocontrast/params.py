@@ -29,7 +29,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 class Section(BaseModel):
     """A part of params.yaml: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class DataParams(Section):
@@ -253,8 +253,10 @@ def check_params(raw: object, where: str = "params.yaml") -> Params:
 
 
 def _describe(problem: ErrorDetails) -> str:
-    # a discriminated union puts its tag among the location, which is no key of the file
-    keys = ".".join(str(key) for key in problem["loc"] if key not in ("random", "dual_simclr"))
+    # the union of methods puts its tag behind the run's name, which is no key of the file
+    loc = problem["loc"]
+    tagged = loc[:2] == ("pretrain", "runs") and len(loc) > 3
+    keys = ".".join(str(key) for key in (loc[:3] + loc[4:] if tagged else loc))
     if problem["type"] == "extra_forbidden":
         return f"{keys} is no parameter"
     message = problem["msg"].removeprefix("Value error, ")

@@ -108,10 +108,8 @@ def train_point(job: Job, features: dict[int, Tensor] | None = None) -> Trained:
 def _train_heads(jobs: Sequence[Job]) -> Iterator[Trained]:
     """Heads on frozen backbones: every patch is embedded once for the whole curve."""
     store, init = PatchStore(jobs[0].store), Pretrained.load(jobs[0].init)
-    budgets = [label_budget(store, job.fraction, job.seed, job.recipe.val_fraction) for job in jobs]
+    # all of them, in chunks that do not depend on the jobs: sums differ with the size of a batch
     rows = store.labelled("train")
-    used = {row for b in budgets for row in (*b.train.tolist(), *b.validation.tolist())}
-    rows = rows[[row in used for row in rows.tolist()]]
     classifier = new_classifier(init, jobs[0].arm.fusion, len(store.classes))
     features = embed(classifier, store, rows, accelerator(jobs[0].precision))
     for job in jobs:

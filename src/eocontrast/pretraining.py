@@ -143,7 +143,9 @@ def pretrain(
 def _new_state(
     objective: nn.Module, schedule: Schedule, per_epoch: int, accelerator: Accelerator
 ) -> _State:
-    optimizer = AdamW(objective.parameters(), schedule.lr, weight_decay=schedule.weight_decay)
+    optimizer = AdamW(
+        objective.parameters(), schedule.lr, weight_decay=schedule.weight_decay, fused=True
+    )
     objective, optimizer = accelerator.prepare(objective, optimizer)
     warmup = round(schedule.warmup_epochs * per_epoch)
     scheduler = cosine_schedule(optimizer, schedule.epochs * per_epoch, warmup)

@@ -13,6 +13,9 @@ from eocontrast.errors import UserError
 from eocontrast.evaluation import Evaluation
 from eocontrast.label_curve import ArmResult
 
+_WORDS = dict.fromkeys(("id", "group", "actual", "predicted"), str)
+"""NA is a group in Namibia, and a class may be called 1."""
+
 _POINT = ("fraction", "seed", "n_labels", "n_validation")
 
 
@@ -72,7 +75,7 @@ def read_arm(scores: Path, predictions: Path) -> ArmResult | None:
         arm = json.loads(scores.read_text())
         if not arm["points"]:
             return None
-        table = pd.read_csv(predictions, dtype={"group": str, "id": str})
+        table = pd.read_csv(predictions, dtype=_WORDS, keep_default_na=False)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{scores} or {predictions} cannot be read ({error}): run `dvc repro evaluate_grid`"

@@ -6,6 +6,8 @@ trained on: the same models reach 70 % mIoU on a random split and 38 % on new re
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -18,8 +20,9 @@ Rows = NDArray[np.int64]
 def split_by_group(index: pd.DataFrame, test_fraction: float, seed: int) -> pd.Series:
     """A split for every row that has none yet.
 
-    Unlabelled rows go to `pretrain`. Labelled groups are drawn in random order into `test` until it
-    holds `test_fraction` of the labelled rows, so no group is in two splits.
+    Labelled groups are drawn in random order into `test` until it holds `test_fraction` of the
+    labelled rows, so no group is in two splits. Unlabelled rows go to `pretrain`, or to `test` with
+    the rest of their group, where nothing reads them.
 
     Args:
         index: columns `group`, `split` (empty where none is given), `labelled` (bool).
@@ -30,15 +33,18 @@ def split_by_group(index: pd.DataFrame, test_fraction: float, seed: int) -> pd.S
         UserError: rows of one group are given to both `train` and `test`.
     """
     split = index["split"].astype(object).copy()
-    split[(split == "") & ~index["labelled"]] = "pretrain"
-    open_rows = index[split == ""]
+    open_rows = index[(split == "") & index["labelled"]]
     groups = np.sort(open_rows["group"].unique())
     sizes = open_rows["group"].value_counts()
     wanted, taken = test_fraction * len(open_rows), 0
     for group in np.random.default_rng(seed).permutation(groups):
         to_test = taken + sizes[group] / 2 <= wanted  # nearest to the wanted share
         taken += sizes[group] if to_test else 0
-        split[(split == "") & (index["group"] == group)] = "test" if to_test else "train"
+        here = (split == "") & (index["group"] == group)
+        split[here] = "test" if to_test else "train"
+        if not to_test:
+            split[here & ~index["labelled"]] = "pretrain"
+    split[split == ""] = "pretrain"
     refuse_shared_groups(index["group"], split)
     return split
 
@@ -87,11 +93,13 @@ def labelled_subset(labels: NDArray[np.integer], fraction: float, seed: int) -> 
         UserError: the budget holds fewer patches than there are classes.
     """
     size, num_classes = round(fraction * len(labels)), len(np.unique(labels))
+    if len(labels) == 0:
+        raise UserError("no patch of the split train has a label; there is nothing to train on")
     if size < num_classes:
-        needed = num_classes / len(labels) if len(labels) else 1.0
+        needed = math.ceil(1e4 * num_classes / len(labels)) / 1e4
         raise UserError(
             f"a fraction of {fraction} of {len(labels)} labelled patches is {size} patches, fewer "
-            f"than one for each of {num_classes} classes; take a fraction of {needed:.3f} or more"
+            f"than one for each of {num_classes} classes; take a fraction of {needed:g} or more"
         )
     return np.sort(label_order(labels, seed)[:size])
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
+from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
@@ -27,6 +29,16 @@ if TYPE_CHECKING:  # torchmetrics alone takes 1.4 s, and most stages do without
 
 EXPERIMENT = "eocontrast"
 WEIGHTS_TAG = "eocontrast.weights"
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """One process at a time: two that find no database would both create its tables."""
+    if not uri.startswith("sqlite:///"):
+        yield
+        return
+    with FileLock(uri.removeprefix("sqlite:///") + ".lock"):
+        yield
 
 
 class Run:
@@ -68,10 +80,11 @@ class Tracker:
         self.stage = stage
         root = Path(os.environ.get("DVC_ROOT", ".")).absolute()
         uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
-        self.client = MlflowClient(tracking_uri=uri)
         # a relative artifact folder would vanish with the temporary folder of a queued run
         artifacts = (root / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None
-        self.experiment_id = self._experiment(artifacts).experiment_id
+        with _alone(uri):
+            self.client = MlflowClient(tracking_uri=uri)
+            self.experiment_id = self._experiment(artifacts).experiment_id
 
     def start(
         self, name: str, params: Mapping[str, object], tags: Mapping[str, str] | None = None
@@ -97,13 +110,15 @@ class Tracker:
     def evaluated(self, arm: str, file: Path, evaluation: Evaluation) -> None:
         """Add test scores to the run of a point, or open one where `finetune` came from a cache."""
         weights = file_digest(file)
-        run = self.reopen(weights)
+        run = self.reopen(weights, arm)
         if run is None:
             header = evaluation.header
             tags = {WEIGHTS_TAG: weights, "data.digest": header["data_digest"]}
             name = f"{arm} {header['fraction']} {header['seed']}"
             run = self.start(name, point_params(header, arm), tags)
-        recall = {f"recall.{name}": r for name, r in evaluation.recall.items() if r == r}
+        recall = {
+            f"recall.{_metric_name(name)}": r for name, r in evaluation.recall.items() if r == r
+        }
         with run:
             run.log({f"test.{k}": v for k, v in {**evaluation.scores, **recall}.items()})
 
@@ -121,11 +136,11 @@ class Tracker:
             for file in files:
                 run.file(file)
 
-    def reopen(self, weights: str) -> Run | None:
-        """The newest run that wrote weights of this digest, or None."""
+    def reopen(self, weights: str, arm: str) -> Run | None:
+        """The newest run of this arm that wrote weights of this digest, or None."""
         found = self.client.search_runs(
             [self.experiment_id],
-            filter_string=f"tags.`{WEIGHTS_TAG}` = '{weights}'",
+            filter_string=f"tags.`{WEIGHTS_TAG}` = '{weights}' and params.arm = '{arm}'",
             max_results=1,
             order_by=["attributes.start_time DESC"],
         )
@@ -141,6 +156,11 @@ class Tracker:
         if found is None:
             raise RuntimeError(f"MLflow has no experiment {EXPERIMENT} and creates none")
         return found
+
+
+def _metric_name(name: str) -> str:
+    """MLflow refuses commas, ampersands and the like in names."""
+    return re.sub(r"[^/\w.\- :]", "_", name)
 
 
 def flatten(params: Mapping[str, object], prefix: str = "") -> dict[str, object]:

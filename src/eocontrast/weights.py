@@ -76,6 +76,8 @@ class Pretrained:
             UserError: the file is missing, damaged or not one of ours.
         """
         tensors, header = load_weights(path)
+        if "method" not in header:
+            raise UserError(f"{path} holds no pretrained backbones; it lacks {'method'!r}")
         architecture = Architecture(**header["architecture"])
         specs: dict[Sensor, InputSpec] = {
             sensor: InputSpec.from_dict(header["inputs"][sensor]) for sensor in SENSORS
