@@ -251,8 +251,8 @@ def test_the_digest_changes_with_one_pixel_and_with_one_label(write_source: Writ
 # --- bad data
 
 
-def test_threads_read_rasters_without_georeference_quietly(write_source: WriteSource) -> None:
-    """Silencing a warning is a setting of the whole process, which threads must not race for."""
+def test_workers_read_rasters_without_georeference_quietly(write_source: WriteSource) -> None:
+    """Silencing a warning is a setting of a whole process, so workers are processes."""
     raw = write_source(labels=[0, 1, 2] * 50, size=4, georeferenced=False)
     usual = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)

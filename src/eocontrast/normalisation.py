@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,7 @@ def build_store(
     test_fraction: float,
     shard_mib: int,
     max_bad_fraction: float,
-    workers: int = 2,
+    workers: int | None = None,
 ) -> dict[str, int]:
     """Write the patch store of the source in `raw` to `folder`, whole or not at all.
 
@@ -89,7 +90,7 @@ def build_store(
         test_fraction: share of those that is tested on.
         shard_mib: largest shard of one sensor, in MiB.
         max_bad_fraction: share of patches that may be left out for errors.
-        workers: threads that read rasters.
+        workers: processes that read rasters; one a core where None.
 
     Returns:
         Number of patches by split, and `quarantined`.
@@ -105,9 +106,13 @@ def build_store(
     shutil.rmtree(build, ignore_errors=True)
     build.mkdir(parents=True)
     store = _Writer(build, source, shard_mib)
-    with ThreadPoolExecutor(workers) as pool:
-        patches = pool.map(lambda row: _read(raw, source, row), manifest.to_dict("records"))
-        for patch in tqdm(patches, total=len(manifest), desc="normalise", disable=None):
+    # the declaration alone travels with every row: the manifest may have millions
+    read = partial(_read, raw, replace(source, manifest=manifest.head(0)))
+    rows = manifest.to_dict("records")
+    # processes, because opening a small raster is a millisecond that holds the interpreter's lock
+    with multiprocessing.Pool(workers) as pool:
+        patches = pool.imap(read, rows, chunksize=min(32, 1 + len(rows) // 32))
+        for patch in tqdm(patches, total=len(rows), desc="normalise", disable=None):
             store.add(patch)
     refuse_too_many(store.findings, len(manifest), max_bad_fraction)
     counts = store.finish()

@@ -6,7 +6,6 @@ name any other file of the machine, and `/vsicurl/` any address of the network.
 
 from __future__ import annotations
 
-import threading
 import warnings
 from pathlib import Path
 
@@ -20,9 +19,6 @@ from eocontrast.errors import UserError
 from eocontrast.modalities import Modality
 
 DRIVERS = ("GTiff", "PNG", "JPEG", "JP2OpenJPEG", "ENVI", "HFA")
-
-_FILTERS = threading.Lock()
-"""Warning filters belong to the process: threads that set them in turns undo each other's."""
 
 _OPTIONS = {
     # looks for side-car files by name: opening among 50,000 files takes 0.1 ms, 0.4 with a listing
@@ -48,7 +44,7 @@ def open_raster(path: Path) -> DatasetReader:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    with rasterio.Env(**_OPTIONS), _FILTERS, warnings.catch_warnings():
+    with rasterio.Env(**_OPTIONS), warnings.catch_warnings():
         # patches without georeference are welcome: pairs are matched by the manifest, not by place
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
