@@ -205,6 +205,7 @@ def tiny_recipe() -> Recipe:
         epochs=4,
         min_steps=12,
         batch_size=8,
+        crop=16,
         weight_decay=1e-2,
         val_fraction=0.2,
     )

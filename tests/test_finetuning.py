@@ -219,7 +219,7 @@ def classifier(tiny_inits: dict[str, Path]) -> Classifier:
 
 
 def test_classes_of_the_store_are_learnt(tiny_store: PatchStore, classifier: Classifier) -> None:
-    inputs = PatchInputs(classifier, tiny_store, accelerator("no"))
+    inputs = PatchInputs(classifier, tiny_store, accelerator("no"), 16)
     budget = label_budget(tiny_store, 1.0, 0, 0.2)
     list(fit(inputs, tiny_store.labels, budget, trained(epochs=30)))
     found = validate(inputs, tiny_store.labels, tiny_store.labelled("test"))
@@ -229,7 +229,7 @@ def test_classes_of_the_store_are_learnt(tiny_store: PatchStore, classifier: Cla
 def test_validation_patches_are_whole_and_as_stored(
     tiny_store: PatchStore, classifier: Classifier
 ) -> None:
-    inputs = PatchInputs(classifier.eval(), tiny_store, accelerator("no"))
+    inputs = PatchInputs(classifier.eval(), tiny_store, accelerator("no"), 16)
     rows = tiny_store.labelled("train")
     with torch.no_grad():
         expected = classifier(tiny_store.batch(rows))
@@ -244,7 +244,7 @@ def test_backbones_learn_at_their_own_rate(
 ) -> None:
     """AdamW's first step moves every parameter by its learning rate, whatever the gradient."""
     before = {name: p.detach().clone() for name, p in classifier.named_parameters()}
-    inputs = PatchInputs(classifier, tiny_store, accelerator("no"))
+    inputs = PatchInputs(classifier, tiny_store, accelerator("no"), 16)
     budget = Budget(tiny_store.labelled("train"), np.arange(0))
     one_step = trained(epochs=1, batch_size=42, lr=0.01, backbone_lr_scale=scale, weight_decay=0)
     list(fit(inputs, tiny_store.labels, budget, one_step))

@@ -59,7 +59,7 @@ def shrink(params: dict[str, Any]) -> None:
     for run in params["pretrain"]["runs"].values():
         if run["method"] != "random":
             run |= {"epochs": 2, "batch_size": 32, "crop": 24, "projection_dim": 8}
-    params["finetune"]["recipe"] |= {"epochs": 1, "min_steps": 2}
+    params["finetune"]["recipe"] |= {"epochs": 1, "min_steps": 2, "crop": 24}
     params["label_curve"] |= {"fractions": [0.1, 1.0], "bootstrap_samples": 100}
     arms = params["label_curve"]["arms"]
     kept = ("s2", "early", "dual_simclr", "swin_dual_simclr_frozen")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from eocontrast.augment import epoch_order, generator, random_view
 from eocontrast.classifiers import Classifier
+from eocontrast.errors import UserError
 from eocontrast.health import refuse_not_finite
 from eocontrast.patches import PatchStore
 from eocontrast.schedules import cosine_schedule
@@ -76,16 +77,23 @@ class Inputs(Protocol):
 class PatchInputs:
     """Patches, for a classifier that is trained as a whole."""
 
-    def __init__(self, classifier: Classifier, store: PatchStore, device: Accelerator) -> None:
+    def __init__(
+        self, classifier: Classifier, store: PatchStore, device: Accelerator, crop: int
+    ) -> None:
+        if crop > store.patch_size:
+            raise UserError(
+                f"finetune.recipe.crop is {crop}, but patches have {store.patch_size} pixels a side"
+            )
         self.model: nn.Module = classifier
         self.sensors, self.store, self.device = classifier.sensors, store, device
+        self.crop = crop
 
     def logits(self, rows: Rows, draws: torch.Generator | None) -> Tensor:
-        """Logits of whole patches, randomly flipped and rotated where `draws` is given."""
+        """Logits of whole patches, or of random crops, flipped and rotated, by `draws`."""
         batch = self.store.batch(rows, self.sensors)
         batch = {sensor: stored.to(self.device.device) for sensor, stored in batch.items()}
         if draws is not None:
-            batch = random_view(batch, self.store.patch_size, flips=True, draws=draws)
+            batch = random_view(batch, self.crop, flips=True, draws=draws)
         with self.device.autocast():
             logits: Tensor = self.model(batch)
         return logits.float()

@@ -143,6 +143,7 @@ class Recipe(Section):
     epochs: PositiveInt
     min_steps: PositiveInt
     batch_size: Annotated[int, Field(ge=2)]
+    crop: PositiveInt
     weight_decay: Annotated[float, Field(ge=0)]
     val_fraction: Annotated[float, Field(ge=0, le=0.5)]
 

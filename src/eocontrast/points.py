@@ -94,7 +94,7 @@ def train_point(job: Job, features: dict[int, Tensor] | None = None) -> Trained:
     inputs: Inputs
     if features is None:
         device = accelerator(job.precision)
-        inputs = PatchInputs(classifier.to(device.device), store, device)
+        inputs = PatchInputs(classifier.to(device.device), store, device, job.recipe.crop)
     else:
         inputs = FeatureInputs(classifier.head, features, budget.train)
     history = list(fit(inputs, store.labels, budget, _training(job)))

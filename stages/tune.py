@@ -1,0 +1,57 @@
+"""Try the same number of settings for every arm, on data that will not be reported.
+
+Not part of the graph: run it in a second clone with another `sources.simulated.seed`, after
+`dvc repro pretrain`, and carry what it finds over to params.yaml (README, "How arms were tuned").
+
+python stages/tune.py PATCHES PRETRAINED OUT.csv [ARM ...]
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+from statistics import mean
+
+import pandas as pd
+
+from eocontrast.devices import accelerator
+from eocontrast.evaluation import evaluate
+from eocontrast.params import Arm, load_params
+from eocontrast.patches import PatchStore
+from eocontrast.points import Job, train_points
+from eocontrast.stage import stage
+
+SCRATCH = [(3e-4, 1.0), (1e-3, 1.0), (3e-3, 1.0)]
+FINETUNED = [(1e-3, 1.0), (3e-3, 0.1), (1e-2, 0.03)]
+FROZEN = [(1e-3, 1.0), (3e-3, 1.0), (1e-2, 1.0)]
+POINTS = [(fraction, seed) for fraction in (0.1, 1.0) for seed in (0, 1)]
+
+
+def settings(arm: Arm) -> list[Arm]:
+    scratch = arm.init.startswith("random")
+    tried = FROZEN if arm.frozen else SCRATCH if scratch else FINETUNED
+    return [arm.model_copy(update={"lr": lr, "backbone_lr_scale": scale}) for lr, scale in tried]
+
+
+def main(patches: Path, pretrained: Path, out: Path, names: list[str]) -> None:
+    params = load_params()
+    store, device, rows = PatchStore(patches), accelerator(params.precision), []
+    for name in names or params.label_curve.arms:
+        for arm in settings(params.label_curve.arms[name]):
+            init, recipe = pretrained / f"{arm.init}.safetensors", params.finetune.recipe
+            with tempfile.TemporaryDirectory() as temporary:
+                fixed = (patches, init, arm, recipe)
+                jobs = [Job(*fixed, f, s, params.precision, Path(temporary)) for f, s in POINTS]
+                found = [evaluate(t.file, store, device) for t in train_points(jobs)]
+            scores = {
+                f"AA_{f:g}": mean(e.scores["AA"] for e in found if e.header["fraction"] == f)
+                for f in (0.1, 1.0)
+            }
+            setting = {"arm": name, "lr": arm.lr, "backbone_lr_scale": arm.backbone_lr_scale}
+            rows.append({**setting, **scores, "mean": mean(scores.values())})
+            print(rows[-1], flush=True)
+            pd.DataFrame(rows).round(4).to_csv(out, index=False)
+
+
+if __name__ == "__main__":
+    with stage("tune"):
+        main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:])
