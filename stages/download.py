@@ -7,10 +7,16 @@ from typing import cast
 from eocontrast.params import SourceName, load_params
 from eocontrast.sources.catalogue import fetch_source
 from eocontrast.stage import stage
+from eocontrast.tracking import Tracker
 
 
 def main(name: SourceName, folder: Path) -> None:
-    source = fetch_source(name, folder, load_params().sources)
+    params = load_params().sources
+    source = fetch_source(name, folder, params)
+    described = getattr(params, name).model_dump(mode="json")
+    with Tracker("download").start(f"download {name}", {"source": name, **described}) as run:
+        run.log({"pairs": len(source.manifest)})
+        run.file(folder / "source.json")
     print(f"{len(source.manifest)} pairs of {name} in {folder}")
 
 

@@ -1,7 +1,9 @@
 import json
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,8 @@ from numpy.typing import NDArray
 
 from eocontrast.errors import UserError
 from eocontrast.modalities import SENSORS, Sensor
-from eocontrast.normalisation import Moments, build_store
+from eocontrast.moments import Moments
+from eocontrast.normalisation import build_store
 from eocontrast.patches import PatchStore
 from eocontrast.rasters import read_bands
 
@@ -346,3 +349,13 @@ def test_a_rebuilt_store_keeps_nothing_of_the_old_one(write_source: WriteSource)
 def test_a_folder_without_a_manifest_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="dvc repro download"):
         build(tmp_path / "raw")
+
+
+def test_a_full_disk_is_said_before_the_store_is_written(
+    write_source: WriteSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = write_source()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    with pytest.raises(UserError, match="the patch store needs"):
+        build(raw)
+    assert not (raw.parent / "store").exists()

@@ -119,9 +119,9 @@ def test_early_fusion_cannot_start_from_one_backbone_a_sensor(
 
 @pytest.mark.parametrize("where", ["finetune", "label_curve.arms.s2"])
 def test_random_backbones_cannot_be_frozen(raw: dict[str, Any], where: str) -> None:
-    put(raw, f"{where}.init", "random_swin")
+    put(raw, f"{where}.init", "random_resnet")
     put(raw, f"{where}.frozen", True)
-    with pytest.raises(UserError, match=rf"{where}: frozen.*random_swin"):
+    with pytest.raises(UserError, match=rf"{where}: frozen.*random_resnet"):
         check_params(raw)
 
 

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from eocontrast.disk import check_free_disk
 from eocontrast.errors import UserError
 
 _PIP = ("-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes")
@@ -98,19 +99,6 @@ def file_sha256(path: Path) -> str:
     """The file's SHA-256 in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def check_free_disk(folder: Path, size: int, what: str) -> None:
-    """There is room for `size` bytes.
-
-    Raises:
-        UserError: says how much is needed and how much is free.
-    """
-    free = shutil.disk_usage(folder).free
-    if free < size:
-        raise UserError(
-            f"{what} needs {size / 2**20:.1f} MiB, {folder} has {free / 2**20:.1f} MiB free"
-        )
 
 
 def _pip_download(pin: str, sha256: str, folder: Path) -> Path:

@@ -8,9 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from eocontrast.errors import UserError
 
-class CollapseError(RuntimeError):
-    """Pretraining failed: embeddings carry no information, or the loss is not a number."""
+
+class CollapseError(UserError):
+    """Training failed: embeddings carry no information, or the loss is not a number."""
 
 
 def embedding_health(z1_ND: Tensor, z2_ND: Tensor) -> dict[str, float]:

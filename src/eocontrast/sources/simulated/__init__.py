@@ -18,6 +18,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
+from eocontrast.disk import check_free_disk
 from eocontrast.errors import UserError
 from eocontrast.labels import DFC_CLASSES, DFC_PALETTE
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
@@ -117,9 +118,4 @@ def _simulate_all(folder: Path, scenes: list[Scene], workers: int) -> Iterable[N
 def _check_disk(folder: Path, scenes: list[Scene]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     needed = sum(scene.side**2 * patch_bytes(scene.split, scene.patch_size) for scene in scenes)
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise UserError(
-            f"{folder} has {free / 2**20:,.0f} MiB free, but the simulated scenes take "
-            f"{needed / 2**20:,.0f} MiB; free some space or lower sources.simulated.*_scenes"
-        )
+    check_free_disk(folder, needed, "what sources.simulated.*_scenes asks for")

@@ -1,0 +1,135 @@
+"""Patches into shards: bounded files, one index, one pass of statistics."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from eocontrast.audit import Finding
+from eocontrast.disk import check_free_disk
+from eocontrast.errors import UserError
+from eocontrast.inputs import InputSpec
+from eocontrast.modalities import SENSORS, Modality, Sensor
+from eocontrast.moments import Moments
+from eocontrast.pairs import Patch, check_same_size
+from eocontrast.patches import shard_path
+from eocontrast.sources import Source
+
+
+class ShardWriter:
+    """Collects patches into shards of bounded size, and what is to be known of all of them.
+
+    Args:
+        folder: where the store is built.
+        source: what the patches are of.
+        shard_mib: largest shard of one sensor, in MiB.
+        expected: number of patches to come, to check the free disk by.
+    """
+
+    def __init__(self, folder: Path, source: Source, shard_mib: int, expected: int) -> None:
+        self.folder, self.source = folder, source
+        self.shard_bytes = shard_mib * 2**20
+        self.expected = expected
+        self.findings: list[Finding] = []
+        self.facts: list[dict[str, object]] = []
+        self.moments: dict[Sensor, Moments] = {}
+        self.pending: list[Patch] = []
+        self.shard = 0
+        self.size: tuple[int, ...] | None = None
+        self.digest = hashlib.sha256()
+
+    def add(self, patch: Patch) -> None:
+        """Keep a patch, or quarantine it when an error was found."""
+        self.findings += patch.findings
+        if any(finding.severity == "error" for finding in patch.findings):
+            return
+        self._check_size(patch)
+        self.pending.append(patch)
+        if patch.facts["split"] != "test":  # statistics must not know the test split
+            for sensor, moments in patch.moments.items():
+                known = self.moments.get(sensor)
+                self.moments[sensor] = known.merge(moments) if known else moments
+        if len(self.pending) * max(a.nbytes for a in patch.arrays.values()) >= self.shard_bytes:
+            self._flush()
+
+    def finish(self) -> dict[str, int]:
+        """Write what is left, the index, the statistics and the audit."""
+        self._flush()
+        if not self.facts:
+            raise UserError("the manifest leaves no usable patch; see the findings above")
+        index = pd.DataFrame(self.facts)
+        self.digest.update(index.to_csv(index=False).encode())
+        index.to_parquet(self.folder / "index.parquet", index=False)
+        findings = [finding.to_dict() for finding in self.findings]
+        _write_json(self.folder / "audit.json", {"findings": findings})
+        _write_json(self.folder / "stats.json", self._header())
+        counts = {str(split): int(n) for split, n in index["split"].value_counts().items()}
+        bad = {f.id for f in self.findings if f.severity == "error"}
+        return {**dict(sorted(counts.items())), "quarantined": len(bad)}
+
+    def _check_size(self, patch: Patch) -> None:
+        size = patch.arrays["s2"].shape[1:]
+        if self.size is None:
+            self.size = size
+            needed = self.expected * sum(array.nbytes for array in patch.arrays.values())
+            check_free_disk(self.folder, needed, "the patch store")
+        if size[0] != size[1]:
+            raise UserError(
+                f"patch {patch.facts['id']} is not square: {size[0]} x {size[1]} pixels"
+            )
+        check_same_size(str(patch.facts["id"]), "it", size, "the patches before it", self.size)
+
+    def _flush(self) -> None:
+        if not self.pending:
+            return
+        for row, patch in enumerate(self.pending):
+            self.facts.append({**patch.facts, "shard": self.shard, "row": row})
+        for kind, arrays in self._stacks():
+            path = shard_path(self.folder, kind, self.shard)
+            path.parent.mkdir(exist_ok=True)
+            self.digest.update(arrays.tobytes())
+            np.save(path, arrays, allow_pickle=False)
+        self.pending = []
+        self.shard += 1
+
+    def _stacks(self) -> Iterator[tuple[str, NDArray[np.integer]]]:
+        for sensor in SENSORS:
+            yield sensor, np.stack([patch.arrays[sensor] for patch in self.pending])
+        if any("label" in patch.arrays for patch in self.pending):
+            nothing = np.full(self.size or (), 255, dtype=np.uint8)
+            yield "label", np.stack([p.arrays.get("label", nothing) for p in self.pending])
+
+    def _header(self) -> dict[str, object]:
+        header: dict[str, object] = {
+            "classes": list(self.source.classes),
+            "palette": self.source.palette,
+            "patch_size": self.size[0] if self.size else 0,
+            "digest": self.digest.hexdigest(),
+        }
+        if not self.moments:
+            raise UserError(
+                "every usable patch is in the split test: statistics need others, give some of "
+                "them the split train or pretrain"
+            )
+        for sensor, modality in self.source.modalities.items():
+            header[sensor] = _input_spec(sensor, modality, self.moments[sensor]).to_dict()
+        return header
+
+
+def _input_spec(sensor: Sensor, modality: Modality, moments: Moments) -> InputSpec:
+    constant = [b for b, sd in zip(modality.bands, moments.sd, strict=True) if not sd > 0]
+    if constant:
+        raise UserError(f"{sensor}: bands {constant} hold one value everywhere; drop them")
+    # six significant digits: rounding noise of another CPU does not change the artifact
+    mean, sd = (tuple(float(f"{v:.6g}") for v in values) for values in (moments.mean, moments.sd))
+    return InputSpec(modality, mean, sd)
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n")

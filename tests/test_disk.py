@@ -1,0 +1,22 @@
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from eocontrast.disk import check_free_disk
+from eocontrast.errors import UserError
+
+
+@pytest.mark.parametrize("free", [0, 2**20 - 1])
+def test_too_little_room_is_said_with_both_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    with pytest.raises(UserError, match=r"the store needs 1\.0 MiB, .* has \d\.\d MiB free"):
+        check_free_disk(tmp_path, 2**20, "the store")
+
+
+def test_enough_room_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2**20))
+    check_free_disk(tmp_path, 2**20, "the store")
