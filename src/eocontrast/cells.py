@@ -69,6 +69,7 @@ def _schedule(run: DualSimCLRRun) -> Schedule:
         epochs=run.epochs,
         warmup_epochs=run.warmup_epochs,
         batch_size=run.batch_size,
+        groups_per_batch=run.groups_per_batch,
         crop=run.crop,
         flips=run.flips,
         lr=run.lr,

@@ -119,6 +119,7 @@ class DualSimCLRRun(Section):
     epochs: PositiveInt
     warmup_epochs: Annotated[float, Field(ge=0)]
     batch_size: Annotated[int, Field(ge=2)]
+    groups_per_batch: Annotated[int, Field(ge=0)]
     crop: PositiveInt
     flips: bool
     lr: PositiveFloat

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from accelerate import Accelerator
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -47,6 +48,7 @@ class Schedule:
     epochs: int
     warmup_epochs: float
     batch_size: int
+    groups_per_batch: int
     crop: int
     flips: bool
     lr: float
@@ -90,6 +92,25 @@ def held_out(rows: Rows, seed: int) -> tuple[Rows, Rows]:
     return np.sort(shuffled[size:]), np.sort(shuffled[:size])
 
 
+def in_pieces(order: Rows, groups: NDArray[np.object_], piece: int, seed: int, epoch: int) -> Rows:
+    """The same rows with `piece` neighbours of one group in a row, so that they share a batch.
+
+    Negatives from the same scene cannot be told apart by its weather or season: what remains to
+    tell them by is the land.
+
+    Args:
+        order: rows of the store in random order, (n,).
+        groups: group of every row of the store, (N,).
+        piece: rows of a group that stay together; where a group ends, the next one begins.
+        seed: with `epoch`, of the order of the pieces.
+        epoch: of the order of the pieces.
+    """
+    by_group = order[np.argsort(groups[order], kind="stable")]
+    pieces = np.array_split(by_group, range(piece, len(by_group), piece))
+    shuffled = epoch_order(len(pieces), seed + 1, epoch).tolist()
+    return np.concatenate([pieces[number] for number in shuffled])
+
+
 def pretrain(
     objective: nn.Module,
     store: PatchStore,
@@ -128,8 +149,11 @@ def pretrain(
         yield from state.history
     for epoch in range(len(state.history), schedule.epochs):
         torch.manual_seed(generator(schedule.seed, epoch).initial_seed())  # stochastic depth
-        order = epoch_order(len(train), schedule.seed, epoch).numpy()
-        batches = train[order[: per_epoch * batch_size]].reshape(per_epoch, batch_size)
+        order = train[epoch_order(len(train), schedule.seed, epoch).numpy()]
+        if schedule.groups_per_batch:
+            piece = max(1, batch_size // schedule.groups_per_batch)
+            order = in_pieces(order, store.groups, piece, schedule.seed, epoch)
+        batches = order[: per_epoch * batch_size].reshape(per_epoch, batch_size)
         metrics = _epoch(state, store, batches, schedule, accelerator)
         metrics |= _watch(state.objective, store, watched, schedule, accelerator)
         if epoch + 1 >= schedule.warmup_epochs and "spread" in metrics:
