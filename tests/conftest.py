@@ -168,6 +168,7 @@ def tiny_run() -> DualSimCLRRun:
         epochs=4,
         warmup_epochs=1,
         batch_size=8,
+        groups_per_batch=0,
         crop=12,
         flips=True,
         lr=1e-2,

@@ -16,7 +16,7 @@ from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.objectives import DualSimCLR
 from eocontrast.params import BackboneParams
 from eocontrast.patches import PatchStore
-from eocontrast.pretraining import HELD_OUT, Schedule, held_out, pretrain
+from eocontrast.pretraining import HELD_OUT, Schedule, held_out, in_pieces, pretrain
 from eocontrast.schedules import warmup_cosine
 from eocontrast.subsets import Rows
 
@@ -25,6 +25,7 @@ SCHEDULE = Schedule(
     epochs=4,
     warmup_epochs=1,
     batch_size=8,
+    groups_per_batch=0,
     crop=12,
     flips=True,
     lr=1e-2,
@@ -189,3 +190,37 @@ def test_a_diverging_run_ends_with_the_reason(
 ) -> None:
     with pytest.raises(CollapseError):
         list(pretrain(objective, tiny_store, scheduled(lr=1e30), accelerator("no")))
+
+
+@pytest.mark.parametrize("piece", [1, 3, 4, 100])
+def test_pieces_hold_neighbours_and_lose_nothing(piece: int) -> None:
+    groups = np.array([f"g{number % 5}" for number in range(40)], dtype=object)
+    order = np.random.default_rng(0).permutation(40)
+    found = in_pieces(order, groups, piece, seed=0, epoch=1)
+    assert sorted(found) == list(range(40))
+    if piece == 4:  # eight of each group: every piece is of one
+        assert all(len(set(groups[rows])) == 1 for rows in found.reshape(10, 4))
+    again = in_pieces(order, groups, piece, seed=0, epoch=1)
+    np.testing.assert_array_equal(found, again)
+
+
+def test_pieces_come_in_another_order_every_epoch() -> None:
+    groups = np.array([f"g{number % 5}" for number in range(40)], dtype=object)
+    one, two = (in_pieces(np.arange(40), groups, 4, seed=0, epoch=e) for e in (0, 1))
+    assert one.tolist() != two.tolist()
+
+
+def test_a_batch_is_of_the_groups_that_were_asked_for(
+    tiny_store: PatchStore, objective: DualSimCLR
+) -> None:
+    store = Watched(tiny_store.folder)
+    schedule = scheduled(epochs=1, groups_per_batch=2)
+    list(pretrain(objective, store, schedule, accelerator("no")))
+    random = Watched(tiny_store.folder)
+    list(pretrain(objective, random, scheduled(epochs=1), accelerator("no")))
+
+    def groups(seen: Watched) -> float:
+        batches = [rows for rows in seen.asked if len(rows) == 8]
+        return float(np.mean([len(set(seen.groups[rows])) for rows in batches]))
+
+    assert groups(store) < groups(random)
