@@ -16,7 +16,7 @@ from sklearn.metrics import (
     confusion_matrix as reference_matrix,
 )
 
-from eocontrast import finetuning
+from eocontrast import patches
 from eocontrast.devices import accelerator
 from eocontrast.errors import UserError
 from eocontrast.evaluation import (
@@ -155,7 +155,7 @@ def test_it_is_deterministic_and_does_not_depend_on_the_chunks(
     first, again = evaluated(weights, tiny_store), evaluated(weights, tiny_store)
     assert first.predictions.equals(again.predictions)
     assert first.scores == again.scores
-    monkeypatch.setattr(finetuning, "CHUNK", 7)
+    monkeypatch.setattr(patches, "CHUNK", 7)
     chunked = evaluated(weights, tiny_store)
     np.testing.assert_array_equal(first.confusion, chunked.confusion)
     np.testing.assert_allclose(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import balanced_accuracy_score
 from torch import Tensor, nn
 
-from eocontrast import finetuning
+from eocontrast import finetuning, patches
 from eocontrast.classifiers import Classifier, new_classifier
 from eocontrast.devices import accelerator, deterministic
 from eocontrast.errors import UserError
@@ -205,7 +205,7 @@ def test_validation_is_mean_loss_and_balanced_accuracy() -> None:
 def test_validation_does_not_depend_on_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = Points(LABELS)
     whole = validate(inputs, LABELS, np.arange(60))
-    monkeypatch.setattr(finetuning, "CHUNK", 7)
+    monkeypatch.setattr(patches, "CHUNK", 7)
     assert validate(inputs, LABELS, np.arange(60)) == pytest.approx(whole)
 
 
@@ -265,7 +265,7 @@ def test_features_are_those_of_the_backbones_at_rest(
 ) -> None:
     rows = tiny_store.labelled("train")[::-1].copy()
     state = {name: t.clone() for name, t in classifier.state_dict().items()}
-    monkeypatch.setattr(finetuning, "CHUNK", 5)
+    monkeypatch.setattr(patches, "CHUNK", 5)
     features = embed(classifier, tiny_store, rows, accelerator("no"))
     with torch.no_grad():
         expected = classifier.eval().features(tiny_store.batch(rows))

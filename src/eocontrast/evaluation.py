@@ -18,8 +18,7 @@ from torchmetrics.functional.classification import (
 
 from eocontrast.classifiers import STREAMS, Classifier, classifier_from_header
 from eocontrast.errors import UserError
-from eocontrast.finetuning import chunks
-from eocontrast.patches import PatchStore
+from eocontrast.patches import PatchStore, chunks
 from eocontrast.subsets import Rows
 from eocontrast.weights import load_weights
 

@@ -18,12 +18,9 @@ from eocontrast.augment import epoch_order, generator, random_view
 from eocontrast.classifiers import Classifier
 from eocontrast.errors import UserError
 from eocontrast.health import refuse_not_finite
-from eocontrast.patches import PatchStore
+from eocontrast.patches import PatchStore, chunks
 from eocontrast.schedules import cosine_schedule
 from eocontrast.subsets import Rows, hold_out, labelled_subset
-
-CHUNK = 256
-"""Patches a forward pass without gradients takes at once."""
 
 
 @dataclass(frozen=True)
@@ -143,12 +140,6 @@ def embed(
             found = classifier.features(batch).float().cpu()
         features.update(zip(chunk.tolist(), found, strict=True))
     return features
-
-
-def chunks(rows: Rows) -> Iterator[Rows]:
-    """`rows` in pieces of at most `CHUNK`."""
-    for start in range(0, len(rows), CHUNK):
-        yield rows[start : start + CHUNK]
 
 
 def fit(

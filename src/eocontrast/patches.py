@@ -7,7 +7,7 @@ A GeoTIFF patch costs about a millisecond to open; the same bytes from a memory 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,10 @@ from eocontrast.subsets import Rows
 def shard_path(folder: Path, kind: str, shard: int) -> Path:
     """Where shard number `shard` of `s1`, `s2` or `label` lies."""
     return folder / kind / f"{shard:05d}.npy"
+
+
+CHUNK = 256
+"""Patches a forward pass without gradients takes at once."""
 
 
 class PatchStore:
@@ -122,3 +126,9 @@ class PatchStore:
                     f"{path} is missing or damaged ({error}): run `dvc repro -f normalise`"
                 ) from error
         return self._maps[kind, shard]
+
+
+def chunks(rows: Rows) -> Iterator[Rows]:
+    """`rows` in pieces of at most `CHUNK`."""
+    for start in range(0, len(rows), CHUNK):
+        yield rows[start : start + CHUNK]
