@@ -22,7 +22,11 @@ from ruamel.yaml import YAML
 
 from eocontrast.label_curve import COLUMNS
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # MLflow 3.17 asks SQLAlchemy 2.1 for a loader strategy that 2.1 deprecates
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
+]
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent

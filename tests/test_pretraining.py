@@ -192,6 +192,19 @@ def test_a_diverging_run_ends_with_the_reason(
         list(pretrain(objective, tiny_store, scheduled(lr=1e30), accelerator("no")))
 
 
+def test_a_collapse_ends_the_run_once_it_has_learnt_for_a_while(
+    tiny_store: PatchStore, objective: DualSimCLR, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        pretraining, "embedding_health", lambda *_: {"spread": 0.0, "mean_cosine": 1.0}
+    )
+    monkeypatch.setattr(pretraining, "COLLAPSE_STEPS", 10)
+    run = pretrain(objective, tiny_store, SCHEDULE, accelerator("no"))
+    assert next(run)["epoch"] == 1  # six steps
+    with pytest.raises(CollapseError, match="collapsed"):
+        next(run)
+
+
 @pytest.mark.parametrize("piece", [1, 3, 4, 100])
 def test_pieces_hold_neighbours_and_lose_nothing(piece: int) -> None:
     groups = np.array([f"g{number % 5}" for number in range(40)], dtype=object)

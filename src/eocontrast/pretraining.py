@@ -27,6 +27,9 @@ from eocontrast.subsets import Rows
 HELD_OUT = 256
 """Pairs that are never trained on, to watch the embeddings by; at most a tenth of all."""
 
+COLLAPSE_STEPS = 50
+"""Backbones start with a mean cosine of .97 to .999: what has hardly learnt has not collapsed."""
+
 Metrics = dict[str, float]
 
 
@@ -156,7 +159,8 @@ def pretrain(
         batches = order[: per_epoch * batch_size].reshape(per_epoch, batch_size)
         metrics = _epoch(state, store, batches, schedule, accelerator)
         metrics |= _watch(state.objective, store, watched, schedule, accelerator)
-        if epoch + 1 >= schedule.warmup_epochs and "spread" in metrics:
+        warm = epoch + 1 >= schedule.warmup_epochs
+        if warm and (epoch + 1) * per_epoch >= COLLAPSE_STEPS and "spread" in metrics:
             refuse_collapse(metrics)
         state.history.append(metrics)
         if checkpoint is not None:
