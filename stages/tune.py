@@ -26,8 +26,7 @@ FROZEN = [(1e-3, 1.0), (3e-3, 1.0), (1e-2, 1.0)]
 POINTS = [(fraction, seed) for fraction in (0.1, 1.0) for seed in (0, 1)]
 
 
-def settings(arm: Arm) -> list[Arm]:
-    scratch = arm.init.startswith("random")
+def settings(arm: Arm, scratch: bool) -> list[Arm]:
     tried = FROZEN if arm.frozen else SCRATCH if scratch else FINETUNED
     return [arm.model_copy(update={"lr": lr, "backbone_lr_scale": scale}) for lr, scale in tried]
 
@@ -36,7 +35,9 @@ def main(patches: Path, pretrained: Path, out: Path, names: list[str]) -> None:
     params = load_params()
     store, device, rows = PatchStore(patches), accelerator(params.precision), []
     for name in names or params.label_curve.arms:
-        for arm in settings(params.label_curve.arms[name]):
+        given = params.label_curve.arms[name]
+        scratch = params.pretrain.runs[given.init].method == "random"
+        for arm in settings(given, scratch):
             init, recipe = pretrained / f"{arm.init}.safetensors", params.finetune.recipe
             with tempfile.TemporaryDirectory() as temporary:
                 fixed = (patches, init, arm, recipe)
