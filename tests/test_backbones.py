@@ -10,8 +10,8 @@ from eocontrast.inputs import InputSpec
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C, Sensor
 from eocontrast.params import BackboneParams
 
-S1 = InputSpec(SENTINEL1, (-12.0, -18.0), (3.0, 3.0))
-S2 = InputSpec(SENTINEL2_L1C, (1000.0,) * 13, (500.0,) * 13)
+S1 = InputSpec(SENTINEL1, (-12.0, -18.0), (3.0, 3.0), 64)
+S2 = InputSpec(SENTINEL2_L1C, (1000.0,) * 13, (500.0,) * 13, 64)
 BOTH: dict[Sensor, InputSpec] = {"s1": S1, "s2": S2}
 
 

@@ -41,7 +41,7 @@ def test_every_parameter_gets_a_gradient(
     optimizer = torch.optim.SGD(classifier.parameters(), lr=0.05)
     for _ in range(2):
         optimizer.zero_grad()
-        logits = classifier(tiny_store.batch(rows, classifier.sensors))
+        logits = classifier(tiny_store.batch(rows, classifier.inputs))
         assert logits.shape == (42, 3)
         torch.autograd.backward(torch.nn.functional.cross_entropy(logits, truth))
         optimizer.step()
@@ -59,7 +59,7 @@ def test_a_fusion_sees_its_sensors_and_no_other(
     batch = tiny_store.batch(tiny_store.rows("test"))
     before = classifier(batch)
     expected = {"s1": {"s1"}, "s2": {"s2"}}.get(fusion, {"s1", "s2"})
-    assert set(classifier.sensors) == expected
+    assert set(classifier.inputs) == expected
     for sensor in SENSORS:
         changed: Batch = {**batch, sensor: batch[sensor].flip(0)}
         assert torch.equal(classifier(changed), before) == (sensor not in expected)

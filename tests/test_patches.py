@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,23 @@ def test_a_batch_holds_the_stored_integers(tiny_store: PatchStore) -> None:
         "s1": ((2, 2, 16, 16), torch.int16),
         "s2": ((2, 4, 16, 16), torch.uint16),
     }
-    assert list(tiny_store.batch(np.array([0]), ("s1",))) == ["s1"]
+
+
+def test_a_model_gets_the_bands_that_it_names(tiny_store: PatchStore) -> None:
+    rows = np.array([3, 0])
+    rgb = tiny_store.specs["s2"].select(("B04", "B02"))
+    batch = tiny_store.batch(rows, {"s2": rgb})
+    assert list(batch) == ["s2"]
+    np.testing.assert_array_equal(batch["s2"].numpy(), tiny_store.read("s2", rows)[:, [2, 0]])
+
+
+def test_a_model_for_other_bands_or_units_is_refused(tiny_store: PatchStore) -> None:
+    spec = tiny_store.specs["s2"]
+    swir = replace(spec, modality=replace(spec.modality, bands=("B02", "B03", "B04", "B11")))
+    with pytest.raises(UserError, match="the data lack B11; they have B02, B03, B04, B08"):
+        tiny_store.batch(np.array([0]), {"s2": swir})
+    with pytest.raises(UserError, match="expect dB, but the data are DN"):
+        tiny_store.batch(np.array([0]), {"s2": tiny_store.specs["s1"]})
 
 
 def test_a_batch_may_be_written_to_without_touching_the_store(tiny_store: PatchStore) -> None:

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Mapping
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from eocontrast.backbones import Architecture, Backbone
 from eocontrast.devices import accelerator, deterministic
 from eocontrast.errors import UserError
 from eocontrast.health import CollapseError
+from eocontrast.inputs import Batch, InputSpec
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.objectives import DualSimCLR
 from eocontrast.params import BackboneParams
@@ -40,9 +41,9 @@ def scheduled(**changes: Any) -> Schedule:  # noqa: ANN401 - any field of Schedu
 class Watched(PatchStore):
     """A store that remembers which rows were read, batch by batch."""
 
-    def batch(self, rows: Rows, sensors: Sequence[Sensor] = SENSORS) -> dict[Sensor, torch.Tensor]:
+    def batch(self, rows: Rows, inputs: Mapping[Sensor, InputSpec] | None = None) -> Batch:
         self.asked = [*getattr(self, "asked", []), rows]
-        return super().batch(rows, sensors)
+        return super().batch(rows, inputs)
 
 
 @pytest.fixture

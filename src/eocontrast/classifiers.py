@@ -28,8 +28,8 @@ class Classifier(nn.Module):
     def __init__(self, backbones: dict[str, Backbone], num_classes: int) -> None:
         super().__init__()
         self.backbones = nn.ModuleDict(backbones)
-        seen = {sensor for backbone in backbones.values() for sensor in backbone.sensors}
-        self.sensors = tuple(sensor for sensor in SENSORS if sensor in seen)
+        seen = {s: spec for b in backbones.values() for s, spec in b.inputs.items()}
+        self.inputs = {sensor: seen[sensor] for sensor in SENSORS if sensor in seen}
         num_features = sum(backbone.num_features for backbone in backbones.values())
         self.head = nn.Linear(num_features, num_classes)
 

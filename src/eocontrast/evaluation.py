@@ -84,7 +84,7 @@ def predict(
     classifier.to(device.device).eval()
     found = []
     for chunk in chunks(rows):
-        batch = store.batch(chunk, classifier.sensors)
+        batch = store.batch(chunk, classifier.inputs)
         batch = {sensor: stored.to(device.device) for sensor, stored in batch.items()}
         with torch.no_grad(), device.autocast():
             logits = classifier(batch)

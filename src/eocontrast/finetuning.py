@@ -82,12 +82,12 @@ class PatchInputs:
                 f"finetune.recipe.crop is {crop}, but patches have {store.patch_size} pixels a side"
             )
         self.model: nn.Module = classifier
-        self.sensors, self.store, self.device = classifier.sensors, store, device
+        self.inputs, self.store, self.device = classifier.inputs, store, device
         self.crop = crop
 
     def logits(self, rows: Rows, draws: torch.Generator | None) -> Tensor:
         """Logits of whole patches, or of random crops, flipped and rotated, by `draws`."""
-        batch = self.store.batch(rows, self.sensors)
+        batch = self.store.batch(rows, self.inputs)
         batch = {sensor: stored.to(self.device.device) for sensor, stored in batch.items()}
         if draws is not None:
             batch = random_view(batch, self.crop, flips=True, draws=draws)
@@ -134,7 +134,7 @@ def embed(
     classifier.to(device.device).eval()
     features: dict[int, Tensor] = {}
     for chunk in chunks(rows):
-        batch = store.batch(chunk, classifier.sensors)
+        batch = store.batch(chunk, classifier.inputs)
         batch = {sensor: stored.to(device.device) for sensor, stored in batch.items()}
         with torch.no_grad(), device.autocast():
             found = classifier.features(batch).float().cpu()

@@ -1,46 +1,106 @@
 """From stored integers to what a backbone sees: the same arithmetic in training and in a map.
 
-Normalisation is fixed per band, from the pretraining data. Dividing each channel of each crop by
-its own maximum, as both papers did, throws the radiometry away: one bright roof rescales the image.
+Normalisation is fixed per band by default, from the pretraining data. Dividing each channel of each
+crop by its own maximum, as both papers did, throws the radiometry away: one bright roof rescales
+the image. It is there for their weights and for comparison.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from eocontrast.modalities import Modality, Sensor
+from eocontrast.errors import UserError
+from eocontrast.modalities import Modality
 
-Batch = dict[Sensor, Tensor]
-"""Stored integers by sensor, each (B, bands, H, W)."""
+Batch = dict[str, Tensor]
+"""By sensor, stored integers (B, bands, H, W); targets of pixels, where there are any, as `label`.
+
+Floats on the scale of the stored integers serve as well: augmentation does not round.
+"""
+
+Scaling = Literal["band_statistics", "crop_maximum"]
+"""Zero mean and unit variance per band, or every band of every crop over its own maximum."""
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What weights expect of one sensor: its modality, and mean and sd per band in its units."""
+    """What weights expect of one sensor.
+
+    Attributes:
+        modality: bands by name, units, and the range outside of which values are clipped.
+        mean: per band in these units, over all patches outside the test split.
+        sd: standard deviation, likewise.
+        patch_size: side in pixels of the patches that the weights were trained on.
+        scaling: how clipped values are brought to the range of a network.
+    """
 
     modality: Modality
     mean: tuple[float, ...]
     sd: tuple[float, ...]
+    patch_size: int
+    scaling: Scaling = "band_statistics"
+
+    def select(self, bands: Sequence[str]) -> InputSpec:
+        """The same of some bands, in this order.
+
+        Raises:
+            UserError: a band is not among these.
+        """
+        places = self._places(bands)
+        return replace(
+            self,
+            modality=replace(self.modality, bands=tuple(bands)),
+            mean=tuple(self.mean[place] for place in places),
+            sd=tuple(self.sd[place] for place in places),
+        )
+
+    def channels(self, data: Modality) -> list[int]:
+        """Positions in `data` of the bands that are expected, found by name.
+
+        Raises:
+            UserError: the data have other units, or lack a band.
+        """
+        wanted = self.modality
+        if data.storage != wanted.storage:
+            raise UserError(f"these weights expect {wanted.units}, but the data are {data.units}")
+        missing = [band for band in wanted.bands if band not in data.bands]
+        if missing:
+            raise UserError(
+                f"these weights expect the bands {', '.join(wanted.bands)}, but the data lack "
+                f"{', '.join(missing)}; they have {', '.join(data.bands)}"
+            )
+        return [data.bands.index(band) for band in wanted.bands]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form, for weight files and the store."""
-        return {**asdict(self.modality), "mean": self.mean, "sd": self.sd}
+        own = {"mean": self.mean, "sd": self.sd, "patch_size": self.patch_size}
+        return {**asdict(self.modality), **own, "scaling": self.scaling}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> InputSpec:
         """Inverse of `to_dict`."""
         modality = Modality(tuple(fields["bands"]), fields["units"], tuple(fields["valid_range"]))
-        return cls(modality, tuple(fields["mean"]), tuple(fields["sd"]))
+        mean, sd = tuple(fields["mean"]), tuple(fields["sd"])
+        return cls(modality, mean, sd, fields["patch_size"], fields["scaling"])
+
+    def _places(self, bands: Sequence[str]) -> list[int]:
+        known = self.modality.bands
+        unknown = [band for band in bands if band not in known]
+        if unknown:
+            raise UserError(f"there is no band {', '.join(unknown)} among {', '.join(known)}")
+        return [known.index(band) for band in bands]
 
 
-class Standardise(nn.Module):
-    """Stored integers (B, C, H, W) to zero mean and unit variance, float32; no data becomes 0.
+class Scale(nn.Module):
+    """Stored integers (B, C, H, W) to what a network likes, float32; no data becomes 0.
 
-    Zero is the mean of the band: a missing pixel says nothing instead of something extreme.
+    With band statistics 0 is the mean of the band: a missing pixel says nothing instead of
+    something extreme, and a sensor without any pixel is one that is not there.
     """
 
     scale: Tensor
@@ -51,8 +111,11 @@ class Standardise(nn.Module):
     def __init__(self, spec: InputSpec) -> None:
         super().__init__()
         self.storage = spec.modality.storage
+        self.of_crop = spec.scaling == "crop_maximum"
         low, high = spec.modality.valid_range
         mean, sd = (torch.tensor(v).view(1, -1, 1, 1) for v in (spec.mean, spec.sd))
+        if self.of_crop:  # from the lower end of the range, as the papers' clip to [-25, 0] + 25
+            mean, sd = torch.full_like(mean, low), torch.ones_like(sd)
         # one multiplication and one addition a value; not persistent, because the spec in the
         # weight file's header is the one source of these numbers
         self.register_buffer("scale", self.storage.step / sd, persistent=False)
@@ -61,8 +124,12 @@ class Standardise(nn.Module):
         self.register_buffer("high", (high - mean) / sd, persistent=False)
 
     def forward(self, stored: Tensor) -> Tensor:
-        """Standardised bands, same shape."""
+        """Scaled bands, same shape."""
         values = stored.float()
         missing = values == self.storage.nodata
         values = torch.addcmul(self.shift, values, self.scale).clamp_(self.low, self.high)
-        return values.masked_fill_(missing, 0)
+        values = values.masked_fill_(missing, 0)
+        if self.of_crop:
+            # 1e-5 as published: a crop of zeros stays zero
+            values = values / (values.amax(dim=(2, 3), keepdim=True) + 1e-5)
+        return values

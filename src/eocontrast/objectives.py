@@ -53,6 +53,7 @@ class DualSimCLR(nn.Module):
         self, backbones: Mapping[Sensor, Backbone], projection_dim: int, temperature: float
     ) -> None:
         super().__init__()
+        self.inputs = {sensor: backbones[sensor].inputs[sensor] for sensor in SENSORS}
         self.backbones = nn.ModuleDict({s: b for s, b in backbones.items()})
         self.projections = nn.ModuleDict(
             {s: projection_head(b.num_features, projection_dim) for s, b in backbones.items()}

@@ -7,10 +7,10 @@ A GeoTIFF patch costs about a millisecond to open; the same bytes from a memory 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eocontrast.errors import UserError
-from eocontrast.inputs import InputSpec
+from eocontrast.inputs import Batch, InputSpec
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.subsets import Rows
+
+Kind = Literal["s1", "s2", "label"]
 
 
 def shard_path(folder: Path, kind: str, shard: int) -> Path:
@@ -81,27 +83,51 @@ class PatchStore:
         return np.flatnonzero(wanted)
 
     def read(
-        self, sensor: Sensor, rows: Rows, out: NDArray[np.integer] | None = None
+        self, kind: Kind, rows: Rows, out: NDArray[np.integer] | None = None
     ) -> NDArray[np.integer]:
-        """Stored integers of these patches, in this order, shape (n, bands, H, W).
+        """Stored integers of these patches in this order, (n, bands, H, W), or (n, H, W) of masks.
 
         Args:
-            sensor: which of the two.
+            kind: `s1`, `s2` or `label`.
             rows: positions in the index, (n,).
             out: memory of an earlier call to fill again; fresh pages cost more than the copy.
         """
         shards, places = self._shard[rows].tolist(), self._row[rows].tolist()
-        first = self._open(sensor, shards[0])
+        first = self._open(kind, shards[0])
         if out is None or out.shape != (len(rows), *first.shape[1:]):
             out = np.empty((len(rows), *first.shape[1:]), dtype=first.dtype)
         # one plain copy a patch: indexing with an array copies everything twice
         for number, (shard, place) in enumerate(zip(shards, places, strict=True)):
-            out[number] = self._open(sensor, shard)[place]
+            out[number] = self._open(kind, shard)[place]
         return out
 
-    def batch(self, rows: Rows, sensors: Sequence[Sensor] = SENSORS) -> dict[Sensor, Tensor]:
-        """The same as tensors by sensor, ready to move to the device."""
-        return {sensor: torch.from_numpy(self.read(sensor, rows)) for sensor in sensors}
+    def batch(self, rows: Rows, inputs: Mapping[Sensor, InputSpec] | None = None) -> Batch:
+        """The same as tensors by sensor, ready to move to the device.
+
+        Args:
+            rows: positions in the index, (n,).
+            inputs: what a model expects, its bands found by name; all that there is where None.
+
+        Raises:
+            UserError: the store's units or bands are not those that the model expects.
+        """
+        batch: Batch = {}
+        for sensor, spec in (inputs or self.specs).items():
+            stored = torch.from_numpy(self.read(sensor, rows))
+            channels = spec.channels(self.specs[sensor].modality)
+            whole = channels == list(range(stored.shape[1]))
+            batch[sensor] = stored if whole else stored[:, channels]
+        return batch
+
+    def masks(self, rows: Rows) -> Tensor:
+        """Class index of every pixel, 255 where ignored, uint8, shape (n, 1, H, W).
+
+        Raises:
+            UserError: the source has no masks.
+        """
+        if not (self.folder / "label").exists():
+            raise UserError(f"{self.folder} has no masks: segmentation needs label rasters")
+        return torch.from_numpy(self.read("label", rows))[:, None]
 
     @cached_property
     def _shard(self) -> NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +19,8 @@ from tqdm import tqdm
 from eocontrast.augment import epoch_order, generator, random_view
 from eocontrast.errors import UserError
 from eocontrast.health import embedding_health, refuse_collapse, refuse_not_finite
-from eocontrast.inputs import Batch
+from eocontrast.inputs import Batch, InputSpec
+from eocontrast.modalities import Sensor
 from eocontrast.patches import PatchStore
 from eocontrast.schedules import cosine_schedule
 from eocontrast.subsets import Rows
@@ -35,6 +36,8 @@ Metrics = dict[str, float]
 
 class Objective(Protocol):
     """A module whose forward pass is its loss, and which embeds both sensors."""
+
+    inputs: Mapping[Sensor, InputSpec]
 
     def __call__(self, batch: Batch) -> Tensor:
         """Loss of a batch of pairs, a scalar."""
@@ -191,7 +194,9 @@ def _epoch(
     for number, rows in enumerate(
         tqdm(batches, f"epoch {epoch + 1}/{schedule.epochs}", leave=False, disable=None)
     ):
-        views = _views(store, rows, schedule, epoch * len(batches) + number, accelerator)
+        views = _views(
+            state.objective, store, rows, schedule, epoch * len(batches) + number, accelerator
+        )
         with accelerator.autocast():
             loss = state.objective(views)
         accelerator.backward(loss)
@@ -206,9 +211,16 @@ def _epoch(
 
 
 def _views(
-    store: PatchStore, rows: Rows, schedule: Schedule, step: int, accelerator: Accelerator
+    objective: nn.Module,
+    store: PatchStore,
+    rows: Rows,
+    schedule: Schedule,
+    step: int,
+    accelerator: Accelerator,
 ) -> Batch:
-    batch = {s: t.to(accelerator.device, non_blocking=True) for s, t in store.batch(rows).items()}
+    inputs = accelerator.unwrap_model(objective).inputs
+    stored = store.batch(rows, inputs)
+    batch = {s: t.to(accelerator.device, non_blocking=True) for s, t in stored.items()}
     return random_view(batch, schedule.crop, schedule.flips, generator(schedule.seed, step))
 
 
@@ -223,6 +235,6 @@ def _watch(
     if len(rows) < 2:
         return {}
     objective.eval()
-    views = _views(store, rows, schedule, 0, accelerator)
+    views = _views(objective, store, rows, schedule, 0, accelerator)
     with torch.no_grad(), accelerator.autocast():
         return embedding_health(*accelerator.unwrap_model(objective).embed(views))

@@ -106,10 +106,11 @@ class ShardWriter:
             yield "label", np.stack([p.arrays.get("label", nothing) for p in self.pending])
 
     def _header(self) -> dict[str, object]:
+        assert self.size is not None  # there is a patch
         header: dict[str, object] = {
             "classes": list(self.source.classes),
             "palette": self.source.palette,
-            "patch_size": self.size[0] if self.size else 0,
+            "patch_size": self.size[0],
             "digest": self.digest.hexdigest(),
         }
         if not self.moments:
@@ -118,17 +119,18 @@ class ShardWriter:
                 "them the split train or pretrain"
             )
         for sensor, modality in self.source.modalities.items():
-            header[sensor] = _input_spec(sensor, modality, self.moments[sensor]).to_dict()
+            spec = _input_spec(sensor, modality, self.moments[sensor], self.size[0])
+            header[sensor] = spec.to_dict()
         return header
 
 
-def _input_spec(sensor: Sensor, modality: Modality, moments: Moments) -> InputSpec:
+def _input_spec(sensor: Sensor, modality: Modality, moments: Moments, patch_size: int) -> InputSpec:
     constant = [b for b, sd in zip(modality.bands, moments.sd, strict=True) if not sd > 0]
     if constant:
         raise UserError(f"{sensor}: bands {constant} hold one value everywhere; drop them")
     # six significant digits: rounding noise of another CPU does not change the artifact
     mean, sd = (tuple(float(f"{v:.6g}") for v in values) for values in (moments.mean, moments.sd))
-    return InputSpec(modality, mean, sd)
+    return InputSpec(modality, mean, sd, patch_size)
 
 
 def _write_json(path: Path, content: object) -> None:
