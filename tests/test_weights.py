@@ -97,7 +97,7 @@ def test_each_sensor_gets_its_own_weights(pretrained: Pretrained) -> None:
         assert torch.equal(tensor, pretrained.tensors[f"s1.{name}"])
     for name, tensor in s2.timm.state_dict().items():
         assert torch.equal(tensor, pretrained.tensors[f"s2.{name}"])
-    assert s2.sensors == ("s2",)
+    assert list(s2.inputs) == ["s2"]
 
 
 def test_a_method_without_tensors_draws_from_the_seed(pretrained: Pretrained) -> None:
