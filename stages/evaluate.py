@@ -1,36 +1,49 @@
-"""Score one point, or every point of one arm of the curve, on the test split.
+"""Score one point, every point of one arm of the curve, or of the ensemble of two arms.
 
-python stages/evaluate.py {single | ARM} MODELS STORE SCORES PREDICTIONS
+python stages/evaluate.py {single | ARM | ENSEMBLE} STORE SCORES PREDICTIONS MODELS [MODELS]
 """
 
 import sys
+import time
 from pathlib import Path
 
 from tqdm import tqdm
 
-from eocontrast.devices import accelerator
-from eocontrast.evaluation import evaluate
+from eocontrast.bootstrap import group_intervals
+from eocontrast.cards import finetuned_card
+from eocontrast.devices import accelerator, hardware
+from eocontrast.evaluation import evaluate_ensemble, evaluate_points
 from eocontrast.params import load_params
 from eocontrast.patches import PatchStore
 from eocontrast.points import read_index
-from eocontrast.results import write_arm, write_point, write_predictions
+from eocontrast.results import write_arm, write_confusion, write_point, write_predictions
 from eocontrast.stage import stage
-from eocontrast.tracking import Tracker
+from eocontrast.tracking import Tracker, provenance
 
 
-def main(name: str, models: Path, patches: Path, scores: Path, predictions: Path) -> None:
+def main(name: str, patches: Path, scores: Path, predictions: Path, *models: Path) -> None:
+    start = time.monotonic()
     store, device = PatchStore(patches), accelerator(load_params().precision)
-    tracker, found = Tracker("evaluate"), []
-    files, left_out = read_index(models)
-    for file in tqdm(files, f"evaluate {name}", disable=None):
-        found.append(evaluate(file, store, device))
-        tracker.evaluated(name, file, found[-1])
-    if name == "single":
-        write_point(found[0], scores)
-        print(" ".join(f"{key} {value:.4f}" for key, value in found[0].scores.items()))
+    indices = [read_index(folder) for folder in models]
+    members = list(zip(*(files for files, _ in indices), strict=True))
+    if len(models) == 1:
+        found = evaluate_points([file for (file,) in members], store, device)
     else:
-        write_arm(name, found, left_out, scores)
-    write_predictions(found, predictions)
+        found = (evaluate_ensemble(files, store, device) for files in members)
+    points = list(tqdm(found, f"evaluate {name}", len(members), disable=None))
+    if name == "single":
+        write_point(points[0], scores)
+        write_confusion(points[0][0], scores.with_name("test_confusion.csv"))
+        intervals = group_intervals(points[0][0].tally, points[0][0].task.exclusive, samples=1000)
+        made = provenance(hardware(), time.monotonic() - start)
+        models[0].with_suffix(".md").write_text(finetuned_card(points[0], intervals, made))
+        print(" ".join(f"{key} {value:.4f}" for key, value in points[0][0].scores.items()))
+    else:
+        write_arm(name, points, indices[0][1], scores)
+    write_predictions(points, predictions)
+    if len(models) == 1:
+        for (file,), evaluations in zip(members, points, strict=True):
+            Tracker("evaluate").evaluated(name, file, evaluations)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from eocontrast.budgets import unusable
 from eocontrast.params import Arm, load_params
 from eocontrast.patches import PatchStore
-from eocontrast.points import Job, too_small, train_points, write_index
+from eocontrast.points import Job, train_points, write_index
 from eocontrast.stage import stage
 from eocontrast.tracking import Tracker
 
@@ -19,7 +20,7 @@ def main(name: str, store: Path, init: Path, out: Path) -> None:
     params = load_params()
     single, curve = params.finetune, params.label_curve
     arm: Arm = single.arm() if name == "single" else curve.arms[name]
-    left_out = {} if name == "single" else too_small(PatchStore(store), curve.fractions)
+    left_out = {} if name == "single" else unusable(PatchStore(store), arm, curve.fractions)
     points = [(f, s) for f in curve.fractions for s in curve.seeds if str(f) not in left_out]
     if name == "single":
         points = [(single.fraction, single.seed)]

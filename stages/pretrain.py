@@ -1,17 +1,21 @@
 """Pretrain one cell, a (method, backbone), without labels."""
 
 import sys
+import time
 from pathlib import Path
 
+from eocontrast.cards import pretrained_card
 from eocontrast.cells import pretrain_cell
+from eocontrast.devices import hardware
 from eocontrast.params import load_params
 from eocontrast.patches import PatchStore
 from eocontrast.stage import stage
-from eocontrast.tracking import Tracker
+from eocontrast.tracking import Tracker, provenance
+from eocontrast.weights import Pretrained
 
 
 def main(name: str, patches: Path, weights: Path) -> None:
-    params = load_params()
+    start, params = time.monotonic(), load_params()
     run_params = params.pretrain.runs[name]
     store = PatchStore(patches)
     described = {"init": name, **run_params.model_dump()}
@@ -22,6 +26,10 @@ def main(name: str, patches: Path, weights: Path) -> None:
         for metrics in pretrain_cell(*cell):
             run.log(metrics, step=int(metrics["epoch"]))
             print(" ".join(f"{key} {value:.4g}" for key, value in metrics.items()), flush=True)
+        made = provenance(hardware(), time.monotonic() - start)
+        card = weights.with_suffix(".md")
+        card.write_text(pretrained_card(Pretrained.load(weights), made))
+        run.file(card)
 
 
 if __name__ == "__main__":

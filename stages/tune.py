@@ -2,6 +2,7 @@
 
 Not part of the graph: run it in a second clone with another `sources.simulated.seed`, after
 `dvc repro pretrain`, and carry what it finds over to params.yaml (README, "How arms were tuned").
+Arms are scored by the metric of their task.
 
 python stages/tune.py PATCHES PRETRAINED OUT.csv [ARM ...]
 """
@@ -14,20 +15,30 @@ from statistics import mean
 import pandas as pd
 
 from eocontrast.devices import accelerator
-from eocontrast.evaluation import evaluate
+from eocontrast.evaluation import evaluate_points
 from eocontrast.params import Arm, load_params
 from eocontrast.patches import PatchStore
 from eocontrast.points import Job, train_points
 from eocontrast.stage import stage
+from eocontrast.tasks import task_of
 
-SCRATCH = [(3e-4, 1.0), (1e-3, 1.0), (3e-3, 1.0)]
-FINETUNED = [(1e-3, 1.0), (3e-3, 0.1), (1e-2, 0.03)]
 FROZEN = [(1e-3, 1.0), (3e-3, 1.0), (1e-2, 1.0)]
+SCRATCH = {
+    "linear": [(3e-4, 1.0), (1e-3, 1.0), (3e-3, 1.0)],
+    "unet": [(1e-3, 1.0), (3e-3, 1.0), (1e-2, 1.0)],
+    "swin_unet": [(3e-4, 1.0), (1e-3, 1.0), (3e-3, 1.0)],
+}
+FINETUNED = {
+    "linear": [(1e-3, 1.0), (3e-3, 0.1), (1e-2, 0.03)],
+    "swin_unet": [(1e-3, 1.0), (1e-3, 0.3), (3e-3, 0.1)],
+}
 POINTS = [(fraction, seed) for fraction in (0.1, 1.0) for seed in (0, 1)]
 
 
 def settings(arm: Arm, scratch: bool) -> list[Arm]:
-    tried = FROZEN if arm.frozen else SCRATCH if scratch else FINETUNED
+    if arm.head == "knn":  # nothing is trained
+        return [arm]
+    tried = FROZEN if arm.frozen else (SCRATCH if scratch else FINETUNED)[arm.head]
     return [arm.model_copy(update={"lr": lr, "backbone_lr_scale": scale}) for lr, scale in tried]
 
 
@@ -35,20 +46,21 @@ def main(patches: Path, pretrained: Path, out: Path, names: list[str]) -> None:
     params = load_params()
     store, device, rows = PatchStore(patches), accelerator(params.precision), []
     for name in names or params.label_curve.arms:
-        given = params.label_curve.arms[name]
+        given, recipes = params.label_curve.arms[name], params.finetune.recipe
         scratch = params.pretrain.runs[given.init].method == "random"
+        metric = task_of(given, recipes).metric
         for arm in settings(given, scratch):
-            init, recipe = pretrained / f"{arm.init}.safetensors", params.finetune.recipe
+            fixed = (patches, pretrained / f"{arm.init}.safetensors", arm, recipes)
             with tempfile.TemporaryDirectory() as temporary:
-                fixed = (patches, init, arm, recipe)
                 jobs = [Job(*fixed, f, s, params.precision, Path(temporary)) for f, s in POINTS]
-                found = [evaluate(t.file, store, device) for t in train_points(jobs)]
+                files = [trained.file for trained in train_points(jobs)]
+                found = [point[0] for point in evaluate_points(files, store, device)]
             scores = {
-                f"AA_{f:g}": mean(e.scores["AA"] for e in found if e.header["fraction"] == f)
+                f"score_{f:g}": mean(e.scores[metric] for e in found if e.header["fraction"] == f)
                 for f in (0.1, 1.0)
             }
             setting = {"arm": name, "lr": arm.lr, "backbone_lr_scale": arm.backbone_lr_scale}
-            rows.append({**setting, **scores, "mean": mean(scores.values())})
+            rows.append({**setting, "metric": metric, **scores, "mean": mean(scores.values())})
             print(rows[-1], flush=True)
             pd.DataFrame(rows).round(4).to_csv(out, index=False)
 

@@ -24,8 +24,10 @@ from eocontrast.modalities import SENTINEL1, Modality
 from eocontrast.sources import COLUMNS, Source
 
 if TYPE_CHECKING:  # torch takes seconds to import, and tests of rasters do without
-    from eocontrast.params import BackboneParams, DualSimCLRRun, Recipe
+    from eocontrast.params import BackboneParams, DualSimCLRRun, Recipes
     from eocontrast.patches import PatchStore
+    from eocontrast.streams import Model
+    from eocontrast.tasks import TaskName
 
 FOUR_BANDS = Modality(("B02", "B03", "B04", "B08"), "DN", (0.0, 10000.0))
 CLASSES = {"Forest": 1, "Urban": 7, "Water": 10}
@@ -33,6 +35,7 @@ CLASSES = {"Forest": 1, "Urban": 7, "Water": 10}
 Raster = NDArray[Any]
 Edit = Callable[[int, Raster, Raster], tuple[Raster, Raster] | None]
 WriteSource = Callable[..., Path]
+WriteModel = Callable[..., Path]
 
 
 def write_raster(path: Path, bands: Raster, georeferenced: bool) -> None:
@@ -144,15 +147,69 @@ def tiny_store(tiny_folder: Path) -> PatchStore:
     return PatchStore(tiny_folder)
 
 
+MIXED_COLUMNS = (0, 1, 2, 6)
+"""Of a mixed patch's 16 columns, how many show its second class; two are 12.5 %, one is 6.25 %."""
+
+
+def mixed_classes(place: int) -> tuple[int, int, int]:
+    """First class of a mixed patch, the second, and how many columns that one has at the left."""
+    return place % 3, (place + 1) % 3, MIXED_COLUMNS[place // 3 % 4]
+
+
+def _mix(folder: Path, place: int, size: int) -> None:
+    first, second, columns = mixed_classes(place)
+    s1, s2 = pair_of(first, place, size)
+    other_s1, other_s2 = pair_of(second, place, size)
+    s1[..., :columns], s2[..., :columns] = other_s1[..., :columns], other_s2[..., :columns]
+    values = list(CLASSES.values())
+    mask = np.full((1, size, size), values[first], np.uint8)
+    mask[..., :columns] = values[second]
+    mask[0, -1, -1] = 3  # a value that is no class
+    for kind, raster in (("s1", s1), ("s2", s2), ("label", mask)):
+        write_raster(folder / f"{kind}/{place}.tif", raster, georeferenced=True)
+
+
+@pytest.fixture(scope="session")
+def mixed_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with masks: 42 patches to train on and 18 to test on, as `mixed_classes` says."""
+    from eocontrast.normalisation import build_store
+
+    base = tmp_path_factory.mktemp("mixed")
+    groups = [f"g{place // 6:02d}" for place in range(60)]
+    splits = ["train"] * 42 + ["test"] * 18
+    raw = _write_source(base / "raw", [0, 1, 2] * 20, groups, splits, 16, masks=True)
+    for place in range(60):
+        _mix(raw, place, 16)
+    build_store(raw, base / "store", seed=0, test_fraction=0.3, shard_mib=1, max_bad_fraction=0)
+    return base / "store"
+
+
+@pytest.fixture
+def mixed_store(mixed_folder: Path) -> PatchStore:
+    """The store of `mixed_folder`, opened."""
+    from eocontrast.patches import PatchStore
+
+    return PatchStore(mixed_folder)
+
+
 @pytest.fixture(scope="session")
 def tiny_backbones() -> dict[str, BackboneParams]:
-    """A ResNet and a Swin of a few thousand parameters, for patches of 16 px."""
+    """A ResNet, a Swin and a VGG of a few thousand parameters, for patches of 16 px."""
     from eocontrast.params import BackboneParams
 
     swin = {"img_size": 16, "window_size": 2, "embed_dim": 8, "depths": [1, 1], "num_heads": [1, 2]}
     return {
-        "resnet": BackboneParams(name="resnet10t", options={"channels": [8, 8, 16, 16]}),
-        "swin": BackboneParams(name="swin_tiny_patch4_window7_224", options=swin),
+        "resnet": BackboneParams(
+            name="resnet10t",
+            options={"channels": [8, 8, 16, 16]},
+            scaling="band_statistics",
+        ),
+        "swin": BackboneParams(
+            name="swin_tiny_patch4_window7_224", options=swin, scaling="band_statistics"
+        ),
+        "vgg": BackboneParams(
+            name="mma_vgg", options={"channels": [8, 8, 16, 16]}, scaling="band_statistics"
+        ),
     }
 
 
@@ -171,6 +228,7 @@ def tiny_run() -> DualSimCLRRun:
         groups_per_batch=0,
         crop=12,
         flips=True,
+        shared_crop=True,
         lr=1e-2,
         weight_decay=1e-4,
         temperature=0.2,
@@ -197,16 +255,118 @@ def tiny_inits(
 
 
 @pytest.fixture(scope="session")
-def tiny_recipe() -> Recipe:
-    """A fine-tuning of seconds."""
-    from eocontrast.params import Recipe
+def swin_inits(tiny_folder: Path, tiny_backbones: dict[str, BackboneParams]) -> dict[str, Path]:
+    """Weight files of the small Swin by method: `random`, and `dual_simclr`, which is as drawn."""
+    import torch
 
-    return Recipe(
-        task="single_label",
-        epochs=4,
-        min_steps=12,
-        batch_size=8,
-        crop=16,
-        weight_decay=1e-2,
-        val_fraction=0.2,
+    from eocontrast.backbones import Architecture, Backbone
+    from eocontrast.modalities import SENSORS
+    from eocontrast.patches import PatchStore
+    from eocontrast.weights import Pretrained, backbone_tensors
+
+    store, swin = PatchStore(tiny_folder), tiny_backbones["swin"]
+    architecture = Architecture(swin.name, swin.options)
+    torch.manual_seed(1)
+    drawn = {s: Backbone(architecture, {s: store.specs[s]}) for s in SENSORS}
+    tensors = {"random": {}, "dual_simclr": backbone_tensors(drawn)}
+    files = {name: tiny_folder.parent / f"swin_{name}.safetensors" for name in tensors}
+    for name, file in files.items():
+        Pretrained(name, architecture, store.specs, tensors[name], store.digest).save(file)
+    return files
+
+
+@pytest.fixture(scope="session")
+def tiny_recipes() -> Recipes:
+    """A fine-tuning of seconds."""
+    from eocontrast.params import ClassificationRecipe, Recipe, Recipes
+
+    shared: dict[str, Any] = {
+        "epochs": 4,
+        "min_steps": 12,
+        "batch_size": 8,
+        "crop": 16,
+        "weight_decay": 1e-2,
+        "val_fraction": 0.2,
+    }
+    votes: dict[str, Any] = {"neighbours": 5, "neighbour_temperature": 0.1}
+    return Recipes(
+        classification=ClassificationRecipe(labels="single_label", **shared, **votes),
+        segmentation=Recipe(**shared),
     )
+
+
+@pytest.fixture
+def write_model(tmp_path: Path, tiny_backbones: dict[str, BackboneParams]) -> WriteModel:
+    """A fine-tuned file without training: random backbones, but answers that vary.
+
+    Over the training patches the logits of each class have zero mean and unit variance; a vote of
+    neighbours remembers these patches. `fields` go into the header.
+    """
+    import torch
+
+    from eocontrast.backbones import Architecture
+    from eocontrast.models import new_model
+    from eocontrast.weights import Pretrained, save_weights
+
+    def write(store: PatchStore, name: str = "model", **fields: object) -> Path:
+        header = _finetuned_header(store, fields)
+        chosen = tiny_backbones["swin" if header["head"] == "swin_unet" else "resnet"]
+        architecture = Architecture(chosen.name, chosen.options)
+        header["architecture"] = architecture.to_dict()
+        init = Pretrained("random", architecture, store.specs, {}, store.digest)
+        torch.manual_seed(header["seed"])
+        model = new_model(init, header).eval()
+        _set_answers(model, store, header["task"])
+        file = tmp_path / f"{name}.safetensors"
+        save_weights(file, model.state_dict(), header)
+        return file
+
+    return write
+
+
+def _finetuned_header(store: PatchStore, fields: dict[str, object]) -> dict[str, Any]:
+    return {
+        "inputs": {sensor: spec.to_dict() for sensor, spec in store.specs.items()},
+        "classes": list(store.classes),
+        "palette": store.palette,
+        "data_digest": store.digest,
+        "pretrained": {"method": "random", "data_digest": store.digest},
+        "fraction": 1.0,
+        "seed": 0,
+        "n_labels": len(store.labelled("train")),
+        "n_pixels": 0,
+        "n_validation": 0,
+        "recipe": {"epochs": 1, "neighbours": 5, "neighbour_temperature": 0.1},
+        "task": "single_label",
+        "head": "linear",
+        "init": "random_resnet",
+        "fusion": "late",
+        "frozen": False,
+        "lr": 1e-3,
+        "backbone_lr_scale": 1.0,
+        "modality_dropout": 0.0,
+        **fields,
+    }
+
+
+def _set_answers(model: Model, store: PatchStore, task: TaskName) -> None:
+    import torch
+    import torch.nn.functional as F
+
+    from eocontrast.classifiers import NeighbourClassifier
+    from eocontrast.tasks import TASKS, patch_targets
+
+    train = store.labelled("train")
+    with torch.no_grad():
+        batch = store.batch(train, model.inputs)
+        if isinstance(model, NeighbourClassifier):
+            targets = patch_targets(store, TASKS[task])[torch.from_numpy(train)]
+            votes = F.one_hot(targets, len(store.classes)) if TASKS[task].exclusive else targets
+            model.remember(model.streams(batch), votes)
+            return
+        logits = model(batch).transpose(0, 1).flatten(1)
+        last = [m for m in model.modules() if isinstance(m, torch.nn.Linear | torch.nn.Conv2d)][-1]
+        assert last.bias is not None
+        sd, mean = logits.std(1), logits.mean(1)
+        last.weight.div_(sd.view(-1, *[1] * (last.weight.ndim - 1)))
+        last.bias.sub_(mean).div_(sd)

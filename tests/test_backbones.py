@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from eocontrast.backbones import Architecture, Backbone, create_backbone
 from eocontrast.errors import UserError
@@ -78,7 +79,33 @@ def test_a_sensor_that_is_not_asked_for_is_not_seen(
     assert torch.equal(backbone(pair), before)
 
 
+@pytest.mark.parametrize("pixels", [32, 48, 50])
+def test_mma_vgg_halves_its_maps_between_blocks(pixels: int) -> None:
+    backbone = Backbone(Architecture("mma_vgg"), {"s2": S2}).eval()
+    maps = backbone.pyramid(backbone.images(batch(pixels)))
+    sides = [pixels // 2**block for block in range(4)]
+    assert [tuple(m.shape) for m in maps] == [
+        (2, width, side, side) for width, side in zip((64, 128, 256, 128), sides, strict=True)
+    ]
+    assert backbone.num_features == 128
+    torch.testing.assert_close(backbone(batch(pixels)), maps[-1].mean((2, 3)))
+    convolutions = [m for m in backbone.timm.modules() if isinstance(m, nn.Conv2d)]
+    assert [c.kernel_size for c in convolutions] == [(3, 3)] * 8
+
+
+@pytest.mark.parametrize("name", ["mma_vgg", "resnet18"])
+def test_intermediates_are_handed_out_as_timm_does(name: str) -> None:
+    model: Any = create_backbone(Architecture(name), 3).eval()
+    images = torch.randn(2, 3, 32, 32)
+    last, maps = model.forward_intermediates(images, norm=True)
+    alone = model.forward_intermediates(images, norm=True, intermediates_only=True)
+    assert all(torch.equal(one, other) for one, other in zip(maps, alone, strict=True))
+    assert torch.equal(last, maps[-1])
+
+
 def test_an_unknown_model_suggests_close_ones() -> None:
+    with pytest.raises(UserError, match=r"no model 'mma_vg'.*mma_vgg"):
+        create_backbone(Architecture("mma_vg"), 2)
     with pytest.raises(UserError, match=r"no model 'resnet181'.*resnet18"):
         create_backbone(Architecture("resnet181"), 2)
     with pytest.raises(UserError, match="did you mean"):
@@ -92,6 +119,9 @@ def test_an_unknown_model_suggests_close_ones() -> None:
         ("resnet18", {"in_chans": 3}),
         ("resnet10t", {"channels": "wide"}),
         ("swin_tiny_patch4_window7_224", {"depths": 3}),
+        ("mma_vgg", {"depths": 3}),
+        ("mma_vgg", {"channels": []}),
+        ("mma_vgg", {"channels": [8, 0]}),
     ],
 )
 def test_options_that_do_not_fit_are_named(name: str, options: dict[str, Any]) -> None:

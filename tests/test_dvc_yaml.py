@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,24 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src/eocontrast"
-PLUMBING = {"disk", "errors", "params", "results", "stage", "tracking"}
+PLUMBING = {"cards", "disk", "errors", "params", "results", "stage", "tracking"}
 """What says or checks things, but puts nothing into a model or a patch."""
 
 STAGES: dict[str, dict[str, Any]] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 
 
+def run_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """All of a file but what type checkers alone read."""
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield child
+            yield from run_nodes(child)
+
+
 def imported(source: Path) -> set[Path]:
     """Files of the package that a file imports when it runs."""
     found = set()
-    for node in ast.walk(ast.parse(source.read_text())):
+    for node in run_nodes(ast.parse(source.read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("eocontrast."):
             folder = PACKAGE.joinpath(*(node.module or "").split(".")[1:])
             names = [folder / f"{alias.name}.py" for alias in node.names]
@@ -52,3 +61,17 @@ def test_a_stage_depends_on_the_modules_that_it_uses(name: str) -> None:
     assert not missing
     idle = [d for d in listed if not any(f == d or d in f.parents for f in needed)]
     assert not [d for d in idle if d.stem not in PLUMBING]
+
+
+@pytest.mark.parametrize("name", ["finetune_grid", "evaluate_grid", "evaluate_ensembles"])
+def test_the_single_run_and_other_arms_are_no_business_of_an_arm(name: str) -> None:
+    """Else one experiment would run the whole curve again."""
+    tracked = STAGES[name]["do"]["params"]
+    whole = {"finetune", "finetune.recipe", "label_curve"}
+    whole |= {f"label_curve.{part}" for part in ("arms", "ensembles")}
+    assert not whole & set(tracked)
+
+
+def test_an_arm_is_trained_by_the_recipe_of_its_task() -> None:
+    tracked = STAGES["finetune_grid"]["do"]["params"]
+    assert [p for p in tracked if p.startswith("finetune")] == ["finetune.recipe.${item.task}"]

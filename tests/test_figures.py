@@ -1,25 +1,68 @@
+from collections.abc import Iterator
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from eocontrast.bootstrap import Interval
 from eocontrast.figures import draw_label_curve
 from eocontrast.label_curve import ArmCurve, ArmResult
+from eocontrast.tasks import TASKS, TaskName
 
 
-def curve(name: str, values: list[float], supervised: bool) -> ArmCurve:
+def curve(
+    name: str,
+    values: list[float],
+    method: str = "random",
+    task: TaskName = "single_label",
+    frozen: bool = False,
+) -> ArmCurve:
     nothing = pd.DataFrame()
-    result = ArmResult(name, "t", "i", "s1", supervised, ("a",), nothing, nothing, {})
+    result = ArmResult(
+        name=name,
+        task=task,
+        metric=TASKS[task].metric,
+        exclusive=True,
+        init="i",
+        method=method,
+        head="linear",
+        frozen=frozen,
+        inputs="s1",
+        supervised=method == "random",
+        classes=("a",),
+        points=nothing,
+        by_class=nothing,
+        groups=(),
+        tallies={},
+        left_out={},
+    )
     intervals = tuple(Interval(value, value - 0.05, value + 0.05) for value in values)
     n_labels = np.array([10.0, 100.0, 1000.0])[: len(values)]
     return ArmCurve(result, (0.01, 0.1, 1.0)[: len(values)], n_labels, intervals, np.zeros((3, 1)))
 
 
 def curves() -> dict[str, ArmCurve]:
-    late, dual = curve("late", [0.3, 0.5, 0.6], True), curve("dual", [0.5, 0.7, 0.7], False)
-    return {"late": late, "dual": dual}
+    made = [
+        curve("late", [0.3, 0.5, 0.6]),
+        curve("dual", [0.5, 0.7, 0.7], "dual_simclr"),
+        curve("dual_frozen", [0.4, 0.5, 0.5], "dual_simclr", frozen=True),
+        curve("unet", [0.2, 0.3, 0.4], task="segmentation"),
+    ]
+    return {made_curve.result.name: made_curve for made_curve in made}
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Figure]]:
+    """Figures that were drawn, kept open for a look."""
+    kept: list[Figure] = []
+    close = plt.close
+    monkeypatch.setattr(plt, "close", kept.append)
+    yield kept
+    for figure in kept:
+        close(figure)
 
 
 def test_the_same_curves_give_the_same_bytes(tmp_path: Path) -> None:
@@ -28,19 +71,57 @@ def test_the_same_curves_give_the_same_bytes(tmp_path: Path) -> None:
     one, two = ((tmp_path / f"{name}.png").read_bytes() for name in ("one", "two"))
     assert one == two
     assert one.startswith(b"\x89PNG")
-    other = curves()
-    other["dual"] = curve("dual", [0.5, 0.7, 0.8], False)
+    other = {**curves(), "dual": curve("dual", [0.5, 0.7, 0.8], "dual_simclr")}
     draw_label_curve(other, tmp_path / "other.png")
     assert (tmp_path / "other.png").read_bytes() != one
+    assert plt.get_fignums() == []
 
 
-@pytest.mark.parametrize("left", ["late", "dual"])
-def test_one_arm_or_no_baseline_can_be_drawn(tmp_path: Path, left: str) -> None:
+def test_every_task_has_a_panel_with_its_arms(tmp_path: Path, drawn: list[Figure]) -> None:
+    draw_label_curve(curves(), tmp_path / "a.png")
+    (figure,) = drawn
+    single, segmentation = figure.axes
+    assert single.get_title() == "single label"
+    assert segmentation.get_title() == "segmentation"
+    assert "AA" in single.get_ylabel()
+    assert "mIoU" in segmentation.get_ylabel()
+    for axes, names in ((single, ["dual", "late", "dual_frozen"]), (segmentation, ["unet"])):
+        assert [text for text in axes.get_legend_handles_labels()[1] if text in names] == names
+        assert axes.get_xscale() == "log"
+    lines = {line.get_label(): line for line in single.lines}
+    assert np.asarray(lines["dual"].get_xdata()).tolist() == [10, 100, 1000]
+    assert np.asarray(lines["dual"].get_ydata()).tolist() == [0.5, 0.7, 0.7]
+    styles = [lines[name].get_linestyle() for name in ("late", "dual", "dual_frozen")]
+    assert styles == ["--", "-", ":"]
+    colours = [lines[name].get_color() for name in ("late", "dual", "dual_frozen")]
+    assert len(set(colours)) == 3
+
+
+def test_the_bands_are_those_of_the_best_arms(tmp_path: Path, drawn: list[Figure]) -> None:
+    draw_label_curve(curves(), tmp_path / "a.png")
+    single, segmentation = drawn[0].axes
+    assert len(single.collections) == 2
+    assert len(segmentation.collections) == 1
+    heights = [np.asarray(band.get_paths()[0].vertices)[:, 1] for band in single.collections]
+    tops = sorted(round(float(height.max()), 3) for height in heights)
+    assert tops == [0.65, 0.75]
+
+
+@pytest.mark.parametrize("left", ["late", "dual", "unet"])
+def test_one_arm_or_no_baseline_can_be_drawn(
+    tmp_path: Path, drawn: list[Figure], left: str
+) -> None:
     draw_label_curve({left: curves()[left]}, tmp_path / "a.png")
+    assert len(drawn[0].axes) == 1
     assert (tmp_path / "a.png").stat().st_size > 1000
 
 
-def test_an_arm_with_one_point_and_eleven_arms_can_be_drawn(tmp_path: Path) -> None:
-    many = {f"arm{k}": curve(f"arm{k}", [0.5, 0.6, 0.7], k % 2 == 0) for k in range(10)}
-    draw_label_curve({**many, "short": curve("short", [0.4], False)}, tmp_path / "a.png")
+def test_every_method_has_a_colour_and_eleven_arms_can_be_drawn(tmp_path: Path) -> None:
+    methods = ("random", "dual_simclr", "simclr", "mma", "imported")
+    many = {
+        f"arm{k}": curve(f"arm{k}", [0.5, 0.6, 0.7], methods[k % 5], frozen=k > 5)
+        for k in range(10)
+    }
+    short = curve("short", [0.4], "simclr")
+    draw_label_curve({**many, "short": short}, tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 1000

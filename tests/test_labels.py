@@ -9,6 +9,7 @@ from eocontrast.labels import (
     IGNORE_INDEX,
     class_shares,
     mask_targets,
+    multi_label,
     single_label,
 )
 
@@ -36,6 +37,19 @@ def test_the_most_frequent_class_labels_the_patch() -> None:
     assert single_label(np.array([0.2, 0.5, 0.3])) == 1
     assert single_label(np.array([0.4, 0.4])) == 0
     assert single_label(class_shares(np.full((4, 4), IGNORE_INDEX, np.uint8), 3)) == -1
+
+
+def test_classes_that_cover_a_tenth_label_the_patch() -> None:
+    shares = np.array([[0.1, 0.09, 0.81], [0.0, 1.0, 0.0], [0.05, 0.0, 0.0]], np.float32)
+    expected = [[True, False, True], [False, True, False], [False, False, False]]
+    np.testing.assert_array_equal(multi_label(shares), expected)
+
+
+def test_a_tenth_of_the_pixels_is_a_tenth() -> None:
+    """10 of 100 pixels, however the share is rounded; ignored pixels count as area."""
+    mask = np.full((10, 10), IGNORE_INDEX, np.uint8)
+    mask[0], mask[1, :9] = 2, 1
+    assert multi_label(class_shares(mask, 3)).tolist() == [False, False, True]
 
 
 def test_every_igbp_class_has_a_dfc_class() -> None:

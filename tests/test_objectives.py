@@ -1,14 +1,21 @@
 import math
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Callable, Mapping
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from eocontrast.backbones import Architecture, Backbone
-from eocontrast.modalities import SENSORS
-from eocontrast.objectives import DualSimCLR, nt_xent, projection_head
+from eocontrast.modalities import SENSORS, Sensor
+from eocontrast.objectives import (
+    MMA,
+    DualSimCLR,
+    SimCLR,
+    info_nce,
+    max_correlation,
+    nt_xent,
+    projection_head,
+)
 from eocontrast.params import BackboneParams
 from eocontrast.patches import PatchStore
 
@@ -102,24 +109,142 @@ def test_a_projection_of_zero_dimensions_is_none() -> None:
     assert projection_head(8, 5)(torch.randn(3, 8)).shape == (3, 5)
 
 
-def dual_simclr(store: PatchStore, params: BackboneParams, projection_dim: int) -> DualSimCLR:
+def maps(size: int, side: int = 4, dim: int = 3, key: int = 0) -> Tensor:
+    draws = torch.Generator().manual_seed(key)
+    return torch.randn(size, dim, side, side, generator=draws)
+
+
+def correlation_by_hand(map1: Tensor, map2: Tensor, max_offset: int) -> float:
+    """Windsor et al. 2021: one offset after the other, one cell after the other."""
+    _, height, width = map1.shape
+    best = -math.inf
+    for down in range(-max_offset, max_offset + 1):
+        for right in range(-max_offset, max_offset + 1):
+            total = 0.0
+            for y in range(height):
+                for x in range(width):
+                    if 0 <= y + down < height and 0 <= x + right < width:
+                        one, other = map1[:, y + down, x + right], map2[:, y, x]
+                        total += float(one @ other) / max(float(one.norm() * other.norm()), 1e-12)
+            best = max(best, total / (height * width))
+    return best
+
+
+@pytest.mark.parametrize("side", [1, 3, 4])
+@pytest.mark.parametrize("max_offset", [0, 1, 2, 5])
+def test_the_best_correlation_is_the_loop_over_pairs_and_offsets(
+    side: int, max_offset: int
+) -> None:
+    maps1, maps2 = maps(3, side, key=1), maps(2, side, key=2)
+    found = max_correlation(maps1, maps2, max_offset)
+    expected = [[correlation_by_hand(a, b, max_offset) for b in maps2] for a in maps1]
+    torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (1, 0), (0, -2), (2, 2), (-2, 1)])
+def test_a_shift_within_the_offsets_changes_nothing(shift: tuple[int, int]) -> None:
+    """Of what has a border of zeros to be shifted into; a map finds itself, 16 cells of 64."""
+    maps1, maps2 = (torch.nn.functional.pad(maps(4, key=key), (2, 2, 2, 2)) for key in (1, 2))
+    itself = max_correlation(maps1, maps1.roll(shift, (2, 3)), max_offset=2).diagonal()
+    torch.testing.assert_close(itself, torch.full((4,), 16 / 64))
+    # offsets of all four cells of content, and of the shift on top
+    plain = max_correlation(maps1, maps2, max_offset=4)
+    moved = max_correlation(maps1, maps2.roll(shift, (2, 3)), max_offset=6)
+    torch.testing.assert_close(moved, plain)
+
+
+def test_an_offset_that_is_too_large_is_not_found() -> None:
+    one = torch.nn.functional.pad(maps(3), (3, 3, 3, 3))
+    near, far = (max_correlation(one, one.roll(step, 3), 1).diagonal() for step in (1, 3))
+    assert (far < 0.8 * near).all()
+
+
+def test_a_map_agrees_with_itself_best() -> None:
+    same = max_correlation(maps(5), maps(5), 1)
+    torch.testing.assert_close(same.diagonal(), torch.ones(5))
+    assert (same.argmax(1) == torch.arange(5)).all()
+    assert same.abs().max() <= 1 + 1e-6
+
+
+def test_correlation_knows_neither_scale_nor_order() -> None:
+    maps1, maps2 = maps(4, key=1), maps(3, key=2)
+    found = max_correlation(maps1, maps2, 2)
+    torch.testing.assert_close(max_correlation(100 * maps1, 0.01 * maps2, 2), found)
+    torch.testing.assert_close(max_correlation(maps2, maps1, 2), found.T)
+
+
+def test_an_empty_map_agrees_with_nothing() -> None:
+    nothing = torch.zeros(2, 3, 4, 4, requires_grad=True)
+    found = max_correlation(nothing, maps(2), 1)
+    assert torch.equal(found, torch.zeros(2, 2))
+    torch.autograd.backward(found.sum())
+    assert nothing.grad is not None
+    assert nothing.grad.isfinite().all()
+
+
+def test_correlation_is_float32_inside_autocast() -> None:
+    maps1, maps2 = maps(4, key=1).bfloat16(), maps(4, key=2).bfloat16()
+    exact = max_correlation(maps1.float(), maps2.float(), 1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = max_correlation(maps1, maps2, 1)
+    assert inside.dtype == torch.float32
+    assert torch.equal(inside, exact)
+
+
+@pytest.mark.parametrize("temperature", [0.005, 0.1, 1.0])
+def test_info_nce_is_the_double_loop(temperature: float) -> None:
+    similarities = torch.rand(5, 5, generator=torch.Generator().manual_seed(0)).double()
+    total = 0.0
+    for table in (similarities.tolist(), similarities.T.tolist()):
+        for place, row in enumerate(table):
+            total -= math.log(
+                math.exp(row[place] / temperature) / sum(math.exp(s / temperature) for s in row)
+            )
+    assert info_nce(similarities, temperature).item() == pytest.approx(total / 10)
+    assert info_nce(torch.zeros(7, 7), temperature).item() == pytest.approx(math.log(7))
+
+
+def backbones_of(store: PatchStore, params: BackboneParams) -> dict[Sensor, Backbone]:
     torch.manual_seed(0)
     architecture = Architecture(params.name, params.options)
-    backbones = {
-        sensor: Backbone(architecture, {sensor: store.specs[sensor]}) for sensor in SENSORS
-    }
-    return DualSimCLR(backbones, projection_dim, 0.2)
+    return {sensor: Backbone(architecture, {sensor: store.specs[sensor]}) for sensor in SENSORS}
 
 
-@pytest.mark.parametrize("projection_dim", [0, 16])
-@pytest.mark.parametrize("name", ["resnet", "swin"])
-def test_every_parameter_of_dual_simclr_gets_a_gradient(
+def dual_simclr(store: PatchStore, params: BackboneParams, projection_dim: int) -> DualSimCLR:
+    return DualSimCLR(backbones_of(store, params), projection_dim, 0.2)
+
+
+def simclr(store: PatchStore, params: BackboneParams, projection_dim: int) -> SimCLR:
+    return SimCLR("s2", backbones_of(store, params)["s2"], projection_dim, 0.2)
+
+
+def mma(store: PatchStore, params: BackboneParams, projection_dim: int = 0) -> MMA:
+    return MMA(backbones_of(store, params), 0.1, max_offset=1)
+
+
+@pytest.mark.parametrize(
+    ("new", "name", "projection_dim"),
+    [
+        (dual_simclr, "resnet", 0),
+        (dual_simclr, "resnet", 16),
+        (dual_simclr, "swin", 0),
+        (dual_simclr, "swin", 16),
+        (simclr, "resnet", 0),
+        (simclr, "resnet", 16),
+        (simclr, "swin", 16),
+        (mma, "vgg", 0),
+        (mma, "resnet", 0),
+        (mma, "swin", 0),
+    ],
+)
+def test_every_parameter_gets_a_gradient(
     tiny_store: PatchStore,
     tiny_backbones: Mapping[str, BackboneParams],
-    name: Literal["resnet", "swin"],
+    new: Callable[[PatchStore, BackboneParams, int], nn.Module],
+    name: str,
     projection_dim: int,
 ) -> None:
-    objective = dual_simclr(tiny_store, tiny_backbones[name], projection_dim)
+    objective = new(tiny_store, tiny_backbones[name], projection_dim)
     # ResNet ends its residual branches with a scale of zero: the first step opens them
     optimizer = torch.optim.SGD(objective.parameters(), lr=0.05)
     batch = tiny_store.batch(tiny_store.rows("train"))
@@ -144,3 +269,50 @@ def test_both_sensors_are_embedded_with_their_own_backbone(
     assert torch.equal(again, z1)
     assert not torch.equal(other, z2)
     torch.testing.assert_close(objective(batch), nt_xent(again, other, 0.2))
+
+
+def test_simclr_contrasts_the_halves_of_a_batch_of_one_sensor(
+    tiny_store: PatchStore, tiny_backbones: Mapping[str, BackboneParams]
+) -> None:
+    objective = simclr(tiny_store, tiny_backbones["resnet"], 5).eval()
+    assert list(objective.inputs) == ["s2"]
+    views = tiny_store.batch(tiny_store.rows("train"), objective.inputs)
+    z1, z2 = objective.embed(views)
+    assert z1.shape == z2.shape == (21, 5)
+    together = objective.projection(objective.backbone(views))
+    torch.testing.assert_close(torch.cat([z1, z2]), together)
+    torch.testing.assert_close(objective(views), nt_xent(z1, z2, 0.2))
+
+
+def test_simclr_of_some_bands_sees_those_alone(
+    tiny_store: PatchStore, tiny_backbones: Mapping[str, BackboneParams]
+) -> None:
+    params = tiny_backbones["resnet"]
+    spec = tiny_store.specs["s2"].select(["B04", "B03", "B02"])
+    backbone = Backbone(Architecture(params.name, params.options), {"s2": spec})
+    objective = SimCLR("s2", backbone, 5, 0.2)
+    views = tiny_store.batch(tiny_store.rows("train"), objective.inputs)
+    stored = tiny_store.batch(tiny_store.rows("train"))["s2"]
+    assert torch.equal(views["s2"].int(), stored[:, [2, 1, 0]].int())
+    assert objective(views).isfinite()
+
+
+@pytest.mark.parametrize("name", ["vgg", "resnet", "swin"])
+def test_mma_contrasts_the_coarsest_maps(
+    tiny_store: PatchStore, tiny_backbones: Mapping[str, BackboneParams], name: str
+) -> None:
+    objective = mma(tiny_store, tiny_backbones[name]).eval()
+    batch = tiny_store.batch(tiny_store.rows("train")[:6])
+    with torch.no_grad():
+        maps1, maps2 = objective.maps(batch)
+    assert maps1.shape == maps2.shape
+    assert maps1.shape[:2] == (6, 16)
+    table = [[correlation_by_hand(one, other, 1) for other in maps2] for one in maps1]
+    torch.testing.assert_close(
+        objective(batch), info_nce(torch.tensor(table), 0.1), rtol=1e-4, atol=1e-4
+    )
+    z1, z2 = objective.embed(batch)
+    assert z1.shape == z2.shape == (6, 16)
+    cells = maps1 / maps1.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    torch.testing.assert_close(z1, cells.mean((2, 3)))
+    assert not torch.equal(z1, z2)

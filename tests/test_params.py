@@ -1,13 +1,13 @@
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from ruamel.yaml import YAML
 
 from eocontrast.errors import UserError
-from eocontrast.params import Params, check_params, load_params
+from eocontrast.params import BackboneParams, Params, check_params, load_params
 
 COMMITTED = Path(__file__).parents[1] / "params.yaml"
 
@@ -25,6 +25,15 @@ MISTAKES: dict[str, tuple[str, object]] = {
     "run: unknown key": ("pretrain.runs.dual_simclr_resnet.epoch", 3),
     "run: key of another method": ("pretrain.runs.random_resnet.epochs", 3),
     "run: unknown backbone": ("pretrain.runs.random_resnet.backbone", "resnet50"),
+    "run: key of one sensor": ("pretrain.runs.simclr_s2.shared_crop", True),
+    "run: key of two sensors": ("pretrain.runs.dual_simclr_resnet.jitter", 0.5),
+    "shared_crop: missing": ("pretrain.runs.mma.shared_crop", MISSING),
+    "sensor: unknown": ("pretrain.runs.simclr_s1.sensor", "s3"),
+    "jitter: above one": ("pretrain.runs.simclr_s2.jitter", 1.1),
+    "min_scale: no window": ("pretrain.runs.simclr_s2.min_scale", 0),
+    "max_offset: negative": ("pretrain.runs.mma.max_offset", -1),
+    "scaling: unknown": ("backbones.resnet.scaling", "max"),
+    "scaling: missing": ("backbones.vgg.scaling", MISSING),
     "precision": ("precision", "fp16"),
     "data": ("data.pretrain", "sen12"),
     "section missing": ("normalise", MISSING),
@@ -40,8 +49,17 @@ MISTAKES: dict[str, tuple[str, object]] = {
     "fraction: percent": ("finetune.fraction", 10),
     "fraction: not a number": ("finetune.fraction", float("nan")),
     "seed: negative": ("finetune.seed", -1),
-    "val_fraction": ("finetune.recipe.val_fraction", 0.6),
-    "task": ("finetune.recipe.task", "segmentation"),
+    "val_fraction": ("finetune.recipe.classification.val_fraction", 0.6),
+    "val_fraction of segmentation": ("finetune.recipe.segmentation.val_fraction", 0.6),
+    "labels": ("finetune.recipe.classification.labels", "segmentation"),
+    "labels of segmentation": ("finetune.recipe.segmentation.labels", "single_label"),
+    "no neighbours": ("finetune.recipe.classification.neighbours", 0),
+    "no temperature": ("finetune.recipe.classification.neighbour_temperature", 0),
+    "no recipe of a task": ("finetune.recipe.segmentation", MISSING),
+    "task": ("finetune.task", "detection"),
+    "head": ("finetune.head", "mlp"),
+    "modality_dropout: all": ("finetune.modality_dropout", 1.0),
+    "modality_dropout: missing": ("label_curve.arms.late.modality_dropout", MISSING),
     "no fractions": ("label_curve.fractions", []),
     "fractions: twice": ("label_curve.fractions", [0.1, 1, 1.0]),
     "seeds: twice": ("label_curve.seeds", [0, 1, 0]),
@@ -49,6 +67,114 @@ MISTAKES: dict[str, tuple[str, object]] = {
     "arm: unknown init": ("label_curve.arms.s1.init", "nothing"),
     "arm: lr of an arm that is named like a method": ("label_curve.arms.dual_simclr.lr", -1),
     "arm: a name that is no file name": ("label_curve.arms.my/arm", {}),
+    "ensemble: one member": ("label_curve.ensembles.ensemble.second", MISSING),
+    "ensemble: a name that is no file name": ("label_curve.ensembles.my/pair", {}),
+    "qualitative: no patches": ("qualitative.patches", 0),
+    "qualitative: a column is missing": ("qualitative.scratch", MISSING),
+}
+
+SWIN_UNET = {"task": "segmentation", "head": "swin_unet", "init": "random_swin", "frozen": False}
+
+COMBINATIONS: dict[str, tuple[dict[str, object], str]] = {
+    # fields of an arm that are possible one by one -> what is wrong with them together
+    "unknown init": ({"init": "nothing"}, r"init is 'nothing', which is none of \['dual_simclr_"),
+    "linear does not segment": (
+        {"task": "segmentation", "head": "linear"},
+        "head linear does no segmentation; use unet or swin_unet",
+    ),
+    "knn does not segment": (
+        {"task": "segmentation", "head": "knn"},
+        "head knn does no segmentation; use unet or swin_unet",
+    ),
+    "unet does not classify": (
+        {"head": "unet", "fusion": "early"},
+        "head unet does no classification; use linear or knn",
+    ),
+    "swin_unet does not classify": (
+        {**SWIN_UNET, "task": "classification"},
+        "head swin_unet does no classification; use linear or knn",
+    ),
+    "linear has no scales": (
+        {"fusion": "scales"},
+        "head linear has no fusion scales; use one of s1, s2, early, late",
+    ),
+    "knn is not early": (
+        {"head": "knn", "frozen": True, "fusion": "early"},
+        "head knn has no fusion early; use one of s1, s2, late",
+    ),
+    "unet is not late": (
+        {"task": "segmentation", "head": "unet", "fusion": "late"},
+        "head unet has no fusion late; use one of s1, s2, early",
+    ),
+    "swin_unet is not early": (
+        {**SWIN_UNET, "fusion": "early"},
+        "head swin_unet has no fusion early; use one of s1, s2, late, scales",
+    ),
+    "swin_unet on a ResNet from scratch": (
+        {**SWIN_UNET, "init": "random_resnet"},
+        r"head swin_unet decodes a Swin.*random_resnet is a resnet10t.*swin_\*",
+    ),
+    "swin_unet on a pretrained ResNet": (
+        {**SWIN_UNET, "init": "dual_simclr_resnet"},
+        "head swin_unet decodes a Swin.*dual_simclr_resnet is a resnet10t",
+    ),
+    "swin_unet on MMA": ({**SWIN_UNET, "init": "mma"}, "head swin_unet.*mma is a mma_vgg"),
+    "unet is from scratch": (
+        {"task": "segmentation", "head": "unet", "fusion": "early", "init": "dual_simclr_resnet"},
+        "head unet is the baseline from scratch, but dual_simclr_resnet is pretrained",
+    ),
+    "early fusion of one backbone a sensor": (
+        {"fusion": "early", "init": "dual_simclr_resnet"},
+        "fusion early.*dual_simclr_resnet has one backbone a sensor; use fusion late",
+    ),
+    "early fusion of MMA": ({"fusion": "early", "init": "mma"}, "fusion early.*mma has one"),
+    "frozen from scratch": (
+        {"frozen": True, "init": "random_resnet"},
+        "frozen needs a pretrained init, but random_resnet is of method random",
+    ),
+    "a frozen segmenter from scratch": (
+        {**SWIN_UNET, "frozen": True},
+        "frozen needs a pretrained init, but random_swin is of method random",
+    ),
+    "knn from scratch": (
+        {"head": "knn", "frozen": True, "init": "random_resnet"},
+        "needs a pretrained init, but random_resnet is of method random",
+    ),
+    "knn that is not frozen": (
+        {"head": "knn", "frozen": False, "init": "dual_simclr_resnet"},
+        "head knn trains nothing; set frozen to true",
+    ),
+    "SimCLR of Sentinel-2 with both": (
+        {"init": "simclr_s2", "fusion": "late"},
+        "fusion late needs s1, but simclr_s2 pretrains s2 alone; use fusion s2",
+    ),
+    "SimCLR of Sentinel-1 with the other": (
+        {"init": "simclr_s1", "fusion": "s2"},
+        "fusion s2 needs s2, but simclr_s1 pretrains s1 alone; use fusion s1",
+    ),
+    "dropout of the only sensor": (
+        {"fusion": "s2", "modality_dropout": 0.5},
+        "modality_dropout leaves out one of two sensors, but fusion s2 has one; set it to 0.0",
+    ),
+}
+
+POSSIBLE: dict[str, dict[str, object]] = {
+    "frozen": {"frozen": True},
+    "knn": {"head": "knn", "frozen": True},
+    "knn of one sensor": {"head": "knn", "frozen": True, "fusion": "s1", "init": "simclr_s1"},
+    "early": {"fusion": "early", "init": "random_resnet"},
+    "early with a sensor missing": {
+        "fusion": "early",
+        "init": "random_resnet",
+        "modality_dropout": 0.5,
+    },
+    "swin as a classifier": {"init": "dual_simclr_swin"},
+    "simclr": {"fusion": "s2", "init": "simclr_rgb"},
+    "mma": {"init": "mma", "frozen": True, "modality_dropout": 0.5},
+    "unet": {"task": "segmentation", "head": "unet", "init": "random_resnet", "fusion": "s1"},
+    "swin_unet of one sensor": {**SWIN_UNET, "fusion": "s2"},
+    "swin_unet at all scales": {**SWIN_UNET, "fusion": "scales"},
+    "swin_unet frozen": {**SWIN_UNET, "init": "dual_simclr_swin", "frozen": True},
 }
 
 
@@ -79,6 +205,7 @@ def test_the_committed_file_loads() -> None:
 def test_every_arm_and_run_of_the_committed_file_is_read(raw: dict[str, Any]) -> None:
     params = load_params(COMMITTED)
     assert list(params.label_curve.arms) == list(raw["label_curve"]["arms"])
+    assert list(params.label_curve.ensembles) == list(raw["label_curve"]["ensembles"])
     assert list(params.pretrain.runs) == list(raw["pretrain"]["runs"])
     assert params.label_curve.fractions == tuple(raw["label_curve"]["fractions"])
 
@@ -97,6 +224,26 @@ def test_an_unknown_method_is_named_with_those_there_are(raw: dict[str, Any]) ->
         check_params(raw)
 
 
+def test_a_band_twice_is_named(raw: dict[str, Any]) -> None:
+    put(raw, "pretrain.runs.simclr_rgb.bands", ["B04", "B03", "B04"])
+    with pytest.raises(UserError, match=r"simclr_rgb\.bands.*twice: B04, B03, B04"):
+        check_params(raw)
+
+
+def test_a_run_says_which_sensors_an_arm_may_start_from() -> None:
+    runs = load_params(COMMITTED).pretrain.runs
+    sensors = {name: runs[name].sensors for name in ("simclr_s1", "simclr_rgb", "mma")}
+    assert sensors == {"simclr_s1": ("s1",), "simclr_rgb": ("s2",), "mma": ("s1", "s2")}
+    assert runs["random_swin"].sensors == runs["dual_simclr_resnet"].sensors == ("s1", "s2")
+
+
+def test_scalings_are_those_that_inputs_know() -> None:
+    """The schema spells them out, so as not to import torch."""
+    from eocontrast.inputs import Scaling
+
+    assert get_args(BackboneParams.model_fields["scaling"].annotation) == get_args(Scaling)
+
+
 def test_all_mistakes_are_named_at_once(raw: dict[str, Any]) -> None:
     put(raw, "finetune.fraction", 2)
     put(raw, "normalise.seed", "zero")
@@ -104,25 +251,94 @@ def test_all_mistakes_are_named_at_once(raw: dict[str, Any]) -> None:
         check_params(raw)
 
 
-@pytest.mark.parametrize("where", ["finetune", "label_curve.arms.late"])
-def test_early_fusion_cannot_start_from_one_backbone_a_sensor(
-    raw: dict[str, Any], where: str
+ARMS = pytest.mark.parametrize("where", ["finetune", "label_curve.arms.dual_simclr"])
+
+
+def put_all(raw: dict[str, Any], where: str, fields: Mapping[str, object]) -> dict[str, Any]:
+    for name, value in fields.items():
+        put(raw, f"{where}.{name}", value)
+    return raw
+
+
+@ARMS
+@pytest.mark.parametrize(("fields", "says"), COMBINATIONS.values(), ids=list(COMBINATIONS))
+def test_an_arm_that_cannot_be_is_refused_by_name(
+    raw: dict[str, Any], where: str, fields: dict[str, object], says: str
 ) -> None:
-    put(raw, f"{where}.fusion", "early")
-    put(raw, f"{where}.init", "random_resnet")
-    put(raw, "finetune.frozen", False)
-    check_params(raw)
-    put(raw, f"{where}.init", "dual_simclr_resnet")
-    with pytest.raises(UserError, match=rf"{where}: fusion early.*dual_simclr_resnet.*late"):
-        check_params(raw)
+    with pytest.raises(UserError, match=rf"{where}(:|\.).*{says}|{where}\.{says}"):
+        check_params(put_all(raw, where, fields))
 
 
-@pytest.mark.parametrize("where", ["finetune", "label_curve.arms.s2"])
-def test_random_backbones_cannot_be_frozen(raw: dict[str, Any], where: str) -> None:
-    put(raw, f"{where}.init", "random_resnet")
-    put(raw, f"{where}.frozen", True)
-    with pytest.raises(UserError, match=rf"{where}: frozen.*random_resnet"):
-        check_params(raw)
+@ARMS
+@pytest.mark.parametrize("fields", POSSIBLE.values(), ids=list(POSSIBLE))
+def test_an_arm_that_can_be_is_taken(
+    raw: dict[str, Any], where: str, fields: dict[str, object]
+) -> None:
+    params = check_params(put_all(raw, where, fields))
+    assert {"s1", "s2"} >= set(params.finetune.sensors)
+
+
+def test_an_arm_of_imported_weights_may_ask_for_both_sensors(raw: dict[str, Any]) -> None:
+    run = {"method": "imported", "backbone": "resnet", "file": "a.safetensors", "sha256": "0" * 64}
+    put(raw, "pretrain.runs.mine", run)
+    for fusion in ("s1", "s2", "late"):
+        check_params(put_all(raw, "finetune", {"init": "mine", "fusion": fusion}))
+    with pytest.raises(UserError, match="fusion early"):
+        check_params(put(raw, "finetune.fusion", "early"))
+
+
+@pytest.mark.parametrize(
+    ("name", "members", "says"),
+    [
+        ("pair", ("unet", "nothing"), r"pair\.second is 'nothing', which is none of"),
+        ("pair", ("nothing", "unet"), r"pair\.first is 'nothing', which is none of"),
+        ("late", ("s1", "s2"), "late has the name of an arm; give it another"),
+        ("pair", ("late", "unet"), "pair: late does classification, unet segmentation; both must"),
+        ("pair", ("s1", "s2"), "pair: s1 takes s1, s2 s2; both must take the same sensors"),
+        ("pair", ("late", "s2"), "pair: late takes s1 and s2, s2 s2; both must take the same"),
+    ],
+)
+def test_an_ensemble_that_cannot_be_is_refused_by_name(
+    raw: dict[str, Any], name: str, members: tuple[str, str], says: str
+) -> None:
+    pair = dict(zip(("first", "second"), members, strict=True))
+    with pytest.raises(UserError, match=rf"label_curve\.ensembles\.{says}"):
+        check_params(put(raw, f"label_curve.ensembles.{name}", pair))
+
+
+def test_an_ensemble_may_join_early_and_late_fusion(raw: dict[str, Any]) -> None:
+    pair = {"first": "early", "second": "dual_simclr_frozen"}
+    assert (
+        "pair" in check_params(put(raw, "label_curve.ensembles.pair", pair)).label_curve.ensembles
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("baseline", "nothing", "baseline is 'nothing', which is none of"),
+        ("scratch", "ensemble", "scratch is 'ensemble', which is none of"),
+        ("finetuned", "dual_simclr", "finetuned is dual_simclr, which does no segmentation"),
+        ("fraction", 0.2, r"fraction is 0\.2, which is none of label_curve\.fractions"),
+        ("seed", 7, r"seed is 7, which is none of label_curve\.seeds"),
+    ],
+)
+def test_a_drawn_point_must_be_on_the_curve(
+    raw: dict[str, Any], field: str, value: object, says: str
+) -> None:
+    with pytest.raises(UserError, match=rf"qualitative\.{says}"):
+        check_params(put(raw, f"qualitative.{field}", value))
+
+
+@pytest.mark.parametrize(
+    ("fusion", "sensors"),
+    [("s1", ("s1",)), ("early", ("s1", "s2")), ("late", ("s1", "s2"))],
+)
+def test_an_arm_knows_its_sensors(
+    raw: dict[str, Any], fusion: str, sensors: tuple[str, ...]
+) -> None:
+    put_all(raw, "finetune", {"fusion": fusion, "init": "random_resnet"})
+    assert check_params(raw).finetune.arm().sensors == sensors
 
 
 def test_parameters_are_frozen(raw: dict[str, Any]) -> None:

@@ -1,46 +1,84 @@
+from __future__ import annotations
+
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from eocontrast.budgets import label_budget
+from eocontrast.devices import accelerator
 from eocontrast.errors import UserError
-from eocontrast.params import Arm, Fusion, Recipe
+from eocontrast.evaluation import load_model
+from eocontrast.frozen import embed
+from eocontrast.params import Arm, Fusion, Recipes
 from eocontrast.patches import PatchStore
 from eocontrast.points import (
+    INDEX,
     Job,
     Trained,
+    point_file,
     read_index,
-    too_small,
     train_point,
     train_points,
     write_index,
 )
+from eocontrast.streams import PooledModel
 from eocontrast.weights import Pretrained, load_weights
 
 POINTS = [(0.2, 0), (0.2, 1), (1.0, 0)]
-LATE = Arm(init="random", fusion="late", frozen=False, lr=3e-3, backbone_lr_scale=1.0)
-TUNED = Arm(init="dual_simclr", fusion="late", frozen=False, lr=3e-3, backbone_lr_scale=1.0)
-FROZEN = Arm(init="dual_simclr", fusion="late", frozen=True, lr=1e-2, backbone_lr_scale=1.0)
-ARMS = {"late": LATE, "tuned": TUNED, "frozen": FROZEN}
+LATE = Arm(
+    task="classification",
+    head="linear",
+    init="random",
+    fusion="late",
+    frozen=False,
+    lr=3e-3,
+    backbone_lr_scale=1.0,
+    modality_dropout=0.0,
+)
 
 
-def jobs_of(arm: Arm, store: Path, inits: dict[str, Path], recipe: Recipe, out: Path) -> list[Job]:
-    return [Job(store, inits[arm.init], arm, recipe, *point, "no", out) for point in POINTS]
+def changed(arm: Arm, **fields: object) -> Arm:
+    return Arm.model_validate({**arm.model_dump(), **fields})
+
+
+TUNED = changed(LATE, init="dual_simclr", modality_dropout=0.3)
+FROZEN = changed(TUNED, frozen=True, lr=1e-2)
+SEGMENTER = changed(LATE, task="segmentation", head="swin_unet", init="swin_dual_simclr")
+ARMS = {
+    "late": LATE,
+    "tuned": TUNED,
+    "frozen": FROZEN,
+    "knn": changed(FROZEN, head="knn", modality_dropout=0.0),
+    "unet": changed(LATE, task="segmentation", head="unet", fusion="early"),
+    "swin_unet": SEGMENTER,
+    "swin_unet_frozen": changed(SEGMENTER, frozen=True),
+}
+
+
+@pytest.fixture(scope="module")
+def inits(tiny_inits: Mapping[str, Path], swin_inits: Mapping[str, Path]) -> dict[str, Path]:
+    """Weight files of both backbones."""
+    return {**tiny_inits, **{f"swin_{name}": file for name, file in swin_inits.items()}}
 
 
 @pytest.fixture(scope="module")
 def jobs(
-    tiny_folder: Path,
-    tiny_inits: dict[str, Path],
-    tiny_recipe: Recipe,
+    mixed_folder: Path,
+    inits: Mapping[str, Path],
+    tiny_recipes: Recipes,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, list[Job]]:
     """The points of every arm."""
     out = tmp_path_factory.mktemp("grid")
     return {
-        name: jobs_of(arm, tiny_folder, tiny_inits, tiny_recipe, out / name)
+        name: [
+            Job(mixed_folder, inits[arm.init], arm, tiny_recipes, *point, "no", out / name)
+            for point in POINTS
+        ]
         for name, arm in ARMS.items()
     }
 
@@ -51,11 +89,11 @@ def grids(jobs: dict[str, list[Job]]) -> dict[str, list[Trained]]:
     return {name: list(train_points(arm)) for name, arm in jobs.items()}
 
 
-def changed(job: Job, **fields: Any) -> Job:  # noqa: ANN401 - any field of Job
+def other(job: Job, **fields: Any) -> Job:  # noqa: ANN401 - any field of Job
     return Job(**{**vars(job), **fields})
 
 
-@pytest.mark.parametrize("name", ARMS)
+@pytest.mark.parametrize("name", ["late", "tuned", "frozen", "knn", "swin_unet"])
 @pytest.mark.parametrize("number", [0, 2])
 def test_a_point_alone_is_the_point_within_the_grid(
     jobs: dict[str, list[Job]],
@@ -64,74 +102,177 @@ def test_a_point_alone_is_the_point_within_the_grid(
     name: str,
     number: int,
 ) -> None:
-    (alone,) = train_points([changed(jobs[name][number], out=tmp_path)])
+    (alone,) = train_points([other(jobs[name][number], out=tmp_path)])
     within = grids[name][number]
     assert alone.file.name == within.file.name == "{}-{}.safetensors".format(*POINTS[number])
     assert alone.file.read_bytes() == within.file.read_bytes()
     assert alone.history == within.history
 
 
-@pytest.mark.parametrize("name", ["late", "frozen"])
+@pytest.mark.parametrize("name", ["late", "frozen", "knn"])
 def test_the_order_of_the_points_does_not_matter(
     jobs: dict[str, list[Job]], grids: dict[str, list[Trained]], tmp_path: Path, name: str
 ) -> None:
-    backwards = list(train_points([changed(job, out=tmp_path) for job in reversed(jobs[name])]))
+    backwards = list(train_points([other(job, out=tmp_path) for job in reversed(jobs[name])]))
     for one, two in zip(grids[name], reversed(backwards), strict=True):
         assert one.file.read_bytes() == two.file.read_bytes()
 
 
-def test_points_of_other_seeds_and_fractions_differ(grids: dict[str, list[Trained]]) -> None:
-    assert len({trained.file.read_bytes() for trained in grids["late"]}) == len(POINTS)
-
-
-def test_a_frozen_point_keeps_its_backbones_to_the_bit(
-    jobs: dict[str, list[Job]], grids: dict[str, list[Trained]]
+@pytest.mark.parametrize("name", ARMS)
+def test_points_of_other_seeds_and_fractions_differ(
+    grids: dict[str, list[Trained]], name: str
 ) -> None:
-    init = Pretrained.load(jobs["frozen"][0].init).tensors
-    assert any(name.endswith("running_mean") for name in init)
-    heads = []
-    for trained in grids["frozen"]:
-        tensors, _ = load_weights(trained.file)
-        ours = {name: tensors.pop(in_classifier(name)) for name in init}
-        assert all(torch.equal(ours[name], init[name]) for name in init)
-        assert set(tensors) == {"head.weight", "head.bias"}
-        heads.append(tensors["head.weight"])
-    assert not torch.equal(heads[0], heads[1])
+    assert len({trained.file.read_bytes() for trained in grids[name]}) == len(POINTS)
 
 
-def test_a_point_that_is_not_frozen_moves_all_of_its_backbones(
-    jobs: dict[str, list[Job]], grids: dict[str, list[Trained]]
-) -> None:
-    init = Pretrained.load(jobs["tuned"][0].init).tensors
-    tensors, _ = load_weights(grids["tuned"][0].file)
-    assert [n for n, t in init.items() if torch.equal(tensors[in_classifier(n)], t)] == []
-
-
-def in_classifier(name: str) -> str:
-    """A classifier's name of a tensor of a pretrained file."""
+def in_model(name: str) -> str:
+    """A model's name of a tensor of a pretrained file."""
     sensor, name = name.split(".", 1)
     return f"backbones.{sensor}.timm.{name}"
 
 
-def test_a_header_says_what_the_point_is(
-    jobs: dict[str, list[Job]], grids: dict[str, list[Trained]], tiny_store: PatchStore
+@pytest.mark.parametrize("name", ["frozen", "knn", "swin_unet_frozen"])
+def test_a_frozen_point_keeps_its_backbones_to_the_bit(
+    jobs: dict[str, list[Job]], grids: dict[str, list[Trained]], name: str
 ) -> None:
-    trained = grids["tuned"][1]
+    init = Pretrained.load(jobs[name][0].init).tensors
+    assert (name == "swin_unet_frozen") != any(n.endswith("running_mean") for n in init)
+    heads = []
+    for trained in grids[name]:
+        tensors, _ = load_weights(trained.file)
+        ours = {name: tensors.pop(in_model(name)) for name in init}
+        assert all(torch.equal(ours[name], init[name]) for name in init)
+        assert not any(left.startswith("backbones.") for left in tensors)
+        heads.append(tensors)
+    assert {"frozen": "head.weight", "knn": "bank"}.get(name, "head.weight") in heads[0]
+    seeds = (heads[0][n] for n in heads[0])
+    assert any(not torch.equal(one, two) for one, two in zip(seeds, heads[1].values(), strict=True))
+
+
+@pytest.mark.parametrize("name", ["tuned", "swin_unet"])
+def test_a_point_that_is_not_frozen_moves_all_of_its_backbones(
+    jobs: dict[str, list[Job]], grids: dict[str, list[Trained]], name: str
+) -> None:
+    init = Pretrained.load(jobs[name][0].init).tensors
+    tensors, _ = load_weights(grids[name][0].file)
+    assert [n for n, t in init.items() if torch.equal(tensors[in_model(n)], t)] == []
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ARMS)
+def test_a_file_is_a_model_again(
+    grids: dict[str, list[Trained]], mixed_store: PatchStore, name: str
+) -> None:
+    """And the same one: two readings of it say the same, to the bit."""
+    rows = mixed_store.labelled("test")
+    found = []
+    for _ in range(2):
+        model, header = load_model(grids[name][2].file, mixed_store)
+        found.append(model.eval()(mixed_store.batch(rows, model.inputs)))
+    assert torch.equal(*found)
+    segments = ARMS[name].task == "segmentation"
+    assert found[0].shape == ((18, 3, 16, 16) if segments else (18, 3))
+    assert header["head"] == ARMS[name].head
+    assert not torch.equal(found[0][0], found[0][1])
+
+
+@torch.no_grad()
+def test_a_folded_head_is_the_head_that_was_trained(
+    grids: dict[str, list[Trained]], mixed_store: PatchStore
+) -> None:
+    """Its loss on validation patches, read as pixels, is that of the epoch that was kept."""
+    trained = grids["frozen"][2]
+    model, header = load_model(trained.file, mixed_store)
+    assert header["n_validation"] > 0
+    budget = label_budget(mixed_store, 1.0, 0, 0.2)
+    logits = model.eval()(mixed_store.batch(budget.validation))
+    targets = torch.from_numpy(mixed_store.labels[budget.validation])
+    loss = float(torch.nn.functional.cross_entropy(logits, targets))
+    assert loss == pytest.approx(min(m["val_loss"] for m in trained.history), rel=1e-3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("labels", ["single_label", "multi_label"])
+def test_neighbours_on_file_are_the_patches_trained_on_and_their_classes(
+    jobs: dict[str, list[Job]], mixed_store: PatchStore, tmp_path: Path, labels: str
+) -> None:
+    job = jobs["knn"][2]
+    classification = job.recipes.classification.model_copy(update={"labels": labels})
+    recipes = job.recipes.model_copy(update={"classification": classification})
+    (trained,) = train_points([other(job, recipes=recipes, out=tmp_path)])
+    assert trained.history == []
+    tensors, header = load_weights(trained.file)
+    budget = label_budget(mixed_store, 1.0, 0, 0.2)
+    assert header["task"] == labels
+    assert len(tensors["votes"]) == len(budget.train) < header["n_labels"]
+    masks = mixed_store.masks(budget.train)[:, 0]
+    shares = torch.stack([(masks == k).float().mean((1, 2)) for k in range(3)], dim=1)
+    expected = shares >= 0.1 if labels == "multi_label" else shares == shares.amax(1, keepdim=True)
+    assert torch.equal(tensors["votes"], expected.float())
+    model, _ = load_model(trained.file, mixed_store)
+    assert isinstance(model, PooledModel)
+    features = embed(model, mixed_store, budget.train, accelerator("no")).of(budget.train)
+    parts = [torch.nn.functional.normalize(features[s]) for s in ("s1", "s2")]
+    joined = torch.nn.functional.normalize(torch.cat(parts, dim=1))
+    torch.testing.assert_close(tensors["bank"], joined, rtol=1e-4, atol=1e-5)
+
+
+def test_a_header_says_what_the_point_is(
+    jobs: dict[str, list[Job]], grids: dict[str, list[Trained]], mixed_store: PatchStore
+) -> None:
+    trained, job = grids["tuned"][1], jobs["tuned"][1]
     _, header = load_weights(trained.file)
     assert json.loads(json.dumps(trained.header)) == header
     assert (header["fraction"], header["seed"], header["init"]) == (0.2, 1, "dual_simclr")
+    assert (header["task"], header["head"], header["fusion"]) == ("single_label", "linear", "late")
     assert (header["n_labels"], header["classes"]) == (8, ["Forest", "Urban", "Water"])
+    assert header["n_pixels"] == 8 * 255  # one pixel of every mask has no class
     assert header["n_validation"] < header["n_labels"]
-    assert header["pretrained"] == {"method": "dual_simclr", "data_digest": tiny_store.digest}
-    assert header["data_digest"] == tiny_store.digest
-    assert header["recipe"] == jobs["tuned"][1].recipe.model_dump()
+    pretrained = Pretrained.load(job.init)
+    assert header["pretrained"] == {"method": "dual_simclr", "data_digest": pretrained.digest}
+    assert header["data_digest"] == mixed_store.digest
+    assert header["recipe"] == job.recipes.classification.model_dump()
+    assert header["modality_dropout"] == 0.3
     assert str(trained.file.parent) not in json.dumps(header)
 
 
-@pytest.mark.parametrize("fusion", ["s1", "s2", "early"])
-def test_every_fusion_trains(jobs: dict[str, list[Job]], tmp_path: Path, fusion: Fusion) -> None:
-    arm = Arm(init="random", fusion=fusion, frozen=False, lr=3e-3, backbone_lr_scale=1.0)
-    trained = train_point(changed(jobs["late"][0], arm=arm, out=tmp_path))
+def test_a_segmenter_has_the_recipe_of_its_task(
+    jobs: dict[str, list[Job]], grids: dict[str, list[Trained]]
+) -> None:
+    header = grids["swin_unet"][0].header
+    assert header["task"] == "segmentation"
+    assert header["recipe"] == jobs["swin_unet"][0].recipes.segmentation.model_dump()
+
+
+def test_modality_dropout_changes_what_is_learnt(
+    jobs: dict[str, list[Job]], grids: dict[str, list[Trained]], tmp_path: Path
+) -> None:
+    for name in ("tuned", "frozen"):
+        without = changed(ARMS[name], modality_dropout=0.0)
+        (trained,) = train_points([other(jobs[name][0], arm=without, out=tmp_path / name)])
+        one, two = (load_weights(file)[0] for file in (trained.file, grids[name][0].file))
+        assert not torch.equal(one["head.weight"], two["head.weight"])
+
+
+@pytest.mark.parametrize(
+    ("head", "fusion"),
+    [
+        *(("linear", fusion) for fusion in ("s1", "s2", "early")),
+        *(("unet", fusion) for fusion in ("s1", "s2")),
+        *(("swin_unet", fusion) for fusion in ("s1", "s2", "scales")),
+    ],
+)
+def test_every_fusion_trains(
+    jobs: dict[str, list[Job]],
+    inits: Mapping[str, Path],
+    tmp_path: Path,
+    head: str,
+    fusion: Fusion,
+) -> None:
+    task = "classification" if head == "linear" else "segmentation"
+    init = "swin_random" if head == "swin_unet" else "random"
+    arm = changed(LATE, task=task, head=head, init=init, fusion=fusion)
+    trained = train_point(other(jobs["late"][0], arm=arm, init=inits[init], out=tmp_path))
     assert trained.header["fusion"] == fusion
     assert [m["epoch"] for m in trained.history] == list(range(1, len(trained.history) + 1))
     assert all(m["loss"] > 0 for m in trained.history)
@@ -140,20 +281,21 @@ def test_every_fusion_trains(jobs: dict[str, list[Job]], tmp_path: Path, fusion:
 def test_a_user_error_in_a_worker_reaches_the_stage(
     jobs: dict[str, list[Job]], tmp_path: Path
 ) -> None:
-    good = changed(jobs["late"][0], out=tmp_path)
+    good = other(jobs["late"][0], out=tmp_path)
     with pytest.raises(UserError, match="3 classes"):
-        list(train_points([good, changed(good, fraction=0.01)]))
+        list(train_points([good, other(good, fraction=0.01)]))
+
+
+def test_an_arm_whose_fractions_were_all_left_out_trains_nothing() -> None:
+    assert list(train_points([])) == []
 
 
 # --- the index
 
 
-def test_fractions_below_one_patch_a_class_are_left_out_with_the_reason(
-    tiny_store: PatchStore,
-) -> None:
-    refused = too_small(tiny_store, [0.01, 0.05, 0.1, 1.0])
-    assert set(refused) == {"0.01", "0.05"}
-    assert "3 classes" in refused["0.05"]
+def test_a_point_lies_where_its_coordinates_say(jobs: dict[str, list[Job]], tmp_path: Path) -> None:
+    job = other(jobs["late"][1], out=tmp_path)
+    assert job.file == point_file(tmp_path, 0.2, 1) == tmp_path / "0.2-1.safetensors"
 
 
 def test_points_are_read_by_name(tmp_path: Path) -> None:
@@ -173,6 +315,6 @@ def test_an_arm_without_points_has_an_index(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [None, "", '{"points": ['])
 def test_a_folder_without_an_index_says_what_to_run(tmp_path: Path, content: str | None) -> None:
     if content is not None:
-        (tmp_path / "points.json").write_text(content)
+        (tmp_path / INDEX).write_text(content)
     with pytest.raises(UserError, match=r"points\.json.*run the stage"):
         read_index(tmp_path)

@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -6,18 +6,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from eocontrast import pretraining
+from eocontrast.augment import PairViews, SimCLRViews
 from eocontrast.backbones import Architecture, Backbone
 from eocontrast.devices import accelerator, deterministic
 from eocontrast.errors import UserError
 from eocontrast.health import CollapseError
 from eocontrast.inputs import Batch, InputSpec
 from eocontrast.modalities import SENSORS, Sensor
-from eocontrast.objectives import DualSimCLR
+from eocontrast.objectives import MMA, DualSimCLR, SimCLR
 from eocontrast.params import BackboneParams
 from eocontrast.patches import PatchStore
-from eocontrast.pretraining import HELD_OUT, Schedule, held_out, in_pieces, pretrain
+from eocontrast.pretraining import HELD_OUT, Schedule, Views, held_out, in_pieces, pretrain
 from eocontrast.schedules import warmup_cosine
 from eocontrast.subsets import Rows
 
@@ -27,11 +29,12 @@ SCHEDULE = Schedule(
     warmup_epochs=1,
     batch_size=8,
     groups_per_batch=0,
-    crop=12,
-    flips=True,
     lr=1e-2,
     weight_decay=1e-4,
 )
+
+
+VIEWS = PairViews(crop=12, flips=True, shared_crop=True)
 
 
 def scheduled(**changes: Any) -> Schedule:  # noqa: ANN401 - any field of Schedule
@@ -64,7 +67,7 @@ def test_a_tenth_at_most_is_held_out(size: int) -> None:
 
 
 def test_pairs_find_each_other(tiny_store: PatchStore, objective: DualSimCLR) -> None:
-    metrics = list(pretrain(objective, tiny_store, scheduled(epochs=12), accelerator("no")))
+    metrics = list(pretrain(objective, VIEWS, tiny_store, scheduled(epochs=12), accelerator("no")))
     assert [m["epoch"] for m in metrics] == list(range(1, 13))
     # a guess among 2 x 8 - 1 others costs 2.7; three of the classes' and places' traits are shared
     assert metrics[-1]["loss"] < metrics[0]["loss"] - 0.5
@@ -86,7 +89,7 @@ def test_the_optimiser_warms_up_and_cools_down(
             return super().step(closure)
 
     monkeypatch.setattr(pretraining, "AdamW", Recorder)
-    metrics = list(pretrain(objective, tiny_store, SCHEDULE, accelerator("no")))
+    metrics = list(pretrain(objective, VIEWS, tiny_store, SCHEDULE, accelerator("no")))
     per_epoch = 49 // 8
     expected = [0.01 * warmup_cosine(step, 4 * per_epoch, per_epoch) for step in range(24)]
     assert used == pytest.approx(expected)
@@ -102,7 +105,7 @@ def test_test_patches_and_watched_pairs_are_not_trained_on(
     tiny_store: PatchStore, objective: DualSimCLR
 ) -> None:
     store = Watched(tiny_store.folder)
-    list(pretrain(objective, store, scheduled(epochs=2), accelerator("no")))
+    list(pretrain(objective, VIEWS, store, scheduled(epochs=2), accelerator("no")))
     train, watched = held_out(store.rows("pretrain", "train"), 0)
     epochs = [store.asked[:6], store.asked[7:13]]
     for asked in epochs:
@@ -117,7 +120,7 @@ def test_test_patches_and_watched_pairs_are_not_trained_on(
 
 def test_every_backbone_is_trained(tiny_store: PatchStore, objective: DualSimCLR) -> None:
     before = {name: p.detach().clone() for name, p in objective.named_parameters()}
-    list(pretrain(objective, tiny_store, scheduled(epochs=1), accelerator("no")))
+    list(pretrain(objective, VIEWS, tiny_store, scheduled(epochs=1), accelerator("no")))
     assert [n for n, p in objective.named_parameters() if torch.equal(p, before[n])] == []
 
 
@@ -131,45 +134,79 @@ def test_two_runs_end_in_the_same_weights(
         deterministic(0)
         backbones = {s: Backbone(architecture, {s: specs[s]}) for s in SENSORS}
         objective = DualSimCLR(backbones, 16, 0.2)
-        list(pretrain(objective, tiny_store, scheduled(epochs=2, seed=seed), accelerator("no")))
+        list(
+            pretrain(
+                objective, VIEWS, tiny_store, scheduled(epochs=2, seed=seed), accelerator("no")
+            )
+        )
         return torch.cat([t.double().flatten() for t in objective.state_dict().values()])
 
     assert torch.equal(trained(0), trained(0))
     assert not torch.equal(trained(0), trained(1))
 
 
-@pytest.mark.parametrize("name", ["resnet", "swin"])
-@pytest.mark.parametrize("killed_after", [1, 2, 3])
+def new_objective(
+    method: str, store: PatchStore, params: BackboneParams
+) -> tuple[DualSimCLR | SimCLR | MMA, Views]:
+    deterministic(0)
+    architecture = Architecture(params.name, params.options)
+    backbones = {s: Backbone(architecture, {s: store.specs[s]}) for s in SENSORS}
+    if method == "simclr":
+        return SimCLR("s2", backbones["s2"], 16, 0.2), SimCLRViews(12, True, 0.5, 0.5)
+    if method == "mma":
+        return MMA(backbones, 0.2, max_offset=1), PairViews(12, True, shared_crop=False)
+    return DualSimCLR(backbones, 16, 0.2), VIEWS
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [("dual_simclr", "resnet"), ("dual_simclr", "swin"), ("simclr", "resnet"), ("mma", "vgg")],
+)
+@pytest.mark.parametrize("killed_after", [1, 3])
 def test_a_killed_run_continues_to_the_same_weights(
     tmp_path: Path,
     tiny_store: PatchStore,
     tiny_backbones: dict[str, BackboneParams],
+    method: str,
     name: str,
     killed_after: int,
 ) -> None:
-    params = tiny_backbones[name]
-    architecture, specs = Architecture(params.name, params.options), tiny_store.specs
     checkpoint = tmp_path / "run.pt"
 
-    def new() -> DualSimCLR:
-        deterministic(0)
-        return DualSimCLR({s: Backbone(architecture, {s: specs[s]}) for s in SENSORS}, 16, 0.2)
+    def run(file: Path | None) -> tuple[nn.Module, Iterator[dict[str, float]]]:
+        objective, views = new_objective(method, tiny_store, tiny_backbones[name])
+        return objective, pretrain(objective, views, tiny_store, SCHEDULE, accelerator("no"), file)
 
-    whole, killed, continued = new(), new(), new()
-    cpu = accelerator("no")
-    expected = list(pretrain(whole, tiny_store, SCHEDULE, cpu))
-    list(islice(pretrain(killed, tiny_store, SCHEDULE, cpu, checkpoint), killed_after))
+    whole, metrics = run(None)
+    expected = list(metrics)
+    list(islice(run(checkpoint)[1], killed_after))
     torch.rand(5)  # another process has drawn other numbers
-    assert list(pretrain(continued, tiny_store, SCHEDULE, cpu, checkpoint)) == expected
+    continued, metrics = run(checkpoint)
+    assert list(metrics) == expected
     for tensor_name, tensor in whole.state_dict().items():
         assert torch.equal(continued.state_dict()[tensor_name], tensor), tensor_name
+
+
+@pytest.mark.parametrize(("method", "name"), [("simclr", "resnet"), ("mma", "vgg")])
+def test_places_are_told_apart_and_the_embeddings_stay_healthy(
+    tiny_store: PatchStore, tiny_backbones: dict[str, BackboneParams], method: str, name: str
+) -> None:
+    """Maps behind a ReLU have no negative cosines, and must still pass for no collapse."""
+    objective, views = new_objective(method, tiny_store, tiny_backbones[name])
+    run = pretrain(objective, views, tiny_store, scheduled(epochs=12), accelerator("no"))
+    metrics = list(run)
+    assert metrics[-1]["loss"] < metrics[0]["loss"] - 0.2
+    assert metrics[-1]["spread"] > 0.1
+    assert metrics[-1]["mean_cosine"] < 0.99
+    assert 0 <= metrics[-1]["retrieval_top1"] <= 1
 
 
 def test_a_crop_larger_than_the_patches_is_refused(
     tiny_store: PatchStore, objective: DualSimCLR
 ) -> None:
+    large = PairViews(crop=17, flips=True, shared_crop=True)
     with pytest.raises(UserError, match="16 px with crops of 17 px"):
-        list(pretrain(objective, tiny_store, scheduled(crop=17), accelerator("no")))
+        list(pretrain(objective, large, tiny_store, SCHEDULE, accelerator("no")))
 
 
 def test_one_patch_has_no_other_to_contrast_with(
@@ -177,12 +214,12 @@ def test_one_patch_has_no_other_to_contrast_with(
 ) -> None:
     tiny_store.index["split"] = ["train"] + ["test"] * 71
     with pytest.raises(UserError, match="1 patches"):
-        list(pretrain(objective, tiny_store, SCHEDULE, accelerator("no")))
+        list(pretrain(objective, VIEWS, tiny_store, SCHEDULE, accelerator("no")))
 
 
 def test_few_patches_make_one_batch(tiny_store: PatchStore, objective: DualSimCLR) -> None:
     tiny_store.index["split"] = ["train"] * 5 + ["test"] * 67
-    (metrics,) = pretrain(objective, tiny_store, scheduled(epochs=1), accelerator("no"))
+    (metrics,) = pretrain(objective, VIEWS, tiny_store, scheduled(epochs=1), accelerator("no"))
     assert set(metrics) == {"epoch", "loss", "lr"}  # none are held out to be watched
 
 
@@ -190,7 +227,28 @@ def test_a_diverging_run_ends_with_the_reason(
     tiny_store: PatchStore, objective: DualSimCLR
 ) -> None:
     with pytest.raises(CollapseError):
-        list(pretrain(objective, tiny_store, scheduled(lr=1e30), accelerator("no")))
+        list(pretrain(objective, VIEWS, tiny_store, scheduled(lr=1e30), accelerator("no")))
+
+
+class Broken(DualSimCLR):
+    """One whose loss is no number, from the third step on."""
+
+    steps = 0
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        self.steps += 1
+        loss = super().forward(batch)
+        return loss * float("nan") if self.steps > 2 else loss
+
+
+def test_a_loss_that_is_no_number_ends_the_run(
+    tmp_path: Path, tiny_store: PatchStore, objective: DualSimCLR
+) -> None:
+    objective.__class__ = Broken
+    run = pretrain(objective, VIEWS, tiny_store, SCHEDULE, accelerator("no"), tmp_path / "run.pt")
+    with pytest.raises(CollapseError, match="loss is nan at step 6"):
+        list(run)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_collapse_ends_the_run_once_it_has_learnt_for_a_while(
@@ -200,7 +258,7 @@ def test_a_collapse_ends_the_run_once_it_has_learnt_for_a_while(
         pretraining, "embedding_health", lambda *_: {"spread": 0.0, "mean_cosine": 1.0}
     )
     monkeypatch.setattr(pretraining, "COLLAPSE_STEPS", 10)
-    run = pretrain(objective, tiny_store, SCHEDULE, accelerator("no"))
+    run = pretrain(objective, VIEWS, tiny_store, SCHEDULE, accelerator("no"))
     assert next(run)["epoch"] == 1  # six steps
     with pytest.raises(CollapseError, match="collapsed"):
         next(run)
@@ -229,9 +287,9 @@ def test_a_batch_is_of_the_groups_that_were_asked_for(
 ) -> None:
     store = Watched(tiny_store.folder)
     schedule = scheduled(epochs=1, groups_per_batch=2)
-    list(pretrain(objective, store, schedule, accelerator("no")))
+    list(pretrain(objective, VIEWS, store, schedule, accelerator("no")))
     random = Watched(tiny_store.folder)
-    list(pretrain(objective, random, scheduled(epochs=1), accelerator("no")))
+    list(pretrain(objective, VIEWS, random, scheduled(epochs=1), accelerator("no")))
 
     def groups(seen: Watched) -> float:
         batches = [rows for rows in seen.asked if len(rows) == 8]

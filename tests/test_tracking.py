@@ -16,6 +16,7 @@ from eocontrast.bootstrap import Interval
 from eocontrast.evaluation import Evaluation
 from eocontrast.label_curve import ArmCurve, ArmResult
 from eocontrast.points import Trained
+from eocontrast.tasks import TASKS, TaskName
 from eocontrast.tracking import EXPERIMENT, Tracker, file_digest, flatten
 
 Rows = Callable[[], list[Row]]
@@ -60,12 +61,14 @@ def header(seed: int = 0) -> dict[str, Any]:
     return {
         "architecture": {"name": "resnet10t", "options": {}},
         "task": "single_label",
+        "head": "linear",
         "init": "dual_simclr_resnet",
         "fusion": "late",
         "frozen": False,
         "fraction": 0.1,
         "seed": seed,
         "lr": 1e-3,
+        "modality_dropout": 0.5,
         "n_labels": 12,
         "recipe": {"epochs": 3, "batch_size": 8},
         "data_digest": "abc",
@@ -79,11 +82,23 @@ def point(folder: Path, seed: int = 0) -> Trained:
     return Trained(file, header(seed), history)
 
 
-def evaluation(seed: int = 0, urban: str = "Urban/Built-up") -> Evaluation:
-    recall = {"Forest": 0.5, urban: 1.0, "Water": math.nan}
-    return Evaluation(
-        header(seed), {"AA": 0.75, "ECE": 0.1}, recall, np.zeros((3, 3), np.int64), pd.DataFrame()
-    )
+def evaluations(seed: int = 0, urban: str = "Urban/Built-up") -> list[Evaluation]:
+    """With both sensors, and with each alone."""
+    nothing = dict.fromkeys(("recall", "F1", "IoU"), math.nan)
+    recall = {"Forest": 0.5, urban: 1.0}
+    by_class = {name: dict.fromkeys(("recall", "F1", "IoU"), v) for name, v in recall.items()}
+    by_class["Water"] = nothing
+    return [
+        Evaluation(
+            header(seed),
+            TASKS["single_label"],
+            inputs,
+            {"AA": value, "ECE": 0.1, "mIoU": math.nan},
+            by_class,
+            pd.DataFrame(),
+        )
+        for inputs, value in (("s1+s2", 0.75), ("s1", 0.5), ("s2", 0.625))
+    ]
 
 
 # --- points
@@ -92,7 +107,7 @@ def evaluation(seed: int = 0, urban: str = "Urban/Built-up") -> Evaluation:
 def test_a_point_and_its_evaluation_are_one_run(rows: Rows, tmp_path: Path) -> None:
     trained = point(tmp_path)
     Tracker("finetune").finetuned("dual", trained)
-    Tracker("evaluate").evaluated("dual", trained.file, evaluation())
+    Tracker("evaluate").evaluated("dual", trained.file, evaluations())
     (row,) = rows()
     assert row.info.status == "FINISHED"
     assert row.info.run_name == "dual 0.1 0"
@@ -102,6 +117,10 @@ def test_a_point_and_its_evaluation_are_one_run(rows: Rows, tmp_path: Path) -> N
         "val_AA": pytest.approx(0.3),
         "test.AA": 0.75,
         "test.ECE": 0.1,
+        "test.s1.AA": 0.5,
+        "test.s1.ECE": 0.1,
+        "test.s2.AA": 0.625,
+        "test.s2.ECE": 0.1,
         "test.recall.Forest": 0.5,
         "test.recall.Urban/Built-up": 1,
     }
@@ -112,6 +131,11 @@ def test_a_point_and_its_evaluation_are_one_run(rows: Rows, tmp_path: Path) -> N
         "0.1",
     )
     assert (params["recipe.epochs"], params["backbone"]) == ("3", "resnet10t")
+    assert (params["task"], params["head"], params["modality_dropout"]) == (
+        "single_label",
+        "linear",
+        "0.5",
+    )
     assert row.data.tags["data.digest"] == "abc"
     assert row.data.tags["eocontrast.weights"] == file_digest(trained.file)
 
@@ -129,7 +153,7 @@ def test_points_have_their_own_runs(rows: Rows, tmp_path: Path) -> None:
     for trained in points:
         tracker.finetuned("dual", trained)
     for trained in reversed(points):
-        tracker.evaluated("dual", trained.file, evaluation(trained.header["seed"]))
+        tracker.evaluated("dual", trained.file, evaluations(trained.header["seed"]))
     found = rows()
     assert len(found) == 3
     assert [row.data.params["seed"] for row in found] == ["0", "1", "2"]
@@ -142,14 +166,14 @@ def test_equal_weights_of_two_arms_are_two_runs(rows: Rows, tmp_path: Path) -> N
     for name in ("single", "dual"):
         tracker.finetuned(name, trained)
     for name in ("single", "dual"):
-        tracker.evaluated(name, trained.file, evaluation())
+        tracker.evaluated(name, trained.file, evaluations())
     found = rows()
     assert sorted(row.data.params["arm"] for row in found) == ["dual", "single"]
     assert all("test.AA" in row.data.metrics for row in found)
 
 
 def test_an_evaluation_of_cached_weights_opens_a_run(rows: Rows, tmp_path: Path) -> None:
-    Tracker("evaluate").evaluated("dual", point(tmp_path).file, evaluation())
+    Tracker("evaluate").evaluated("dual", point(tmp_path).file, evaluations())
     (row,) = rows()
     assert row.data.metrics["test.AA"] == 0.75
     assert row.data.params["arm"] == "dual"
@@ -158,7 +182,7 @@ def test_an_evaluation_of_cached_weights_opens_a_run(rows: Rows, tmp_path: Path)
 
 @pytest.mark.parametrize("name", ["Moors, heathland", "Wald & Wiese", "Forêt", "50 % trees"])
 def test_a_class_may_have_any_name(rows: Rows, tmp_path: Path, name: str) -> None:
-    Tracker("evaluate").evaluated("dual", point(tmp_path).file, evaluation(urban=name))
+    Tracker("evaluate").evaluated("dual", point(tmp_path).file, evaluations(urban=name))
     (row,) = rows()
     recalls = {k: v for k, v in row.data.metrics.items() if k.startswith("test.recall.")}
     assert sorted(recalls.values()) == [0.5, 1]
@@ -167,17 +191,38 @@ def test_a_class_may_have_any_name(rows: Rows, tmp_path: Path, name: str) -> Non
 # --- the curve
 
 
-def test_an_arm_of_the_curve_has_its_labels_as_steps(rows: Rows, tmp_path: Path) -> None:
+def curve_of(name: str, task: TaskName) -> ArmCurve:
     nothing = pd.DataFrame()
-    result = ArmResult("dual", "t", "dual_resnet", "s1+s2", False, ("a",), nothing, nothing, {})
+    result = ArmResult(
+        name=name,
+        task=task,
+        metric=TASKS[task].metric,
+        exclusive=True,
+        init="dual_resnet",
+        method="dual_simclr",
+        head="linear",
+        frozen=False,
+        inputs="s1+s2",
+        supervised=False,
+        classes=("a",),
+        points=nothing,
+        by_class=nothing,
+        groups=(),
+        tallies={},
+        left_out={},
+    )
     bands = tuple(Interval(v, v - 0.1, v + 0.1) for v in (0.4, 0.6))
-    curve = ArmCurve(result, (0.1, 1.0), np.array([12.0, 120.0]), bands, np.zeros((2, 1)))
+    return ArmCurve(result, (0.1, 1.0), np.array([12.0, 120.0]), bands, np.zeros((2, 1)))
+
+
+def test_an_arm_of_the_curve_has_its_labels_as_steps(rows: Rows, tmp_path: Path) -> None:
+    curve = curve_of("dual", "single_label")
     figure = tmp_path / "label_curve.png"
     figure.write_bytes(b"png")
     tracker = Tracker("label_curve")
-    tracker.curves({"dual": curve, "twin": curve}, [figure])
+    tracker.curves({"dual": curve, "unet": curve_of("unet", "segmentation")}, [figure])
     found = {row.info.run_name: row for row in rows()}
-    assert set(found) == {"curve dual", "curve twin", "label curve"}
+    assert set(found) == {"curve dual", "curve unet", "label curve"}
     run_id = found["curve dual"].info.run_id
     for name, values in {"AA": (0.4, 0.6), "AA.low": (0.3, 0.5), "AA.high": (0.5, 0.7)}.items():
         history = tracker.client.get_metric_history(run_id, name)
@@ -185,8 +230,10 @@ def test_an_arm_of_the_curve_has_its_labels_as_steps(rows: Rows, tmp_path: Path)
         assert found_at == pytest.approx(dict(zip((12, 120), values, strict=True)))
     kept = tracker.client.list_artifacts(found["label curve"].info.run_id)
     assert [file.path for file in kept] == ["label_curve.png"]
+    assert set(found["curve unet"].data.metrics) == {"mIoU", "mIoU.low", "mIoU.high"}
     assert found["curve dual"].data.params == {
         "arm": "dual",
+        "task": "single_label",
         "init": "dual_resnet",
         "inputs": "s1+s2",
     }

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,8 @@ from safetensors.torch import save_file
 
 from eocontrast.backbones import Architecture, Backbone
 from eocontrast.errors import UserError
-from eocontrast.modalities import SENSORS
+from eocontrast.inputs import InputSpec
+from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.params import BackboneParams
 from eocontrast.patches import PatchStore
 from eocontrast.weights import Pretrained, backbone_tensors, load_weights, save_weights
@@ -77,14 +79,23 @@ def pretrained(tiny_store: PatchStore, tiny_backbones: dict[str, BackboneParams]
     architecture = Architecture(params.name, params.options)
     backbones = {s: Backbone(architecture, {s: tiny_store.specs[s]}) for s in SENSORS}
     tensors = backbone_tensors(backbones)
-    return Pretrained("dual_simclr", architecture, tiny_store.specs, tensors, tiny_store.digest)
+    return Pretrained(
+        method="dual_simclr",
+        architecture=architecture,
+        specs=tiny_store.specs,
+        tensors=tensors,
+        digest=tiny_store.digest,
+        run={"epochs": 4, "lr": 1e-2, "bands": ["B02", "B03"]},
+        patches=54,
+        health={"spread": 0.5},
+    )
 
 
 def test_what_was_pretrained_comes_back(tmp_path: Path, pretrained: Pretrained) -> None:
     path = tmp_path / "w.safetensors"
     pretrained.save(path)
     again = Pretrained.load(path)
-    for field in ("method", "architecture", "specs", "digest"):
+    for field in ("method", "architecture", "specs", "digest", "run", "patches", "health"):
         assert getattr(again, field) == getattr(pretrained, field)
     assert set(again.tensors) == set(pretrained.tensors)
     again.save(tmp_path / "again")
@@ -98,6 +109,29 @@ def test_each_sensor_gets_its_own_weights(pretrained: Pretrained) -> None:
     for name, tensor in s2.timm.state_dict().items():
         assert torch.equal(tensor, pretrained.tensors[f"s2.{name}"])
     assert list(s2.inputs) == ["s2"]
+
+
+def test_a_method_of_one_sensor_has_one_backbone(tmp_path: Path, pretrained: Pretrained) -> None:
+    path = tmp_path / "simclr.safetensors"
+    tensors = {n: t for n, t in pretrained.tensors.items() if n.startswith("s2.")}
+    specs: dict[Sensor, InputSpec] = {"s2": pretrained.specs["s2"]}
+    replace(pretrained, method="simclr", specs=specs, tensors=tensors).save(path)
+    alone = Pretrained.load(path)
+    assert (list(alone.specs), alone.trained) == (["s2"], ("s2",))
+    for name, tensor in alone.backbone("s2").timm.state_dict().items():
+        assert torch.equal(tensor, pretrained.tensors[f"s2.{name}"])
+    with pytest.raises(UserError, match=r"no backbone of s1.*simclr.*they are of s2"):
+        alone.backbone("s1")
+
+
+def test_a_file_without_the_newer_fields_is_read(tmp_path: Path, pretrained: Pretrained) -> None:
+    path = tmp_path / "w.safetensors"
+    pretrained.save(path)
+    tensors, header = load_weights(path)
+    newer = ("run", "patches", "health")
+    save_weights(path, tensors, {k: v for k, v in header.items() if k not in newer})
+    old = Pretrained.load(path)
+    assert (old.run, old.patches, old.health) == ({}, 0, {})
 
 
 def test_a_method_without_tensors_draws_from_the_seed(pretrained: Pretrained) -> None:

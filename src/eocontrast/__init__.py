@@ -1,5 +1,25 @@
-"""How many labels does self-supervised pretraining save, on your own satellite images?"""
+"""How many labels does self-supervised pretraining save, on your own satellite images?
+
+backbone = eocontrast.load_backbone("dual_simclr_swin.safetensors", "s2")
+images = backbone.input_spec.prepare(values, bands=["B02", "B03", "B04", "B08"], units="DN")
+features = backbone(images)
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from eocontrast.errors import UserError
 
-__all__ = ["UserError"]
+if TYPE_CHECKING:
+    from eocontrast.reuse import load_backbone
+
+__all__ = ["UserError", "load_backbone"]
+
+_LATE = {"load_backbone": "eocontrast.reuse"}
+"""torch and timm take seconds to import: whoever asks for a name waits for it, nobody else."""
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATE[name]), name)

@@ -4,23 +4,39 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from torch import nn
 
+from eocontrast.augment import PairViews, SimCLRViews
 from eocontrast.backbones import Architecture, Backbone, create_backbone
 from eocontrast.devices import Precision, accelerator, deterministic
-from eocontrast.modalities import SENSORS, Sensor
-from eocontrast.objectives import DualSimCLR
-from eocontrast.params import BackboneParams, DualSimCLRRun, RandomRun
+from eocontrast.inputs import InputSpec
+from eocontrast.modalities import Sensor
+from eocontrast.objectives import MMA, DualSimCLR, SimCLR
+from eocontrast.params import (
+    BackboneParams,
+    ContrastiveRun,
+    DualSimCLRRun,
+    ImportedRun,
+    MMARun,
+    PretrainRun,
+    RandomRun,
+    SimCLRRun,
+)
 from eocontrast.patches import PatchStore
-from eocontrast.pretraining import Metrics, Schedule, pretrain
-from eocontrast.weights import Pretrained, backbone_tensors
+from eocontrast.pretraining import Metrics, Schedule, Views, pretrain, split_rows
+from eocontrast.weights import Pretrained, backbone_tensors, load_pinned
+
+Trained = SimCLRRun | DualSimCLRRun | MMARun
+"""Methods that train anything."""
 
 
 def pretrain_cell(
-    run: RandomRun | DualSimCLRRun,
+    run: PretrainRun,
     backbone: BackboneParams,
     store: PatchStore,
     weights: Path,
@@ -29,57 +45,107 @@ def pretrain_cell(
 ) -> Iterator[Metrics]:
     """Train and save one cell; yields metrics an epoch.
 
-    `random` is a method of zero epochs: its file holds the input spec and no tensors, and whoever
-    starts from it draws the weights from a seed.
+    `random` is a method of zero epochs: its file holds the input specs and no tensors, and whoever
+    starts from it draws the weights from a seed. `imported` trains nothing either: the file is
+    checked and taken over.
 
     Args:
         run: method and its parameters.
-        backbone: timm name and options.
+        backbone: name, options and scaling.
         store: patches.
         weights: where the backbones go.
         precision: auto, bf16 or no.
         checkpoints: folder from which a killed run continues.
 
     Raises:
-        UserError: timm has no such backbone, or the data do not suit it.
+        UserError: there is no such backbone, the data do not suit it or lack a band, or an imported
+            file is not the one that the run names.
         CollapseError: the loss is not finite or the embeddings collapsed.
     """
     architecture = Architecture(backbone.name, backbone.options)
-    backbones: dict[Sensor, Backbone] = {}
-    checkpoint = None
-    if isinstance(run, RandomRun):
+    if isinstance(run, ImportedRun):
+        load_pinned(run.file, run.sha256, architecture, store.specs).save(weights)
+    elif isinstance(run, RandomRun):
         create_backbone(architecture, in_chans=1)  # refuses an unknown model here, not hours later
+        specs, described = _scaled(store, backbone), run.model_dump(mode="json")
+        Pretrained(run.method, architecture, specs, {}, store.digest, described).save(weights)
     else:
-        deterministic(run.seed)
-        device = accelerator(precision)
-        backbones = {s: Backbone(architecture, {s: store.specs[s]}) for s in SENSORS}
-        objective = DualSimCLR(backbones, run.projection_dim, run.temperature)
-        if checkpoints is not None:
-            checkpoint = checkpoints / f"{_digest(run, backbone, store, device)}.pt"
-        yield from pretrain(objective, store, _schedule(run), device, checkpoint)
-    tensors = backbone_tensors(backbones)
-    Pretrained(run.method, architecture, store.specs, tensors, store.digest).save(weights)
+        yield from _train(run, backbone, store, weights, precision, checkpoints)
+
+
+def _train(
+    run: Trained,
+    backbone: BackboneParams,
+    store: PatchStore,
+    weights: Path,
+    precision: Precision,
+    checkpoints: Path | None,
+) -> Iterator[Metrics]:
+    architecture = Architecture(backbone.name, backbone.options)
+    seen = _seen(run, _scaled(store, backbone))
+    deterministic(run.seed)
+    device = accelerator(precision)
+    backbones = {sensor: Backbone(architecture, {sensor: spec}) for sensor, spec in seen.items()}
+    objective, views = _objective(run, backbones), _views(run)
+    checkpoint = checkpoints and checkpoints / f"{_digest(run, backbone, store, device)}.pt"
+    metrics: Metrics = {}
+    for metrics in pretrain(objective, views, store, _schedule(run), device, checkpoint):
+        yield metrics
+    Pretrained(
+        method=run.method,
+        architecture=architecture,
+        specs=seen,
+        tensors=backbone_tensors(backbones),
+        digest=store.digest,
+        run=run.model_dump(mode="json"),
+        patches=len(split_rows(store, run.seed)[0]),
+        health={name: float(f"{value:.6g}") for name, value in metrics.items()},
+    ).save(weights)
     if checkpoint is not None:
         checkpoint.unlink()
 
 
-def _schedule(run: DualSimCLRRun) -> Schedule:
+def _scaled(store: PatchStore, backbone: BackboneParams) -> dict[Sensor, InputSpec]:
+    return {s: replace(spec, scaling=backbone.scaling) for s, spec in store.specs.items()}
+
+
+def _seen(run: Trained, specs: dict[Sensor, InputSpec]) -> dict[Sensor, InputSpec]:
+    """What each backbone sees: crops, of the bands that the run names."""
+    seen = {sensor: replace(specs[sensor], patch_size=run.crop) for sensor in run.sensors}
+    if isinstance(run, SimCLRRun) and run.bands:
+        seen[run.sensor] = seen[run.sensor].select(run.bands)
+    return seen
+
+
+def _objective(run: Trained, backbones: dict[Sensor, Backbone]) -> nn.Module:
+    match run:
+        case SimCLRRun():
+            return SimCLR(run.sensor, backbones[run.sensor], run.projection_dim, run.temperature)
+        case DualSimCLRRun():
+            return DualSimCLR(backbones, run.projection_dim, run.temperature)
+        case MMARun():
+            return MMA(backbones, run.temperature, run.max_offset)
+
+
+def _views(run: Trained) -> Views:
+    if isinstance(run, SimCLRRun):
+        return SimCLRViews(run.crop, run.flips, run.min_scale, run.jitter)
+    return PairViews(run.crop, run.flips, run.shared_crop)
+
+
+def _schedule(run: ContrastiveRun) -> Schedule:
     return Schedule(
         seed=run.seed,
         epochs=run.epochs,
         warmup_epochs=run.warmup_epochs,
         batch_size=run.batch_size,
         groups_per_batch=run.groups_per_batch,
-        crop=run.crop,
-        flips=run.flips,
         lr=run.lr,
         weight_decay=run.weight_decay,
     )
 
 
-def _digest(
-    run: DualSimCLRRun, backbone: BackboneParams, store: PatchStore, device: Accelerator
-) -> str:
+def _digest(run: Trained, backbone: BackboneParams, store: PatchStore, device: Accelerator) -> str:
     """Names a checkpoint by all that determines the result, so that a stale one never resumes."""
     determined_by = (run, backbone, store.digest, device.device, device.mixed_precision)
     return hashlib.sha256(repr((*determined_by, torch.__version__)).encode()).hexdigest()

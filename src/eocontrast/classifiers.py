@@ -1,64 +1,71 @@
-"""Scene classification on top of backbones: single sensor, early or late fusion."""
+"""Scene classification on top of backbones: a linear head, or a vote of labelled neighbours."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from eocontrast.backbones import Architecture, Backbone
-from eocontrast.inputs import Batch, InputSpec
-from eocontrast.modalities import SENSORS, Sensor
-from eocontrast.params import Fusion
-from eocontrast.weights import Pretrained
-
-STREAMS: dict[Fusion, tuple[tuple[Sensor, ...], ...]] = {
-    "s1": (("s1",),),
-    "s2": (("s2",),),
-    "early": (("s1", "s2"),),
-    "late": (("s1",), ("s2",)),
-}
-"""The sensors that each backbone of a fusion sees."""
+from eocontrast.backbones import Backbone
+from eocontrast.streams import PooledModel, Streams
 
 
-class Classifier(nn.Module):
+class Classifier(PooledModel):
     """Pooled features of one or two backbones, concatenated, to class logits by a linear head."""
 
     def __init__(self, backbones: dict[str, Backbone], num_classes: int) -> None:
-        super().__init__()
-        self.backbones = nn.ModuleDict(backbones)
-        seen = {s: spec for b in backbones.values() for s, spec in b.inputs.items()}
-        self.inputs = {sensor: seen[sensor] for sensor in SENSORS if sensor in seen}
-        num_features = sum(backbone.num_features for backbone in backbones.values())
-        self.head = nn.Linear(num_features, num_classes)
+        super().__init__(backbones)
+        self.head = nn.Linear(self.num_features, num_classes)
 
-    def features(self, batch: Batch) -> Tensor:
-        """Stored integers (B, bands, H, W) a sensor to features (B, num_features)."""
-        return torch.cat([backbone(batch) for backbone in self.backbones.values()], dim=1)
-
-    def forward(self, batch: Batch) -> Tensor:
-        """Stored integers (B, bands, H, W) a sensor to logits (B, num_classes)."""
-        logits: Tensor = self.head(self.features(batch))
+    def join(self, streams: Streams) -> Tensor:
+        """Features of all backbones to logits (B, num_classes)."""
+        logits: Tensor = self.head(torch.cat([streams[name] for name in self.backbones], dim=1))
         return logits
 
 
-def new_classifier(init: Pretrained, fusion: Fusion, num_classes: int) -> Classifier:
-    """A classifier that starts from `init`; what it does not supply is drawn from the seed."""
-    backbones = {}
-    for sensors in STREAMS[fusion]:
-        specs = {sensor: init.specs[sensor] for sensor in sensors}
-        single = len(sensors) == 1
-        backbone = init.backbone(sensors[0]) if single else Backbone(init.architecture, specs)
-        backbones["_".join(sensors)] = backbone
-    return Classifier(backbones, num_classes)
+class NeighbourClassifier(PooledModel):
+    """A vote of the nearest labelled patches, weighted by exp(cosine / temperature).
 
+    Nothing is trained, so it says what the embeddings know by themselves (Wu et al. 2018, 3.4).
+    Features are normalised by backbone, so that both sensors count alike.
+    """
 
-def classifier_from_header(header: dict[str, Any]) -> Classifier:
-    """An empty classifier of the shape that a fine-tuned file's header describes."""
-    specs: dict[Sensor, InputSpec] = {
-        sensor: InputSpec.from_dict(header["inputs"][sensor]) for sensor in SENSORS
-    }
-    architecture = Architecture(**header["architecture"])
-    init = Pretrained("random", architecture, specs, {}, header["data_digest"])
-    return new_classifier(init, header["fusion"], len(header["classes"]))
+    bank: Tensor
+    votes: Tensor
+
+    def __init__(
+        self,
+        backbones: dict[str, Backbone],
+        num_labelled: int,
+        num_classes: int,
+        neighbours: int,
+        temperature: float,
+        exclusive: bool,
+    ) -> None:
+        super().__init__(backbones)
+        self.neighbours, self.temperature = neighbours, temperature
+        self.exclusive = exclusive
+        self.register_buffer("bank", torch.zeros(num_labelled, self.num_features))
+        self.register_buffer("votes", torch.zeros(num_labelled, num_classes))
+
+    def remember(self, streams: Streams, votes_NC: Tensor) -> None:
+        """Keep the labelled patches: their features, and 1 for every class that they have."""
+        self.bank, self.votes = self._embed(streams), votes_NC.float()
+
+    def join(self, streams: Streams) -> Tensor:
+        """Features of all backbones to logits (B, num_classes) of the shares of the vote."""
+        # neighbours differ by less than bfloat16 tells apart: next to 1 its steps are 0.004
+        with torch.autocast(self.bank.device.type, enabled=False):
+            return self._vote(streams)
+
+    def _vote(self, streams: Streams) -> Tensor:
+        cosines, nearest = (self._embed(streams) @ self.bank.T).topk(
+            min(self.neighbours, len(self.bank)), dim=1
+        )
+        weights_BK = (cosines / self.temperature).softmax(1)
+        share_BC = torch.einsum("bk,bkc->bc", weights_BK, self.votes[nearest]).clamp(1e-6, 1 - 1e-6)
+        return share_BC.log() if self.exclusive else share_BC.logit()
+
+    def _embed(self, streams: Streams) -> Tensor:
+        parts = [F.normalize(streams[name].float(), dim=1) for name in self.backbones]
+        return F.normalize(torch.cat(parts, dim=1), dim=1)

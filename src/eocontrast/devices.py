@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from typing import Literal
 
 import torch
@@ -28,6 +29,14 @@ def deterministic(seed: int) -> None:
     # nothing here reads memory that it did not write, and filling it costs time
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     set_seed(seed)
+
+
+def hardware() -> str:
+    """What training runs on, in words."""
+    cores = f"{platform.machine()}, {os.cpu_count()} cores"
+    if not torch.cuda.is_available():
+        return f"{cores}, {torch.backends.cpu.get_cpu_capability()}, no GPU"
+    return f"{torch.cuda.get_device_name()}; {cores}"
 
 
 def _has_bf16() -> bool:

@@ -1,4 +1,4 @@
-"""From a label budget to a classifier: one loop for scratch, fine-tuned and frozen arms."""
+"""From a label budget to a model: one loop for every task, from scratch, fine-tuned or frozen."""
 
 from __future__ import annotations
 
@@ -7,33 +7,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eocontrast.augment import epoch_order, generator, random_view
-from eocontrast.classifiers import Classifier
+from eocontrast.budgets import Budget
 from eocontrast.errors import UserError
 from eocontrast.health import refuse_not_finite
-from eocontrast.patches import PatchStore, chunks
+from eocontrast.missing import drop_sensors
+from eocontrast.patches import PatchStore
 from eocontrast.schedules import cosine_schedule
-from eocontrast.subsets import Rows, hold_out, labelled_subset
-
-
-@dataclass(frozen=True)
-class Budget:
-    """The labels that one point may use, and how: rows of the store."""
-
-    train: Rows
-    validation: Rows
-
-    @property
-    def n_labels(self) -> int:
-        """Labels paid for: those trained on and those the model is selected by."""
-        return len(self.train) + len(self.validation)
+from eocontrast.streams import Model
+from eocontrast.subsets import Rows
+from eocontrast.tasks import Task, patch_targets
 
 
 @dataclass(frozen=True)
@@ -50,102 +37,69 @@ class Training:
     seed: int
 
 
-def label_budget(store: PatchStore, fraction: float, seed: int, val_fraction: float) -> Budget:
-    """Draw a label budget from the training split; budgets of one seed are nested.
-
-    Raises:
-        UserError: the fraction holds fewer patches than there are classes.
-    """
-    pool = store.labelled("train")
-    rows = pool[labelled_subset(store.labels[pool], fraction, seed)]
-    train, validation = hold_out(store.labels[rows], store.groups[rows], val_fraction, seed)
-    return Budget(rows[train], rows[validation])
-
-
 class Inputs(Protocol):
     """What a model is trained on: whole patches, or features of frozen backbones."""
 
     model: nn.Module
+    store: PatchStore
 
-    def logits(self, rows: Rows, draws: torch.Generator | None) -> Tensor:
-        """Logits (n, num_classes), float32; of random views where `draws` is given."""
+    def logits(self, rows: Rows, draws: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Logits (n, C, ...), float32, and targets; of random views where `draws` is given."""
 
 
 class PatchInputs:
-    """Patches, for a classifier that is trained as a whole."""
+    """Patches, for a model that is trained as a whole.
+
+    Raises:
+        UserError: the crop is larger than the patches, or there are no masks to segment by.
+    """
 
     def __init__(
-        self, classifier: Classifier, store: PatchStore, device: Accelerator, crop: int
+        self,
+        model: Model,
+        store: PatchStore,
+        task: Task,
+        device: Accelerator,
+        crop: int,
+        modality_dropout: float,
     ) -> None:
         if crop > store.patch_size:
             raise UserError(
-                f"finetune.recipe.crop is {crop}, but patches have {store.patch_size} pixels a side"
+                f"finetune.recipe's crop is {crop}, but patches have {store.patch_size} pixels a "
+                "side"
             )
-        self.model: nn.Module = classifier
-        self.inputs, self.store, self.device = classifier.inputs, store, device
-        self.crop = crop
+        self.model: nn.Module = model
+        self.inputs = model.inputs
+        self.store, self.task, self.device = store, task, device
+        self.crop, self.modality_dropout = crop, modality_dropout
+        self.targets = patch_targets(store, task)
 
-    def logits(self, rows: Rows, draws: torch.Generator | None) -> Tensor:
+    def logits(self, rows: Rows, draws: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Logits of whole patches, or of random crops, flipped and rotated, by `draws`."""
         batch = self.store.batch(rows, self.inputs)
-        batch = {sensor: stored.to(self.device.device) for sensor, stored in batch.items()}
+        if self.task.name == "segmentation":
+            batch["label"] = self.store.masks(rows)
+        batch = {kind: stored.to(self.device.device) for kind, stored in batch.items()}
         if draws is not None:
             batch = random_view(batch, self.crop, flips=True, draws=draws)
+            if self.modality_dropout:
+                batch = drop_sensors(batch, self.inputs, self.modality_dropout, draws)
+        masks = batch.pop("label", None)
         with self.device.autocast():
             logits: Tensor = self.model(batch)
-        return logits.float()
+        patches = self.targets[torch.from_numpy(rows)]
+        return logits.float(), patches.to(logits.device) if masks is None else masks[:, 0]
 
 
-class FeatureInputs:
-    """Features of frozen backbones, computed once, for a head that alone is trained.
-
-    The head is trained on features of zero mean and unit variance, so that one learning rate suits
-    every backbone; `fold` then absorbs that scale into the head.
-    """
-
-    def __init__(self, head: nn.Linear, features: dict[int, Tensor], train: Rows) -> None:
-        self.model: nn.Module = head
-        self.features = features
-        seen = self._stack(train)
-        self.mean = seen.mean(0)
-        sd = seen.std(0, correction=0)
-        # nothing can be learnt of a feature that these patches never change: it gets no weight
-        self.sd = torch.where(sd > 1e-3 * sd.mean(), sd, torch.inf)
-
-    def logits(self, rows: Rows, draws: torch.Generator | None) -> Tensor:
-        """Logits of the head; there are no views of a feature."""
-        logits: Tensor = self.model((self._stack(rows) - self.mean) / self.sd)
-        return logits
-
-    @torch.no_grad()
-    def fold(self, head: nn.Linear) -> None:
-        """Make `head` give the same logits from features as they come."""
-        head.weight.div_(self.sd)
-        head.bias.sub_(head.weight @ self.mean)
-
-    def _stack(self, rows: Rows) -> Tensor:
-        return torch.stack([self.features[row] for row in rows.tolist()])
-
-
-def embed(
-    classifier: Classifier, store: PatchStore, rows: Rows, device: Accelerator
-) -> dict[int, Tensor]:
-    """Features of whole patches by row, (num_features,) each, float32 on the CPU."""
-    classifier.to(device.device).eval()
-    features: dict[int, Tensor] = {}
-    for chunk in chunks(rows):
-        batch = store.batch(chunk, classifier.inputs)
-        batch = {sensor: stored.to(device.device) for sensor, stored in batch.items()}
-        with torch.no_grad(), device.autocast():
-            found = classifier.features(batch).float().cpu()
-        features.update(zip(chunk.tolist(), found, strict=True))
-    return features
+def freeze(backbones: nn.Module) -> None:
+    """Neither parameters nor BatchNorm statistics of `backbones` change from here on."""
+    backbones.requires_grad_(False)
 
 
 def fit(
-    inputs: Inputs, labels: NDArray[np.int64], budget: Budget, training: Training
+    inputs: Inputs, task: Task, budget: Budget, training: Training
 ) -> Iterator[dict[str, float]]:
-    """Minimise cross-entropy in place; yields metrics an epoch.
+    """Minimise the task's loss in place; yields metrics an epoch.
 
     The weights that remain are those of the epoch with the lowest validation loss (on ties the
     later), or the last epoch's where the budget holds no validation. The loss, because the accuracy
@@ -153,7 +107,7 @@ def fit(
 
     Args:
         inputs: model and what it sees.
-        labels: class index of every row of the store, (N,).
+        task: what is learnt.
         budget: rows to train on and to select the epoch by.
         training: how long and how fast.
 
@@ -170,14 +124,13 @@ def fit(
     scheduler = cosine_schedule(optimizer, epochs * per_epoch, warmup=per_epoch)
     best, best_state = math.inf, None
     for epoch in range(epochs):
-        model.train()
+        _train_mode(model)
         order = epoch_order(len(train), training.seed, epoch).numpy()
         total = 0.0
         for batch in range(per_epoch):
             rows = train[order[batch * batch_size : (batch + 1) * batch_size]]
             draws = generator(training.seed, epoch * per_epoch + batch)
-            logits = inputs.logits(rows, draws)
-            loss = F.cross_entropy(logits, torch.from_numpy(labels[rows]).to(logits.device))
+            loss = task.loss(*inputs.logits(rows, draws))
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
@@ -186,7 +139,7 @@ def fit(
         refuse_not_finite(total, (epoch + 1) * per_epoch)
         metrics = {"epoch": epoch + 1, "loss": total / per_epoch}
         if len(budget.validation):
-            metrics |= validate(inputs, labels, budget.validation)
+            metrics["val_loss"] = validation_loss(inputs, task, budget.validation)
             if metrics["val_loss"] <= best:
                 best = metrics["val_loss"]
                 best_state = {name: t.clone() for name, t in model.state_dict().items()}
@@ -195,21 +148,28 @@ def fit(
         model.load_state_dict(best_state)
 
 
+def _train_mode(model: nn.Module) -> None:
+    model.train()
+    for name, backbone in model.named_children():
+        if name == "backbones" and not any(p.requires_grad for p in backbone.parameters()):
+            backbone.eval()
+
+
 def _groups(model: nn.Module, training: Training) -> list[dict[str, Any]]:
-    backbones = [p for name, p in model.named_parameters() if name.startswith("backbones.")]
-    others = [p for name, p in model.named_parameters() if not name.startswith("backbones.")]
+    learning = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    backbones = [p for name, p in learning if name.startswith("backbones.")]
+    others = [p for name, p in learning if not name.startswith("backbones.")]
     scaled = training.lr * training.backbone_lr_scale
-    return [{"params": others, "lr": training.lr}, {"params": backbones, "lr": scaled}]
+    groups = [{"params": others, "lr": training.lr}, {"params": backbones, "lr": scaled}]
+    return [group for group in groups if group["params"]]
 
 
 @torch.no_grad()
-def validate(inputs: Inputs, labels: NDArray[np.int64], rows: Rows) -> dict[str, float]:
-    """Mean cross-entropy on `rows`, and mean recall of the classes that occur among them."""
+def validation_loss(inputs: Inputs, task: Task, rows: Rows) -> float:
+    """Mean loss of whole patches, each chunk weighted by its size."""
     inputs.model.eval()
-    logits = torch.cat([inputs.logits(chunk, None).cpu() for chunk in chunks(rows)])
-    truth = labels[rows]
-    hit = logits.argmax(1).numpy() == truth
-    return {
-        "val_loss": float(F.cross_entropy(logits, torch.from_numpy(truth))),
-        "val_AA": float(np.mean([hit[truth == k].mean() for k in np.unique(truth)])),
-    }
+    losses = [
+        float(task.loss(*inputs.logits(chunk, None))) * len(chunk)
+        for chunk in inputs.store.chunks(rows)
+    ]
+    return sum(losses) / len(rows)

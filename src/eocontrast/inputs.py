@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eocontrast.errors import UserError
-from eocontrast.modalities import Modality
+from eocontrast.modalities import Modality, Units
 
 Batch = dict[str, Tensor]
 """By sensor, stored integers (B, bands, H, W); targets of pixels, where there are any, as `label`.
@@ -76,6 +78,43 @@ class InputSpec:
             )
         return [data.bands.index(band) for band in wanted.bands]
 
+    def prepare(
+        self,
+        values: NDArray[Any] | Tensor,
+        *,
+        bands: Sequence[str],
+        units: Units,
+        check_scale: bool = True,
+    ) -> Tensor:
+        """Physical values to what the network takes, by way of the store's integers as in training.
+
+        Bands are found by name, whatever their order, and others are left out. Linear power and dB
+        are converted into one another; reflectance and DN are not, for the products' offset differs
+        by their age.
+
+        Args:
+            values: (C, H, W) or (B, C, H, W) in `units`; NaN is no data.
+            bands: the C names.
+            units: of all bands.
+            check_scale: refuse values that can hardly be of these units.
+
+        Returns:
+            (B, bands, H, W) float32 on the device of `values`, B = 1 for a single image.
+
+        Raises:
+            UserError: other units, a band that lacks, another shape, or an implausible scale.
+        """
+        data = Modality(tuple(bands), units, self.modality.valid_range)
+        places = self._channels_of(data)
+        device = values.device if isinstance(values, Tensor) else None
+        selected = _images(values, bands)[:, places]
+        if check_scale:
+            _refuse_implausible(selected, data)
+        stored = torch.from_numpy(data.encode(selected)).to(device)
+        # as a `Backbone` lays out its images, for the same features to the bit
+        scaled: Tensor = Scale(self).to(device)(stored)
+        return scaled.contiguous(memory_format=torch.channels_last)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form, for weight files and the store."""
         own = {"mean": self.mean, "sd": self.sd, "patch_size": self.patch_size}
@@ -88,12 +127,66 @@ class InputSpec:
         mean, sd = tuple(fields["mean"]), tuple(fields["sd"])
         return cls(modality, mean, sd, fields["patch_size"], fields["scaling"])
 
+    def _channels_of(self, data: Modality) -> list[int]:
+        if {data.units, self.modality.units} == {"DN", "reflectance"}:
+            raise UserError(
+                f"these weights expect {self.modality.units}, but the values are {data.units}: "
+                "convert them first, DN = 10000 x reflectance without a product's offset"
+            )
+        return self.channels(data)
+
     def _places(self, bands: Sequence[str]) -> list[int]:
         known = self.modality.bands
         unknown = [band for band in bands if band not in known]
         if unknown:
             raise UserError(f"there is no band {', '.join(unknown)} among {', '.join(known)}")
         return [known.index(band) for band in bands]
+
+
+def _images(values: NDArray[Any] | Tensor, bands: Sequence[str]) -> NDArray[np.float64]:
+    """Values as (B, C, H, W), C of them named."""
+    if isinstance(values, Tensor):
+        values = values.detach().cpu().double().numpy()
+    images = np.asarray(values, np.float64)
+    if images.ndim not in (3, 4) or images.shape[-3] != len(bands):
+        raise UserError(
+            f"values have the shape {images.shape}, but {len(bands)} bands are named: give "
+            "(bands, height, width), or (images, bands, height, width)"
+        )
+    return images[None] if images.ndim == 3 else images
+
+
+def _refuse_implausible(values: NDArray[np.float64], data: Modality) -> None:
+    """Wrong units cost no error later, only accuracy: features of them are as smooth as any."""
+    finite = values[np.isfinite(values)]
+    if finite.size == 0 or not (looks := _looks_like(finite, data)):
+        return
+    low, high = data.valid_range
+    valid = f"{low:g} to {high:g} {'dB' if data.units == 'linear' else data.units}"
+    raise UserError(
+        f"values said to be {data.units} lie between {finite.min():.4g} and {finite.max():.4g}: "
+        f"{looks}. Expected are {valid} and NaN for no data; convert the values or name their "
+        "units. Where they are right all the same, pass check_scale=False"
+    )
+
+
+def _looks_like(finite: NDArray[np.float64], data: Modality) -> str | None:
+    low, high = data.valid_range
+    least, most = finite.min(), finite.max()
+    if data.units == "dB" and least >= 0:
+        return "that looks like linear power or DN, for no value is negative"
+    if data.units == "linear" and most < 0:
+        return "that looks like dB, for no power is negative"
+    if data.units == "DN" and 0 < most <= 2:
+        return "that looks like reflectance"
+    if data.units == "DN" and least >= 0 and 2 < most <= 255 and (finite == np.rint(finite)).all():
+        return "that looks like an image of 8 bits"
+    if data.units == "reflectance" and np.median(finite) > 2:
+        return "that looks like DN"
+    stored = data.decode(data.encode(finite))  # linear power as dB
+    if ((stored < low) | (stored > high)).all():
+        return "all of them are outside the valid range"
+    return None
 
 
 class Scale(nn.Module):

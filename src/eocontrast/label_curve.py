@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from eocontrast.bootstrap import Interval, Resampling
 from eocontrast.errors import UserError
 from eocontrast.label_saving import label_saving_factor
+from eocontrast.scores import Tally
 
 COLUMNS = ("task", "arm", "init", "inputs", "fraction", "n_labels", "seed", "metric", "value")
 
@@ -22,26 +23,47 @@ class ArmResult:
     """What `evaluate` left of one arm.
 
     Attributes:
+        name: of the arm.
+        task: single_label, multi_label or segmentation.
+        metric: the score that arms of this task are compared by.
+        exclusive: whether exactly one class is right.
+        init: what fine-tuning started from.
+        method: how that was pretrained.
+        head: what stands on the backbones.
+        frozen: whether the backbones stayed as they were.
+        inputs: the sensors that it takes, `s1+s2` for both.
         supervised: whether the arm uses labels alone.
-        points: one row a point: `fraction, seed, n_labels` and a column a score.
-        predictions: one row a test patch and point: `fraction, seed, group, label, prediction`.
+        classes: names.
+        points: one row a point and set of sensors: `fraction, seed, n_labels, inputs` and a column
+            a score.
+        by_class: one row a point, set of sensors and class: `fraction, seed, inputs, class, recall,
+            F1, IoU`.
+        groups: test groups, sorted.
+        tallies: counts by (fraction, seed), (G, C, 4) each, with all sensors.
         left_out: fractions too small for the classes, and why.
     """
 
     name: str
     task: str
+    metric: str
+    exclusive: bool
     init: str
+    method: str
+    head: str
+    frozen: bool
     inputs: str
     supervised: bool
     classes: tuple[str, ...]
     points: pd.DataFrame
-    predictions: pd.DataFrame
+    by_class: pd.DataFrame
+    groups: tuple[str, ...]
+    tallies: Mapping[tuple[float, int], Tally]
     left_out: dict[str, str]
 
 
 @dataclass(frozen=True)
 class ArmCurve:
-    """AA of one arm at every fraction: estimate, interval and bootstrap samples."""
+    """The task's score of one arm at every fraction: estimate, interval, bootstrap samples."""
 
     result: ArmResult
     fractions: tuple[float, ...]
@@ -60,7 +82,7 @@ def tidy(arms: Mapping[str, ArmResult]) -> pd.DataFrame:
     """All scores of all points in the columns of `COLUMNS`."""
     tables = []
     for arm in arms.values():
-        points = arm.points.assign(task=arm.task, arm=arm.name, init=arm.init, inputs=arm.inputs)
+        points = arm.points.assign(task=arm.task, arm=arm.name, init=arm.init)
         keys = [column for column in COLUMNS if column not in ("metric", "value")]
         tables.append(points.melt(id_vars=keys, var_name="metric", value_name="value"))
     return pd.concat(tables)[list(COLUMNS)].reset_index(drop=True)
@@ -74,19 +96,23 @@ def arm_curves(
     Raises:
         UserError: no arm has a point.
     """
-    some = next((arm for arm in arms.values() if len(arm.points)), None)
-    if some is None:
+    if not arms:
         raise UserError("no arm has a point: every fraction is too small for the classes")
-    resampling = Resampling(some.predictions["group"].to_numpy(dtype=object), seeds, samples)
-    return {name: _curve(arm, resampling) for name, arm in arms.items() if len(arm.points)}
+    groups = sorted({group for arm in arms.values() for group in arm.groups})
+    resampling = Resampling(len(groups), len(seeds), samples)
+    return {name: _curve(arm, groups, seeds, resampling) for name, arm in arms.items()}
 
 
-def _curve(arm: ArmResult, resampling: Resampling) -> ArmCurve:
-    fractions = tuple(sorted(arm.points["fraction"].unique()))
+def _curve(
+    arm: ArmResult, groups: list[str], seeds: tuple[int, ...], resampling: Resampling
+) -> ArmCurve:
+    at = np.searchsorted(groups, arm.groups)  # a group without a scored pixel is in no table
+    fractions = tuple(sorted({fraction for fraction, _ in arm.tallies}))
     n_labels, intervals, samples = [], [], []
     for fraction in fractions:
-        here = arm.predictions[arm.predictions["fraction"] == fraction]
-        value, replicates = resampling.average_accuracy(here, len(arm.classes))
+        tallies = np.zeros((len(seeds), len(groups), len(arm.classes), 4))
+        tallies[:, at] = np.stack([arm.tallies[fraction, seed] for seed in seeds])
+        value, replicates = resampling.score(tallies, arm.metric, arm.exclusive)
         n_labels.append(arm.points.loc[arm.points["fraction"] == fraction, "n_labels"].mean())
         intervals.append(Interval.of(value, replicates))
         samples.append(replicates)
@@ -116,66 +142,102 @@ def saving(curve: ArmCurve, baseline: ArmCurve) -> dict[str, Any]:
     return {**_rounded(interval), "at_least": at_least}
 
 
-def paired_difference(curve: ArmCurve, baseline: ArmCurve) -> list[dict[str, Any]]:
-    """AA minus that of the supervised arm at all labels, by fraction, with paired intervals."""
+def paired_difference(
+    curve: ArmCurve, baseline: ArmCurve, same_labels: bool
+) -> list[dict[str, Any]]:
+    """Score minus that of the supervised arm, by fraction, with paired intervals.
+
+    Args:
+        curve: of the pretrained arm.
+        baseline: of the supervised arm.
+        same_labels: against the same fraction of the labels instead of all of them.
+    """
     rows = []
-    for fraction, value, samples in zip(curve.fractions, curve.values, curve.samples, strict=True):
-        gap = value - baseline.values[-1]
-        interval = Interval.of(float(gap), samples - baseline.samples[-1])
+    for number, fraction in enumerate(curve.fractions):
+        other = number if same_labels else -1
+        gap = curve.values[number] - baseline.values[other]
+        interval = Interval.of(float(gap), curve.samples[number] - baseline.samples[other])
         rows.append({"fraction": fraction, **_rounded(interval)})
     return rows
 
 
 def summarise(curves: Mapping[str, ArmCurve]) -> dict[str, Any]:
     """By task: the best supervised arm, and what each pretrained arm makes of fewer labels."""
-    summary: dict[str, Any] = {}
-    for task in sorted({curve.result.task for curve in curves.values()}):
-        mine = {name: c for name, c in curves.items() if c.result.task == task}
-        baseline = best_supervised(mine)
-        pretrained = {name: c for name, c in mine.items() if not c.result.supervised}
-        some = next(iter(mine.values()))
-        summary[task] = {
-            "metric": "AA",
-            "test_groups": int(some.result.predictions["group"].nunique()),
-            "left_out": some.result.left_out,
-            "best_supervised": baseline and {"arm": baseline.result.name, **_points(baseline)[-1]},
-            "supervised": {n: _points(c) for n, c in mine.items() if c.result.supervised},
-            "pretrained": {name: _points(curve) for name, curve in pretrained.items()},
-        }
-        if baseline is not None:
-            summary[task]["difference_to_best_supervised"] = {
-                name: paired_difference(curve, baseline) for name, curve in pretrained.items()
-            }
-            summary[task]["label_saving_factor"] = {
-                name: saving(curve, baseline) for name, curve in pretrained.items()
-            }
-    return summary
+    tasks = dict.fromkeys(curve.result.task for curve in curves.values())
+    return {
+        task: _summary({name: c for name, c in curves.items() if c.result.task == task})
+        for task in tasks
+    }
+
+
+def _summary(curves: Mapping[str, ArmCurve]) -> dict[str, Any]:
+    some = next(iter(curves.values())).result
+    supervised = {name: c for name, c in curves.items() if c.result.supervised}
+    pretrained = {name: c for name, c in curves.items() if not c.result.supervised}
+    baseline = best_supervised(curves)
+    summary: dict[str, Any] = {
+        "metric": some.metric,
+        "test_groups": len(some.groups),
+        "left_out": some.left_out,
+        "best_supervised": baseline and {"arm": baseline.result.name, **_points(baseline)[-1]},
+        "supervised": {name: _points(curve) for name, curve in supervised.items()},
+        "pretrained": {name: _points(curve) for name, curve in pretrained.items()},
+        "one_sensor_missing": {
+            name: missing for name, c in curves.items() if (missing := _missing(c.result))
+        },
+    }
+    if baseline is None:
+        return summary
+    return summary | {
+        "difference_to_best_supervised": {
+            name: paired_difference(c, baseline, same_labels=False)
+            for name, c in pretrained.items()
+        },
+        "difference_at_same_labels": {
+            name: paired_difference(c, baseline, same_labels=True) for name, c in pretrained.items()
+        },
+        "label_saving_factor": {name: saving(c, baseline) for name, c in pretrained.items()},
+    }
+
+
+def _missing(arm: ArmResult) -> dict[str, list[dict[str, Any]]]:
+    """Score with one sensor alone, mean over seeds, of an arm that takes both."""
+    alone = arm.points[arm.points["inputs"] != arm.inputs]
+    means = alone.groupby(["inputs", "fraction"])[arm.metric].mean().round(4).reset_index()
+    return {
+        str(inputs): [
+            {"fraction": fraction, "value": value}
+            for fraction, value in rows[["fraction", arm.metric]].values.tolist()
+        ]
+        for inputs, rows in means.groupby("inputs")
+    }
 
 
 def per_class(arms: Mapping[str, ArmResult]) -> pd.DataFrame:
-    """Recall by arm, fraction and class, mean and sd over seeds; NaN for a class not tested."""
+    """Scores by arm, fraction and class, mean and sd over seeds; NaN for a class not tested."""
     tables = []
     for arm in arms.values():
-        if len(arm.predictions) == 0:
-            continue
-        hit = arm.predictions.assign(
-            recall=arm.predictions["label"] == arm.predictions["prediction"]
-        )
-        by_seed = hit.groupby(["fraction", "seed", "label"])["recall"].mean().unstack("label")
-        by_seed = by_seed.reindex(columns=range(len(arm.classes)))
-        long = by_seed.rename(columns=dict(enumerate(arm.classes))).stack(future_stack=True)
-        stats = long.groupby(level=[0, 2]).agg(["mean", "std"]).round(4).reset_index()
-        stats.columns = pd.Index(["fraction", "class", "recall", "sd_over_seeds"])
-        stats.insert(0, "arm", arm.name)
-        tables.append(stats)
+        whole = arm.by_class[arm.by_class["inputs"] == arm.inputs]
+        known = whole.astype({"recall": float, "F1": float, "IoU": float})
+        grouped = known.groupby(["fraction", "class"], sort=False)[["recall", "F1", "IoU"]]
+        mean, sd = grouped.mean().round(4), grouped.std().round(4).add_suffix("_sd")
+        table = pd.concat([mean, sd], axis=1).reset_index()
+        table.insert(0, "arm", arm.name)
+        table.insert(0, "task", arm.task)
+        tables.append(table)
     return pd.concat(tables).reset_index(drop=True)
 
 
-def plot_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """AA of every point, for `dvc plots`."""
-    scores = table[table["metric"] == "AA"].rename(columns={"value": "AA"})
-    columns = ["arm", "fraction", "n_labels", "seed", "AA"]
-    return [dict(zip(columns, row, strict=True)) for row in scores[columns].values.tolist()]
+def plot_rows(arms: Mapping[str, ArmResult]) -> list[dict[str, Any]]:
+    """The task's score of every point with all sensors, for `dvc plots`."""
+    rows = []
+    for arm in arms.values():
+        whole = arm.points[arm.points["inputs"] == arm.inputs]
+        columns = ["fraction", "n_labels", "seed", arm.metric]
+        for fraction, n_labels, seed, value in whole[columns].values.tolist():
+            where = {"task": f"{arm.task} ({arm.metric})", "arm": arm.name, "fraction": fraction}
+            rows.append({**where, "n_labels": n_labels, "seed": seed, "score": value})
+    return rows
 
 
 def _points(curve: ArmCurve) -> list[dict[str, Any]]:

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 IGNORE_INDEX = 255
 
+MIN_SHARE = 0.1
+"""Of a patch, that a class must cover to be one of its labels."""
+
 IGBP_TO_DFC = np.array([0, 1, 1, 1, 1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 6, 8, 9, 10], dtype=np.uint8)
 """DFC2020's simplified classes by IGBP value 0..17 (Robinson et al. 2021, table I)."""
 
@@ -56,3 +59,8 @@ def class_shares(targets: NDArray[np.uint8], num_classes: int) -> NDArray[np.flo
 def single_label(shares: NDArray[np.floating]) -> int:
     """The most frequent class of a patch (P1, section 3), -1 where no pixel has a class."""
     return int(shares.argmax()) if shares.sum() > 0 else -1
+
+
+def multi_label(shares: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Which classes cover at least a tenth of a patch (P1, section 3), same shape."""
+    return shares >= np.float32(MIN_SHARE)

@@ -11,11 +11,36 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from eocontrast.errors import UserError
-from eocontrast.modalities import Modality, Units
+from eocontrast.modalities import SENSORS, Modality, Sensor, Units
 
-SourceName = Literal["simulated", "bigearthnet", "manifest"]
-Fusion = Literal["s1", "s2", "early", "late"]
-"""One sensor alone, both stacked as channels of one backbone, or one backbone each."""
+SourceName = Literal["simulated", "bigearthnet", "sen12ms", "dfc2020", "manifest"]
+Season = Literal["spring", "summer", "fall", "winter"]
+Fusion = Literal["s1", "s2", "early", "late", "scales"]
+"""One sensor alone; both stacked as channels of one backbone; one backbone each, joined at the end;
+or one each, joined at every scale."""
+
+Head = Literal["linear", "knn", "unet", "swin_unet"]
+"""What stands on the backbones."""
+
+STREAMS: dict[Fusion, tuple[tuple[Sensor, ...], ...]] = {
+    "s1": (("s1",),),
+    "s2": (("s2",),),
+    "early": (("s1", "s2"),),
+    "late": (("s1",), ("s2",)),
+    "scales": (("s1",), ("s2",)),
+}
+"""The sensors that each backbone of a fusion sees."""
+
+_FUSIONS: dict[Head, tuple[Fusion, ...]] = {
+    "linear": ("s1", "s2", "early", "late"),
+    "knn": ("s1", "s2", "late"),
+    "unet": ("s1", "s2", "early"),
+    "swin_unet": ("s1", "s2", "late", "scales"),
+}
+_HEADS: dict[str, tuple[Head, ...]] = {
+    "classification": ("linear", "knn"),
+    "segmentation": ("unet", "swin_unet"),
+}
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
 """Names become files and stage names."""
@@ -54,6 +79,30 @@ class BigEarthNetParams(Section):
     """The pairs that ship with two packages; nothing to choose."""
 
 
+class SEN12MSParams(Section):
+    """Where the user's SEN12MS lies, and which seasons of it are read."""
+
+    path: Path
+    seasons: Annotated[tuple[Season, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _no_season_twice(self) -> SEN12MSParams:
+        if len(set(self.seasons)) != len(self.seasons):
+            raise ValueError(f"sources.sen12ms.seasons names one twice: {', '.join(self.seasons)}")
+        return self
+
+
+class DFC2020Params(Section):
+    """Where the user's DFC2020 lies, and which of its halves is learnt from.
+
+    `validation` learns from the 986 patches of that name and tests on the 5,128 called `test`, as
+    P2; `test` is the opposite, as P1.
+    """
+
+    path: Path
+    train: Literal["validation", "test"]
+
+
 class ModalityParams(Section):
     """Bands, units and valid range of the user's own rasters."""
 
@@ -84,6 +133,8 @@ class SourcesParams(Section):
 
     simulated: SimulatedParams
     bigearthnet: BigEarthNetParams
+    sen12ms: SEN12MSParams
+    dfc2020: DFC2020Params
     manifest: ManifestParams
 
 
@@ -97,10 +148,12 @@ class NormaliseParams(Section):
 
 
 class BackboneParams(Section):
-    """A timm model name and its keyword arguments."""
+    """A model's name (timm's, or mma_vgg), its keyword arguments, and how its inputs are scaled."""
 
     name: str
     options: dict[str, Any]
+    # `inputs.Scaling` spelled out, for importing that would import torch
+    scaling: Literal["band_statistics", "crop_maximum"]
 
 
 class RandomRun(Section):
@@ -109,11 +162,15 @@ class RandomRun(Section):
     method: Literal["random"]
     backbone: Name
 
+    @property
+    def sensors(self) -> tuple[Sensor, ...]:
+        """Those that an arm may start from: all."""
+        return SENSORS
 
-class DualSimCLRRun(Section):
-    """Contrast between the two sensors of one place (P1, section 2.2)."""
 
-    method: Literal["dual_simclr"]
+class ContrastiveRun(Section):
+    """What all contrastive methods share: how long, how fast, on what."""
+
     backbone: Name
     seed: Seed
     epochs: PositiveInt
@@ -125,10 +182,65 @@ class DualSimCLRRun(Section):
     lr: PositiveFloat
     weight_decay: Annotated[float, Field(ge=0)]
     temperature: PositiveFloat
+
+    @property
+    def sensors(self) -> tuple[Sensor, ...]:
+        """Those that get a backbone."""
+        return SENSORS
+
+
+class SimCLRRun(ContrastiveRun):
+    """Contrast of two augmented views of one sensor's image (Chen et al. 2020).
+
+    `bands` are names in the order of the channels, none for all that there are.
+    """
+
+    method: Literal["simclr"]
+    sensor: Sensor
+    bands: tuple[str, ...]
+    min_scale: Fraction
+    jitter: Annotated[float, Field(ge=0, le=1)]
+    projection_dim: Annotated[int, Field(ge=0)]
+
+    @property
+    def sensors(self) -> tuple[Sensor, ...]:
+        """The one that gets a backbone."""
+        return (self.sensor,)
+
+
+class DualSimCLRRun(ContrastiveRun):
+    """Contrast between the two sensors of one place (P1, section 2.2)."""
+
+    method: Literal["dual_simclr"]
+    shared_crop: bool
     projection_dim: Annotated[int, Field(ge=0)]
 
 
-PretrainRun = Annotated[RandomRun | DualSimCLRRun, Field(discriminator="method")]
+class MMARun(ContrastiveRun):
+    """Contrast of both sensors' feature maps where they align best (Windsor et al. 2021)."""
+
+    method: Literal["mma"]
+    shared_crop: bool
+    max_offset: Annotated[int, Field(ge=0)]
+
+
+class ImportedRun(Section):
+    """Weights that were trained elsewhere, as `eocontrast import-weights` wrote them."""
+
+    method: Literal["imported"]
+    backbone: Name
+    file: Path
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+    @property
+    def sensors(self) -> tuple[Sensor, ...]:
+        """Those that an arm may ask for; which of them the file holds is seen when it is read."""
+        return ("s1", "s2")
+
+
+PretrainRun = Annotated[
+    RandomRun | SimCLRRun | DualSimCLRRun | MMARun | ImportedRun, Field(discriminator="method")
+]
 
 
 class PretrainParams(Section):
@@ -138,9 +250,8 @@ class PretrainParams(Section):
 
 
 class Recipe(Section):
-    """How every point of the curve is trained."""
+    """How every point of a task is trained."""
 
-    task: Literal["single_label"]
     epochs: PositiveInt
     min_steps: PositiveInt
     batch_size: Annotated[int, Field(ge=2)]
@@ -149,26 +260,56 @@ class Recipe(Section):
     val_fraction: Annotated[float, Field(ge=0, le=0.5)]
 
 
-class Arm(Section):
-    """One line of the curve: what fine-tuning starts from, what it sees, what may change."""
+class ClassificationRecipe(Recipe):
+    """The same of classifiers, what they learn of a patch, and how neighbours vote."""
 
+    labels: Literal["single_label", "multi_label"]
+    neighbours: PositiveInt
+    neighbour_temperature: PositiveFloat
+
+
+class Recipes(Section):
+    """One recipe a task, shared by all its arms."""
+
+    classification: ClassificationRecipe
+    segmentation: Recipe
+
+
+class Arm(Section):
+    """One line of the curve: what it does, what it starts from, what it sees, what may change."""
+
+    task: Literal["classification", "segmentation"]
+    head: Head
     init: Name
     fusion: Fusion
     frozen: bool
     lr: PositiveFloat
     backbone_lr_scale: PositiveFloat
+    modality_dropout: Share
+
+    @property
+    def sensors(self) -> tuple[Sensor, ...]:
+        """What the arm sees."""
+        return tuple(sensor for stream in STREAMS[self.fusion] for sensor in stream)
 
 
 class FinetuneParams(Arm):
-    """One point of the curve, and the recipe that all points share."""
+    """One point of the curve, and the recipes that all points share."""
 
     fraction: Fraction
     seed: Seed
-    recipe: Recipe
+    recipe: Recipes
 
     def arm(self) -> Arm:
         """The line of the curve that this point lies on."""
         return Arm.model_validate({name: getattr(self, name) for name in Arm.model_fields})
+
+
+class Ensemble(Section):
+    """Two arms whose class probabilities are averaged; nothing is trained."""
+
+    first: Name
+    second: Name
 
 
 class LabelCurveParams(Section):
@@ -178,6 +319,7 @@ class LabelCurveParams(Section):
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     bootstrap_samples: Annotated[int, Field(ge=100)]
     arms: dict[Name, Arm]
+    ensembles: dict[Name, Ensemble]
 
     @model_validator(mode="after")
     def _no_point_twice(self) -> LabelCurveParams:
@@ -186,6 +328,17 @@ class LabelCurveParams(Section):
             if len(set(values)) != len(values):
                 raise ValueError(f"label_curve.{name} names a value twice: {list(values)}")
         return self
+
+
+class QualitativeParams(Section):
+    """Which points of the curve are drawn beside the ground truth, and on how many patches."""
+
+    fraction: Fraction
+    seed: Seed
+    patches: Annotated[int, Field(ge=1, le=12)]
+    baseline: Name
+    scratch: Name
+    finetuned: Name
 
 
 class Params(Section):
@@ -199,27 +352,111 @@ class Params(Section):
     pretrain: PretrainParams
     finetune: FinetuneParams
     label_curve: LabelCurveParams
+    qualitative: QualitativeParams
 
     @model_validator(mode="after")
     def _names_exist(self) -> Params:
         for name, run in self.pretrain.runs.items():
             _known(f"pretrain.runs.{name}.backbone", run.backbone, self.backbones)
+            _check_bands(f"pretrain.runs.{name}.bands", run)
         self._check_arm("finetune", self.finetune)
         for name, arm in self.label_curve.arms.items():
             self._check_arm(f"label_curve.arms.{name}", arm)
+        for name, ensemble in self.label_curve.ensembles.items():
+            self._check_ensemble(f"label_curve.ensembles.{name}", name, ensemble)
+        self._check_qualitative(self.qualitative)
         return self
+
+    def _check_qualitative(self, chosen: QualitativeParams) -> None:
+        for field in ("baseline", "scratch", "finetuned"):
+            name = getattr(chosen, field)
+            _known(f"qualitative.{field}", name, self.label_curve.arms)
+            if self.label_curve.arms[name].task != "segmentation":
+                raise ValueError(f"qualitative.{field} is {name}, which does no segmentation")
+        for field, known in (("fraction", "fractions"), ("seed", "seeds")):
+            if getattr(chosen, field) not in getattr(self.label_curve, known):
+                raise ValueError(
+                    f"qualitative.{field} is {getattr(chosen, field)}, which is none of "
+                    f"label_curve.{known}"
+                )
 
     def _check_arm(self, where: str, arm: Arm) -> None:
         _known(f"{where}.init", arm.init, self.pretrain.runs)
-        pretrained = self.pretrain.runs[arm.init].method != "random"
-        if arm.fusion == "early" and pretrained:
+        _check_head(where, arm)
+        run = self.pretrain.runs[arm.init]
+        if run.method != "random":
+            _check_pretrained(where, arm, run)
+        elif arm.frozen or arm.head == "knn":
+            what = "frozen" if arm.frozen else "head knn"
             raise ValueError(
-                f"{where}: fusion early stacks both sensors in one backbone, but {arm.init} has "
-                "one backbone a sensor; use fusion late, or an init of method random"
+                f"{where}: {what} needs a pretrained init, but {arm.init} is of method random"
             )
-        if arm.frozen and not pretrained:
+        name = self.backbones[run.backbone].name
+        if arm.head == "swin_unet" and not name.startswith("swin_"):
             raise ValueError(
-                f"{where}: frozen needs a pretrained init, but {arm.init} is of method random"
+                f"{where}: head swin_unet decodes a Swin Transformer, but {arm.init} is a {name}; "
+                "use an init whose backbone is a swin_*"
+            )
+
+    def _check_ensemble(self, where: str, name: str, ensemble: Ensemble) -> None:
+        arms = self.label_curve.arms
+        if name in arms:
+            raise ValueError(f"{where} has the name of an arm; give it another")
+        for field in ("first", "second"):
+            _known(f"{where}.{field}", getattr(ensemble, field), arms)
+        first, second = (arms[member] for member in (ensemble.first, ensemble.second))
+        if first.task != second.task:
+            raise ValueError(
+                f"{where}: {ensemble.first} does {first.task}, {ensemble.second} {second.task}; "
+                "both must do one task"
+            )
+        if first.sensors != second.sensors:
+            raise ValueError(
+                f"{where}: {ensemble.first} takes {' and '.join(first.sensors)}, {ensemble.second} "
+                f"{' and '.join(second.sensors)}; both must take the same sensors"
+            )
+
+
+def _check_bands(where: str, run: PretrainRun) -> None:
+    if isinstance(run, SimCLRRun) and len(set(run.bands)) != len(run.bands):
+        raise ValueError(f"{where} names a band twice: {', '.join(run.bands)}")
+
+
+def _check_head(where: str, arm: Arm) -> None:
+    if arm.head not in _HEADS[arm.task]:
+        raise ValueError(
+            f"{where}: head {arm.head} does no {arm.task}; use {' or '.join(_HEADS[arm.task])}"
+        )
+    if arm.fusion not in _FUSIONS[arm.head]:
+        raise ValueError(
+            f"{where}: head {arm.head} has no fusion {arm.fusion}; use one of "
+            f"{', '.join(_FUSIONS[arm.head])}"
+        )
+    if arm.head == "knn" and not arm.frozen:
+        raise ValueError(f"{where}: head knn trains nothing; set frozen to true")
+    if arm.modality_dropout and len(arm.sensors) < 2:
+        raise ValueError(
+            f"{where}: modality_dropout leaves out one of two sensors, but fusion {arm.fusion} has "
+            "one; set it to 0.0"
+        )
+
+
+def _check_pretrained(where: str, arm: Arm, run: PretrainRun) -> None:
+    if arm.head == "unet":
+        raise ValueError(
+            f"{where}: head unet is the baseline from scratch, but {arm.init} is pretrained; use "
+            "an init of method random, or head swin_unet"
+        )
+    if arm.fusion == "early":
+        raise ValueError(
+            f"{where}: fusion early stacks both sensors in one backbone, but {arm.init} has "
+            "one backbone a sensor; use fusion late, or an init of method random"
+        )
+    for sensor in arm.sensors:
+        if sensor not in run.sensors:
+            raise ValueError(
+                f"{where}: fusion {arm.fusion} needs {sensor}, but {arm.init} pretrains "
+                f"{' and '.join(run.sensors)} alone; use fusion {run.sensors[0]}, or another init"
             )
 
 

@@ -31,8 +31,8 @@ def shard_path(folder: Path, kind: str, shard: int) -> Path:
     return folder / kind / f"{shard:05d}.npy"
 
 
-CHUNK = 256
-"""Patches a forward pass without gradients takes at once."""
+PIXELS = 2**20
+"""Pixels that a forward pass without gradients takes at once: 256 patches of 64 px."""
 
 
 class PatchStore:
@@ -69,6 +69,14 @@ class PatchStore:
         return self.index["label"].to_numpy(dtype=np.int64)
 
     @cached_property
+    def shares(self) -> NDArray[np.float32] | None:
+        """Share of each patch that each class covers, (N, C); None where there are no masks."""
+        columns = [f"share_{number}" for number in range(len(self.classes))]
+        if columns[0] not in self.index:
+            return None
+        return self.index[columns].to_numpy(dtype=np.float32, na_value=0)
+
+    @cached_property
     def groups(self) -> NDArray[np.object_]:
         """Group of every row, shape (N,)."""
         return self.index["group"].to_numpy(dtype=object)
@@ -81,6 +89,12 @@ class PatchStore:
         """Positions in the index of the labelled patches of a split, shape (n,)."""
         wanted = (self.index["split"] == split) & (self.index["label"] >= 0)
         return np.flatnonzero(wanted)
+
+    def chunks(self, rows: Rows) -> Iterator[Rows]:
+        """`rows` in pieces of at most `PIXELS` pixels."""
+        size = max(1, PIXELS // self.patch_size**2)
+        for start in range(0, len(rows), size):
+            yield rows[start : start + size]
 
     def read(
         self, kind: Kind, rows: Rows, out: NDArray[np.integer] | None = None
@@ -152,9 +166,3 @@ class PatchStore:
                     f"{path} is missing or damaged ({error}): run `dvc repro -f normalise`"
                 ) from error
         return self._maps[kind, shard]
-
-
-def chunks(rows: Rows) -> Iterator[Rows]:
-    """`rows` in pieces of at most `CHUNK`."""
-    for start in range(0, len(rows), CHUNK):
-        yield rows[start : start + CHUNK]

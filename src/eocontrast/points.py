@@ -17,27 +17,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
 
-from eocontrast.classifiers import new_classifier
+from eocontrast.budgets import Budget, label_budget, labelled_pixels
+from eocontrast.classifiers import Classifier, NeighbourClassifier
 from eocontrast.devices import Precision, accelerator, deterministic
 from eocontrast.errors import UserError
-from eocontrast.finetuning import (
-    Budget,
-    FeatureInputs,
-    Inputs,
-    PatchInputs,
-    Training,
-    embed,
-    fit,
-    label_budget,
-)
-from eocontrast.params import Arm, Recipe
+from eocontrast.finetuning import PatchInputs, Training, fit, freeze
+from eocontrast.frozen import FeatureInputs, Features, embed
+from eocontrast.models import new_model
+from eocontrast.params import Arm, ClassificationRecipe, Recipe, Recipes
 from eocontrast.patches import PatchStore
+from eocontrast.streams import Model, PooledModel
+from eocontrast.tasks import Task, patch_targets, task_of
 from eocontrast.weights import Pretrained, save_weights
 
 INDEX = "points.json"
 """Names the points of a folder: later stages read by name, never by glob."""
+
+
+def point_file(folder: Path, fraction: float, seed: int) -> Path:
+    """Where the weights of a point lie."""
+    return folder / f"{fraction}-{seed}.safetensors"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Job:
     store: Path
     init: Path
     arm: Arm
-    recipe: Recipe
+    recipes: Recipes
     fraction: float
     seed: int
     precision: Precision
@@ -56,7 +57,18 @@ class Job:
     @property
     def file(self) -> Path:
         """Where the weights go, named by coordinates."""
-        return self.out / f"{self.fraction}-{self.seed}.safetensors"
+        return point_file(self.out, self.fraction, self.seed)
+
+    @property
+    def task(self) -> Task:
+        """What is learnt."""
+        return task_of(self.arm, self.recipes)
+
+    @property
+    def recipe(self) -> Recipe | ClassificationRecipe:
+        """How it is learnt."""
+        recipe: Recipe = getattr(self.recipes, self.arm.task)
+        return recipe
 
 
 @dataclass(frozen=True)
@@ -74,7 +86,9 @@ def train_points(jobs: Sequence[Job]) -> Iterator[Trained]:
     Raises:
         UserError: a fraction holds fewer patches than there are classes.
     """
-    if jobs[0].arm.frozen:
+    if not jobs:  # every fraction was left out
+        return
+    if jobs[0].arm.frozen and jobs[0].arm.task == "classification":
         yield from _train_heads(jobs)
     elif torch.cuda.is_available() or not sys.platform.startswith("linux"):
         yield from map(train_point, jobs)
@@ -85,33 +99,50 @@ def train_points(jobs: Sequence[Job]) -> Iterator[Trained]:
             yield from pool.imap(train_point, jobs)
 
 
-def train_point(job: Job, features: dict[int, Tensor] | None = None) -> Trained:
-    """Train and save one point; `features` by row, where the arm is frozen."""
+def train_point(job: Job, features: Features | None = None) -> Trained:
+    """Train and save one point; `features` of the training split, where a head alone is trained."""
     store, init = PatchStore(job.store), Pretrained.load(job.init)
     budget = label_budget(store, job.fraction, job.seed, job.recipe.val_fraction)
     deterministic(job.seed)
-    classifier = new_classifier(init, job.arm.fusion, len(store.classes))
-    inputs: Inputs
+    header = _header(job, store, init, budget)
+    model = new_model(init, header)
+    history = list(_train(job, model, store, budget, features))
+    save_weights(job.file, model.state_dict(), header)
+    return Trained(job.file, header, history)
+
+
+def _train(
+    job: Job, model: Model, store: PatchStore, budget: Budget, features: Features | None
+) -> Iterator[dict[str, float]]:
     if features is None:
         device = accelerator(job.precision)
-        inputs = PatchInputs(classifier.to(device.device), store, device, job.recipe.crop)
-    else:
-        inputs = FeatureInputs(classifier.head, features, budget.train)
-    history = list(fit(inputs, store.labels, budget, _training(job)))
-    if isinstance(inputs, FeatureInputs):
-        inputs.fold(classifier.head)
-    header = _header(job, store, init, budget)
-    save_weights(job.file, classifier.state_dict(), header)
-    return Trained(job.file, header, history)
+        if job.arm.frozen:
+            freeze(model.backbones)
+        seen = (job.task, device, job.recipe.crop, job.arm.modality_dropout)
+        inputs = PatchInputs(model.to(device.device), store, *seen)
+        yield from fit(inputs, job.task, budget, _training(job))
+        return
+    targets = patch_targets(store, job.task)
+    if isinstance(model, NeighbourClassifier):
+        votes = targets[torch.from_numpy(budget.train)]
+        if job.task.exclusive:
+            votes = F.one_hot(votes, len(store.classes))
+        model.remember(features.of(budget.train), votes)
+        return
+    assert isinstance(model, Classifier)
+    known = FeatureInputs(model, store, features, targets, budget.train, job.arm.modality_dropout)
+    yield from fit(known, job.task, budget, _training(job))
+    known.fold(model.head)
 
 
 def _train_heads(jobs: Sequence[Job]) -> Iterator[Trained]:
     """Heads on frozen backbones: every patch is embedded once for the whole curve."""
     store, init = PatchStore(jobs[0].store), Pretrained.load(jobs[0].init)
-    # all of them, in chunks that do not depend on the jobs: sums differ with the size of a batch
-    rows = store.labelled("train")
-    classifier = new_classifier(init, jobs[0].arm.fusion, len(store.classes))
-    features = embed(classifier, store, rows, accelerator(jobs[0].precision))
+    budget = label_budget(store, jobs[0].fraction, jobs[0].seed, jobs[0].recipe.val_fraction)
+    model = new_model(init, _header(jobs[0], store, init, budget))
+    assert isinstance(model, PooledModel)
+    # all of them, whatever the jobs: a point alone is the point within the grid
+    features = embed(model, store, store.labelled("train"), accelerator(jobs[0].precision))
     for job in jobs:
         yield train_point(job, features)
 
@@ -137,25 +168,15 @@ def _header(job: Job, store: PatchStore, init: Pretrained, budget: Budget) -> di
         "palette": store.palette,
         "data_digest": store.digest,
         "pretrained": {"method": init.method, "data_digest": init.digest},
-        "task": job.recipe.task,
         "fraction": job.fraction,
         "seed": job.seed,
         "n_labels": budget.n_labels,
+        "n_pixels": labelled_pixels(store, budget),
         "n_validation": len(budget.validation),
         "recipe": job.recipe.model_dump(),
         **job.arm.model_dump(),
+        "task": job.task.name,
     }
-
-
-def too_small(store: PatchStore, fractions: Sequence[float]) -> dict[str, str]:
-    """Fractions that hold fewer patches than classes, and why; a curve leaves them out."""
-    refused = {}
-    for fraction in fractions:
-        try:
-            label_budget(store, fraction, seed=0, val_fraction=0)
-        except UserError as error:
-            refused[str(fraction)] = str(error)
-    return refused
 
 
 def write_index(folder: Path, files: Sequence[str], left_out: dict[str, str]) -> None:

@@ -16,7 +16,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
-from eocontrast.augment import epoch_order, generator, random_view
+from eocontrast.augment import epoch_order, generator
 from eocontrast.errors import UserError
 from eocontrast.health import embedding_health, refuse_collapse, refuse_not_finite
 from eocontrast.inputs import Batch, InputSpec
@@ -35,15 +35,28 @@ Metrics = dict[str, float]
 
 
 class Objective(Protocol):
-    """A module whose forward pass is its loss, and which embeds both sensors."""
+    """A module whose forward pass is its loss, and which embeds both views of every place."""
 
     inputs: Mapping[Sensor, InputSpec]
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Loss of a batch of pairs, a scalar."""
+        """Loss of a batch of views, a scalar."""
 
     def embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Embeddings of both sensors, (B, D) each."""
+        """Embeddings of both views, (B, D) each."""
+
+
+class Views(Protocol):
+    """How an objective's views are made of patches, a function of the draws alone."""
+
+    @property
+    def crop(self) -> int:
+        """Side of a view in pixels."""
+
+    def __call__(
+        self, batch: Batch, inputs: Mapping[Sensor, InputSpec], draws: torch.Generator
+    ) -> Batch:
+        """Views of patches (B, bands, H, W) a sensor, on their device."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +68,6 @@ class Schedule:
     warmup_epochs: float
     batch_size: int
     groups_per_batch: int
-    crop: int
-    flips: bool
     lr: float
     weight_decay: float
 
@@ -91,6 +102,11 @@ class _State:
         }
 
 
+def split_rows(store: PatchStore, seed: int) -> tuple[Rows, Rows]:
+    """Rows outside the test split: patches to pretrain on, and pairs to watch the embeddings by."""
+    return held_out(store.rows("pretrain", "train"), seed)
+
+
 def held_out(rows: Rows, seed: int) -> tuple[Rows, Rows]:
     """Patches to pretrain on, and pairs to watch the embeddings by; disjoint."""
     shuffled = np.random.default_rng(seed).permutation(rows)
@@ -119,6 +135,7 @@ def in_pieces(order: Rows, groups: NDArray[np.object_], piece: int, seed: int, e
 
 def pretrain(
     objective: nn.Module,
+    views: Views,
     store: PatchStore,
     schedule: Schedule,
     accelerator: Accelerator,
@@ -131,6 +148,7 @@ def pretrain(
 
     Args:
         objective: an `Objective`.
+        views: what it sees of a patch.
         store: patches; those of the splits pretrain and train are used, without labels.
         schedule: how long and how fast.
         accelerator: device and precision.
@@ -141,15 +159,17 @@ def pretrain(
         UserError: a crop larger than the patches, or fewer than two patches.
         CollapseError: the loss is not finite or the embeddings collapsed.
     """
-    train, watched = held_out(store.rows("pretrain", "train"), schedule.seed)
+    train, watched = split_rows(store, schedule.seed)
     batch_size = min(schedule.batch_size, len(train))
-    if schedule.crop > store.patch_size or batch_size < 2:
+    if views.crop > store.patch_size or batch_size < 2:
         raise UserError(
             f"cannot pretrain on {len(train)} patches of {store.patch_size} px with crops of "
-            f"{schedule.crop} px: at least 2 patches as large as the crop are needed"
+            f"{views.crop} px: at least 2 patches as large as the crop are needed"
         )
     per_epoch = len(train) // batch_size
     state = _new_state(objective, schedule, per_epoch, accelerator)
+    inputs = accelerator.unwrap_model(objective).inputs
+    draw = _ViewSource(views, inputs, store, schedule.seed, accelerator.device)
     if checkpoint is not None and checkpoint.exists():
         state.load(checkpoint)
         yield from state.history
@@ -160,8 +180,8 @@ def pretrain(
             piece = max(1, batch_size // schedule.groups_per_batch)
             order = in_pieces(order, store.groups, piece, schedule.seed, epoch)
         batches = order[: per_epoch * batch_size].reshape(per_epoch, batch_size)
-        metrics = _epoch(state, store, batches, schedule, accelerator)
-        metrics |= _watch(state.objective, store, watched, schedule, accelerator)
+        metrics = _epoch(state, batches, draw, schedule, accelerator)
+        metrics |= _watch(state.objective, watched, draw, accelerator)
         warm = epoch + 1 >= schedule.warmup_epochs
         if warm and (epoch + 1) * per_epoch >= COLLAPSE_STEPS and "spread" in metrics:
             refuse_collapse(metrics)
@@ -183,8 +203,24 @@ def _new_state(
     return _State(objective, optimizer, scheduler)
 
 
+@dataclass(frozen=True)
+class _ViewSource:
+    """Where views come from."""
+
+    views: Views
+    inputs: Mapping[Sensor, InputSpec]
+    store: PatchStore
+    seed: int
+    device: torch.device
+
+    def __call__(self, rows: Rows, step: int) -> Batch:
+        stored = self.store.batch(rows, self.inputs)
+        batch = {s: t.to(self.device, non_blocking=True) for s, t in stored.items()}
+        return self.views(batch, self.inputs, generator(self.seed, step))
+
+
 def _epoch(
-    state: _State, store: PatchStore, batches: Rows, schedule: Schedule, accelerator: Accelerator
+    state: _State, batches: Rows, draw: _ViewSource, schedule: Schedule, accelerator: Accelerator
 ) -> Metrics:
     """Train on `batches`, (steps, batch size) rows of the store."""
     state.objective.train()
@@ -194,15 +230,13 @@ def _epoch(
     for number, rows in enumerate(
         tqdm(batches, f"epoch {epoch + 1}/{schedule.epochs}", leave=False, disable=None)
     ):
-        views = _views(
-            state.objective, store, rows, schedule, epoch * len(batches) + number, accelerator
-        )
+        views = draw(rows, epoch * len(batches) + number)
         with accelerator.autocast():
             loss = state.objective(views)
         accelerator.backward(loss)
+        lr = float(state.optimizer.param_groups[0]["lr"])
         state.optimizer.step()
         state.optimizer.zero_grad()
-        lr = float(state.scheduler.get_last_lr()[0])
         state.scheduler.step()
         losses.append(loss.detach())
     mean_loss = float(torch.stack(losses).mean())
@@ -210,31 +244,13 @@ def _epoch(
     return {"epoch": epoch + 1, "loss": mean_loss, "lr": lr}
 
 
-def _views(
-    objective: nn.Module,
-    store: PatchStore,
-    rows: Rows,
-    schedule: Schedule,
-    step: int,
-    accelerator: Accelerator,
-) -> Batch:
-    inputs = accelerator.unwrap_model(objective).inputs
-    stored = store.batch(rows, inputs)
-    batch = {s: t.to(accelerator.device, non_blocking=True) for s, t in stored.items()}
-    return random_view(batch, schedule.crop, schedule.flips, generator(schedule.seed, step))
-
-
 def _watch(
-    objective: nn.Module,
-    store: PatchStore,
-    rows: Rows,
-    schedule: Schedule,
-    accelerator: Accelerator,
+    objective: nn.Module, rows: Rows, draw: _ViewSource, accelerator: Accelerator
 ) -> Metrics:
     """Health of the embeddings of `rows`; nothing can be said of fewer than two."""
     if len(rows) < 2:
         return {}
     objective.eval()
-    views = _views(objective, store, rows, schedule, 0, accelerator)
+    views = draw(rows, 0)
     with torch.no_grad(), accelerator.autocast():
         return embedding_health(*accelerator.unwrap_model(objective).embed(views))

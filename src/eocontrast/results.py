@@ -5,64 +5,89 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from eocontrast.errors import UserError
-from eocontrast.evaluation import Evaluation
 from eocontrast.label_curve import ArmResult
+from eocontrast.scores import tally
 
-_WORDS = dict.fromkeys(("id", "group", "actual", "predicted"), str)
-"""NA is a group in Namibia, and a class may be called 1."""
+if TYPE_CHECKING:  # the curve is drawn without torch
+    from eocontrast.evaluation import Evaluation
 
-_POINT = ("fraction", "seed", "n_labels", "n_validation")
+_POINT = ("fraction", "seed", "n_labels", "n_pixels", "n_validation")
+_DESCRIBED = ("task", "head", "init", "fusion", "frozen", "lr", "modality_dropout", "classes")
 
 
-def write_point(evaluation: Evaluation, path: Path) -> None:
-    """Scores of one point, flat, as `dvc metrics` shows them."""
-    header = evaluation.header
-    recall = {f"recall.{name}": value for name, value in evaluation.recall.items()}
-    scores = {**evaluation.scores, **recall, **{key: header[key] for key in _POINT}}
-    _write(path, _rounded(scores))
+def write_point(evaluations: Sequence[Evaluation], path: Path) -> None:
+    """Scores of one point, flat, as `dvc metrics` shows them; `s1.` and `s2.` of either alone."""
+    whole = evaluations[0]
+    found: dict[str, float] = dict(whole.scores)
+    for alone in evaluations[1:]:
+        found |= {f"{alone.inputs}.{name}": value for name, value in alone.scores.items()}
+    found |= {f"recall.{name}": scored["recall"] for name, scored in whole.by_class.items()}
+    found |= {f"IoU.{name}": scored["IoU"] for name, scored in whole.by_class.items()}
+    _write(path, _rounded(found | {key: whole.header[key] for key in _POINT}))
 
 
 def write_arm(
-    name: str, evaluations: Sequence[Evaluation], left_out: dict[str, str], path: Path
+    name: str, points: Sequence[Sequence[Evaluation]], left_out: dict[str, str], path: Path
 ) -> None:
-    """Scores of all points of one arm, and what the arm is."""
-    points = []
-    for evaluation in evaluations:
-        coordinates = {key: evaluation.header[key] for key in _POINT}
-        details = {
-            "recall": _rounded(evaluation.recall),
-            "confusion": evaluation.confusion.tolist(),
-        }
-        points.append({**coordinates, **_rounded(evaluation.scores), **details})
-    arm: dict[str, Any] = {"arm": name, "left_out": left_out, "points": points}
-    if evaluations:
-        header = evaluations[0].header
-        described = ("task", "init", "fusion", "frozen", "lr", "classes")
-        arm |= {key: header[key] for key in described}
-        arm |= {"method": header["pretrained"]["method"], "inputs": evaluations[0].inputs}
-    _write(path, arm)
+    """Scores of all points of one arm, and what the arm is.
+
+    Args:
+        name: of the arm.
+        points: evaluations by set of sensors, all of them first, of every point.
+        left_out: fractions without a point, and why.
+        path: JSON file to write.
+    """
+    rows = [_described(evaluation) for point in points for evaluation in point]
+    arm: dict[str, Any] = {"arm": name}
+    if points:
+        some = points[0][0]
+        arm |= {key: some.header[key] for key in _DESCRIBED}
+        arm |= {"method": some.header["pretrained"]["method"], "inputs": some.inputs}
+        arm |= {"metric": some.task.metric, "exclusive": some.task.exclusive}
+    _write(path, arm | {"left_out": left_out, "points": rows})
 
 
-def write_predictions(evaluations: Sequence[Evaluation], path: Path) -> None:
-    """What every point said of every test patch: `fraction, seed, id, group, actual, predicted`."""
-    tables = []
-    for evaluation in evaluations:
-        names = dict(enumerate(evaluation.header["classes"]))
-        table = evaluation.predictions.assign(
+def write_confusion(evaluation: Evaluation, path: Path) -> None:
+    """The confusion of one point with all sensors: `actual, predicted, count`."""
+    evaluation.confusion.to_csv(path, index=False)
+
+
+def _described(evaluation: Evaluation) -> dict[str, Any]:
+    coordinates = {key: evaluation.header[key] for key in _POINT}
+    return {
+        **coordinates,
+        "inputs": evaluation.inputs,
+        "scores": _rounded(evaluation.scores),
+        "by_class": {name: _rounded(scored) for name, scored in evaluation.by_class.items()},
+        "confusion": evaluation.confusion.values.tolist(),
+    }
+
+
+def write_predictions(points: Sequence[Sequence[Evaluation]], path: Path) -> None:
+    """What every point said of every test patch, as Parquet.
+
+    Columns `fraction, seed, inputs, id, group, actual, predicted, count`.
+    """
+    tables = [
+        evaluation.predictions.assign(
             fraction=evaluation.header["fraction"],
             seed=evaluation.header["seed"],
-            actual=evaluation.predictions["label"].map(names),
-            predicted=evaluation.predictions["prediction"].map(names),
+            inputs=evaluation.inputs,
         )
-        columns = ["fraction", "seed", "id", "group", "actual", "predicted", "confidence"]
-        tables.append(table[columns])
+        for point in points
+        for evaluation in point
+    ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    pd.concat(tables or [pd.DataFrame()]).to_csv(path, index=False)
+    columns = ["fraction", "seed", "inputs", "id", "group", "actual", "predicted", "count"]
+    whole = pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
+    names = ["inputs", "id", "group", "actual", "predicted"]
+    whole.astype(dict.fromkeys(names, "category")).to_parquet(path, index=False)
 
 
 def read_arm(scores: Path, predictions: Path) -> ArmResult | None:
@@ -75,25 +100,49 @@ def read_arm(scores: Path, predictions: Path) -> ArmResult | None:
         arm = json.loads(scores.read_text())
         if not arm["points"]:
             return None
-        table = pd.read_csv(predictions, dtype=_WORDS, keep_default_na=False)
+        table = pd.read_parquet(predictions)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{scores} or {predictions} cannot be read ({error}): run `dvc repro evaluate_grid`"
         ) from error
-    index = {name: number for number, name in enumerate(arm["classes"])}
-    table["label"] = table["actual"].map(index)
-    table["prediction"] = table["predicted"].map(index)
-    points = pd.DataFrame(arm["points"]).drop(columns=["n_validation", "recall", "confusion"])
+    groups = np.unique(table["group"].astype(object).to_numpy())
+    whole = table[table["inputs"] == arm["inputs"]]
     return ArmResult(
         name=arm["arm"],
         task=arm["task"],
+        metric=arm["metric"],
+        exclusive=arm["exclusive"],
         init=arm["init"],
+        method=arm["method"],
+        head=arm["head"],
+        frozen=arm["frozen"],
         inputs=arm["inputs"],
         supervised=arm["method"] == "random",
         classes=tuple(arm["classes"]),
-        points=points,
-        predictions=table,
+        points=_points(arm["points"]),
+        by_class=_by_class(arm["points"]),
+        groups=tuple(groups),
+        tallies={
+            (float(fraction), int(seed)): tally(rows, arm["classes"], groups)
+            for (fraction, seed), rows in whole.groupby(["fraction", "seed"])
+        },
         left_out=arm["left_out"],
+    )
+
+
+def _points(points: list[dict[str, Any]]) -> pd.DataFrame:
+    kept = ("fraction", "seed", "n_labels", "inputs")
+    return pd.DataFrame([{k: p[k] for k in kept} | p["scores"] for p in points])
+
+
+def _by_class(points: list[dict[str, Any]]) -> pd.DataFrame:
+    kept = ("fraction", "seed", "inputs")
+    return pd.DataFrame(
+        [
+            {**{k: p[k] for k in kept}, "class": name, **scored}
+            for p in points
+            for name, scored in p["by_class"].items()
+        ]
     )
 
 

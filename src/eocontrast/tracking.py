@@ -10,8 +10,9 @@ import hashlib
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +92,7 @@ class Tracker:
     ) -> Run:
         """Open a run with its parameters and where it comes from."""
         run = self.client.create_run(self.experiment_id, run_name=name)
-        every_tag = {**_provenance(), "dvc.stage": self.stage, **(tags or {})}
+        every_tag = {**_origin(), "dvc.stage": self.stage, **(tags or {})}
         self.client.log_batch(
             run.info.run_id,
             params=[Param(key, str(value)[:6000]) for key, value in flatten(params).items()],
@@ -107,30 +108,37 @@ class Tracker:
         with self.start(name, point_params(header, arm), tags) as run:
             run.log_all((metrics, int(metrics["epoch"])) for metrics in trained.history)
 
-    def evaluated(self, arm: str, file: Path, evaluation: Evaluation) -> None:
-        """Add test scores to the run of a point, or open one where `finetune` came from a cache."""
-        weights = file_digest(file)
+    def evaluated(self, arm: str, file: Path, evaluations: Sequence[Evaluation]) -> None:
+        """Add test scores to the run of a point, or open one where `finetune` came from a cache.
+
+        Scores with all sensors are `test.<score>`, with one missing `test.<sensor>.<score>`.
+        """
+        weights, evaluation = file_digest(file), evaluations[0]
         run = self.reopen(weights, arm)
         if run is None:
             header = evaluation.header
             tags = {WEIGHTS_TAG: weights, "data.digest": header["data_digest"]}
             name = f"{arm} {header['fraction']} {header['seed']}"
             run = self.start(name, point_params(header, arm), tags)
-        recall = {
-            f"recall.{_metric_name(name)}": r for name, r in evaluation.recall.items() if r == r
-        }
+        found = {f"test.{name}": value for name, value in evaluation.scores.items()}
+        for alone in evaluations[1:]:
+            found |= {f"test.{alone.inputs}.{name}": v for name, v in alone.scores.items()}
+        for name, by_class in evaluation.by_class.items():
+            found[f"test.recall.{_metric_name(name)}"] = by_class["recall"]
         with run:
-            run.log({f"test.{k}": v for k, v in {**evaluation.scores, **recall}.items()})
+            run.log({name: value for name, value in found.items() if value == value})
 
     def curves(self, curves: Mapping[str, ArmCurve], files: Iterable[Path]) -> None:
-        """One run an arm, AA against the number of labels as its step; one run for the figures."""
+        """One run an arm, its score against the number of labels as step; one for the figures."""
         for name, curve in curves.items():
-            arm = {"arm": name, "init": curve.result.init, "inputs": curve.result.inputs}
-            with self.start(f"curve {name}", arm) as run:
+            arm = curve.result
+            described = {"arm": name, "task": arm.task, "init": arm.init, "inputs": arm.inputs}
+            with self.start(f"curve {name}", described) as run:
                 steps = zip(curve.n_labels, curve.values, curve.intervals, strict=True)
+                metric = arm.metric
                 run.log_all(
-                    ({"AA": value, "AA.low": band.low, "AA.high": band.high}, int(n))
-                    for n, value, band in steps
+                    ({metric: value, f"{metric}.low": b.low, f"{metric}.high": b.high}, int(n))
+                    for n, value, b in steps
                 )
         with self.start("label curve", {"arms": len(curves)}) as run:
             for file in files:
@@ -182,12 +190,23 @@ def file_digest(path: Path) -> str:
 
 def point_params(header: Mapping[str, Any], arm: str) -> dict[str, object]:
     """What tells one point from another in MLflow's table, from the header of its weights."""
-    keys = ("task", "init", "fusion", "frozen", "fraction", "seed", "lr", "n_labels", "recipe")
+    choices = ("task", "head", "init", "fusion", "frozen", "lr", "modality_dropout", "recipe")
+    keys = (*choices, "fraction", "seed", "n_labels")
     architecture = header["architecture"]["name"]
     return {"arm": arm, **{key: header[key] for key in keys}, "backbone": architecture}
 
 
-def _provenance() -> dict[str, str]:
+def provenance(hardware: str, seconds: float) -> dict[str, str]:
+    """Where a weight file comes from, for its model card; its own bytes must not hold that."""
+    return {
+        "commit": _origin()["mlflow.source.git.commit"],
+        "hardware": hardware,
+        "seconds": f"{seconds:.0f}",
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def _origin() -> dict[str, str]:
     """Commit of the code, and the DVC experiment where there is one."""
     tags = {"dvc.experiment": os.environ.get("DVC_EXP_NAME", "")}
     try:

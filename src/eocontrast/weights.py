@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,21 +52,44 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What fine-tuning starts from: one backbone a sensor, or none for random initialisation."""
+    """What fine-tuning starts from: one backbone a sensor, or none for random initialisation.
+
+    Attributes:
+        method: of pretraining; `imported` where it was done elsewhere, `random` where none was.
+        architecture: of every backbone.
+        specs: what each sensor's backbone expects; a sensor may lack.
+        tensors: by `<sensor>.<timm's name>`; none for random initialisation.
+        digest: of the data that were trained on, empty where unknown.
+        run: parameters of the run, or where an imported file came from.
+        patches: number of patches trained on, 0 where unknown.
+        health: metrics of the last epoch, rounded.
+    """
 
     method: str
     architecture: Architecture
     specs: dict[Sensor, InputSpec]
     tensors: dict[str, Tensor]
     digest: str
+    run: dict[str, Any] = field(default_factory=dict)
+    patches: int = 0
+    health: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def trained(self) -> tuple[Sensor, ...]:
+        """Sensors with weights."""
+        prefixes = {name.partition(".")[0] for name in self.tensors}
+        return tuple(sensor for sensor in SENSORS if sensor in prefixes)
 
     def save(self, path: Path) -> None:
-        """Write to `path`; tensors are named `<sensor>.<timm's name>`."""
+        """Write to `path`; all but the tensors goes to the header."""
         header = {
             "method": self.method,
             "architecture": self.architecture.to_dict(),
             "inputs": {sensor: spec.to_dict() for sensor, spec in self.specs.items()},
             "data_digest": self.digest,
+            "run": self.run,
+            "patches": self.patches,
+            "health": self.health,
         }
         save_weights(path, self.tensors, header)
 
@@ -78,20 +103,97 @@ class Pretrained:
         tensors, header = load_weights(path)
         if "method" not in header:
             raise UserError(f"{path} holds no pretrained backbones; it lacks {'method'!r}")
-        architecture = Architecture(**header["architecture"])
-        specs: dict[Sensor, InputSpec] = {
-            sensor: InputSpec.from_dict(header["inputs"][sensor]) for sensor in SENSORS
-        }
-        return cls(header["method"], architecture, specs, tensors, header["data_digest"])
+        inputs = header["inputs"]
+        # the last three are newer than the first files
+        return cls(
+            method=header["method"],
+            architecture=Architecture(**header["architecture"]),
+            specs={s: InputSpec.from_dict(inputs[s]) for s in SENSORS if s in inputs},
+            tensors=tensors,
+            digest=header["data_digest"],
+            run=header.get("run", {}),
+            patches=header.get("patches", 0),
+            health=header.get("health", {}),
+        )
+
+    def spec(self, sensor: Sensor) -> InputSpec:
+        """What the backbone of a sensor expects.
+
+        Raises:
+            UserError: there is no such backbone; names those that there are.
+        """
+        if sensor not in self.specs:
+            raise UserError(
+                f"there is no backbone of {sensor} among these weights of method {self.method}: "
+                f"they are of {' and '.join(self.specs)}"
+            )
+        return self.specs[sensor]
 
     def backbone(self, sensor: Sensor) -> Backbone:
-        """The backbone of a sensor with these weights; drawn anew for a method without any."""
-        backbone = Backbone(self.architecture, {sensor: self.specs[sensor]})
+        """The backbone of a sensor with these weights; drawn anew for a method without any.
+
+        Raises:
+            UserError: there is no such backbone.
+        """
+        backbone = Backbone(self.architecture, {sensor: self.spec(sensor)})
         prefix = f"{sensor}."
         state = {n.removeprefix(prefix): t for n, t in self.tensors.items() if n.startswith(prefix)}
         if state:
             backbone.timm.load_state_dict(state)
         return backbone
+
+
+def load_pinned(
+    path: Path, sha256: str, architecture: Architecture, data: Mapping[Sensor, InputSpec]
+) -> Pretrained:
+    """Weights that parameters name by file and digest, checked against what they will be used for.
+
+    Args:
+        path: as `Pretrained.save` wrote it, or `eocontrast import-weights`.
+        sha256: of the file, in hex.
+        architecture: expected.
+        data: what the patch store holds of each sensor.
+
+    Raises:
+        UserError: another digest or architecture, no weights, or bands or units that the data
+            lack.
+    """
+    found = file_sha256(path)
+    if found != sha256:
+        raise UserError(f"{path} has sha256 {found}, but the run pins {sha256}: which is right?")
+    pretrained = Pretrained.load(path)
+    if pretrained.architecture != architecture:
+        raise UserError(
+            f"{path} is a {_described(pretrained.architecture)}, but the run names the backbone "
+            f"{_described(architecture)}: make them equal in params.yaml"
+        )
+    if not pretrained.trained:
+        raise UserError(f"{path} holds no weights, for its method is {pretrained.method}")
+    for sensor, spec in pretrained.specs.items():
+        try:
+            spec.channels(data[sensor].modality)
+        except UserError as error:
+            raise UserError(f"{path} does not suit the data of {sensor}: {error}") from error
+    return pretrained
+
+
+def file_sha256(path: Path) -> str:
+    """The file's SHA-256 in hex.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error}): make it by `eocontrast import-weights`"
+        ) from error
+
+
+def _described(architecture: Architecture) -> str:
+    return f"{architecture.name} with options {json.dumps(architecture.options, sort_keys=True)}"
 
 
 def backbone_tensors(backbones: dict[Sensor, Backbone]) -> dict[str, Tensor]:

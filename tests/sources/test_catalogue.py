@@ -27,6 +27,8 @@ PARAMS = SourcesParams.model_validate(
             "test_scenes": 1,
         },
         "bigearthnet": {},
+        "sen12ms": {"path": "SEN12MS", "seasons": ["spring"]},
+        "dfc2020": {"path": "DFC2020", "train": "validation"},
         "manifest": {
             "path": "m.csv",
             "s1": {"bands": ["VV"], "units": "dB", "valid_range": [-40, 10]},

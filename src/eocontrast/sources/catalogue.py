@@ -10,12 +10,23 @@ import pandas as pd
 
 from eocontrast.errors import UserError
 from eocontrast.params import SourceName, SourcesParams
-from eocontrast.sources import COLUMNS, SPLITS, Source, bigearthnet, manifest, simulated
+from eocontrast.sources import (
+    COLUMNS,
+    SPLITS,
+    Source,
+    bigearthnet,
+    dfc2020,
+    manifest,
+    sen12ms,
+    simulated,
+)
 
 # each takes the params.yaml entry of its own name
 SOURCES: dict[SourceName, Callable[[Path, Any], Source]] = {
     "simulated": simulated.fetch,
     "bigearthnet": bigearthnet.fetch,
+    "sen12ms": sen12ms.fetch,
+    "dfc2020": dfc2020.fetch,
     "manifest": manifest.fetch,
 }
 

@@ -1,0 +1,139 @@
+"""What the segmenters see and say of a few test patches, side by side (as P2, figure 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from accelerate import Accelerator
+from matplotlib.colors import to_rgb
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from eocontrast.errors import UserError
+from eocontrast.evaluation import load_model, predict
+from eocontrast.labels import IGNORE_INDEX
+from eocontrast.patches import PatchStore
+from eocontrast.subsets import Rows
+from eocontrast.tasks import TASKS
+
+Image = NDArray[np.float32]
+
+
+def varied_patches(store: PatchStore, number: int) -> Rows:
+    """Test patches that hold the most even mix of classes, at most one a group, (n,).
+
+    Raises:
+        UserError: there are no masks in the test split.
+    """
+    rows = store.labelled("test")
+    if store.shares is None or len(rows) == 0:
+        raise UserError(f"{store.folder} has no masks in the split test: nothing to draw")
+    mix = torch.special.entr(torch.from_numpy(store.shares[rows])).sum(1).numpy()
+    chosen: dict[object, int] = {}
+    for row in rows[np.argsort(-mix, kind="stable")].tolist():
+        chosen.setdefault(store.groups[row], row)
+    return np.array(list(chosen.values())[:number], dtype=np.int64)
+
+
+def class_maps(
+    files: Mapping[str, Sequence[Path]], store: PatchStore, rows: Rows, device: Accelerator
+) -> dict[str, NDArray[np.int64]]:
+    """The class of every pixel by column; several files are an ensemble.
+
+    Returns:
+        Class indices (n, H, W) by the keys of `files`.
+    """
+    maps = {}
+    for name, members in files.items():
+        models = [load_model(file, store)[0] for file in members]
+        found = predict(models, TASKS["segmentation"], store, rows, device)
+        maps[name] = next(iter(found.values())).argmax(1).numpy()
+    return maps
+
+
+def draw_qualitative(
+    maps: Mapping[str, NDArray[np.int64]], store: PatchStore, rows: Rows, path: Path
+) -> None:
+    """One row a patch: Sentinel-2, Sentinel-1, ground truth, and a column a model."""
+    truth = store.masks(rows)[:, 0].numpy()
+    columns = {
+        "Sentinel-2": true_colour(store, rows),
+        "Sentinel-1": false_colour(store, rows),
+        "ground truth": painted(truth, store),
+        **{name: painted(found, store) for name, found in maps.items()},
+    }
+    size = (1.55 * len(columns), 1.62 * len(rows) + 0.6)
+    figure, panels = plt.subplots(
+        len(rows), len(columns), figsize=size, layout="constrained", squeeze=False
+    )
+    for (title, images), column in zip(columns.items(), panels.T, strict=True):
+        column[0].set_title(title.replace("_", " "), fontsize=8)
+        for axes, image in zip(column, images, strict=True):
+            axes.imshow(image, interpolation="nearest")
+            axes.set_axis_off()
+    figure.legend(
+        handles=[Patch(color=store.palette[name], label=name) for name in store.classes],
+        loc="outside lower center",
+        ncols=len(store.classes),
+        fontsize=7,
+        frameon=False,
+    )
+    figure.savefig(path, dpi=130, metadata={"Software": None})
+    plt.close(figure)
+
+
+def draw_nothing(reason: str, path: Path) -> None:
+    """A figure that says why it shows nothing."""
+    figure = plt.figure(figsize=(6, 1))
+    figure.text(0.5, 0.5, reason, ha="center", va="center", fontsize=8)
+    figure.savefig(path, dpi=130, metadata={"Software": None})
+    plt.close(figure)
+
+
+def painted(classes: NDArray[np.integer], store: PatchStore) -> Image:
+    """Class indices (n, H, W) in the source's palette, (n, H, W, 3); ignored pixels are white."""
+    colours = np.ones((IGNORE_INDEX + 1, 3), dtype=np.float32)
+    for number, name in enumerate(store.classes):
+        colours[number] = to_rgb(store.palette[name])
+    image: Image = colours[classes]
+    return image
+
+
+def true_colour(store: PatchStore, rows: Rows) -> Image:
+    """Red, green and blue of Sentinel-2 where their bands are named, else the first three."""
+    bands = store.specs["s2"].modality.bands
+    rgb = [bands.index(name) for name in ("B04", "B03", "B02") if name in bands]
+    chosen = rgb if len(rgb) == 3 else [min(number, len(bands) - 1) for number in range(3)]
+    values = _decoded(store, "s2", rows)[:, chosen]
+    return _stretched(values)
+
+
+def false_colour(store: PatchStore, rows: Rows) -> Image:
+    """VV, VH and VV - VH of Sentinel-1 as red, green and blue; one band in grey."""
+    values = _decoded(store, "s1", rows)
+    first, last = values[:, 0], values[:, -1]
+    third = first if values.shape[1] == 1 else first - last
+    return _stretched(np.stack([first, last, third], axis=1))
+
+
+def _decoded(store: PatchStore, sensor: str, rows: Rows) -> Image:
+    assert sensor in ("s1", "s2")
+    modality = store.specs[sensor].modality  # type: ignore[index]
+    values = modality.decode(store.read(sensor, rows))  # type: ignore[arg-type]
+    clipped: Image = np.clip(values, *modality.valid_range)
+    return clipped
+
+
+def _stretched(values: Image) -> Image:
+    """(n, 3, H, W) between the 2nd and 98th percentile of each patch, (n, H, W, 3)."""
+    low, high = np.nanpercentile(values, [2, 98], axis=(2, 3), keepdims=True)
+    scaled = np.clip((values - low) / np.maximum(high - low, 1e-6), 0, 1)
+    image: Image = np.nan_to_num(np.moveaxis(scaled, 1, -1).astype(np.float32))
+    return image

@@ -1,0 +1,97 @@
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from eocontrast.errors import UserError
+from eocontrast.sources.rois import RoiPatch, data_folder, find_patches
+
+
+def touch(folder: Path, paths: Iterable[str]) -> Path:
+    for path in paths:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).touch()
+    return folder
+
+
+def pair(scene: str, number: str) -> list[str]:
+    return [RoiPatch("ROIs1_spring", scene, number).path(kind) for kind in ("s1", "s2")]
+
+
+def find(folder: Path) -> list[RoiPatch]:
+    return find_patches(folder, "ROIs1_spring", ("s1", "s2"), "see the manual")
+
+
+def test_a_path_is_that_of_the_data_set() -> None:
+    patch = RoiPatch("ROIs1158_spring", "1", "30")
+    assert patch.path("s2") == "ROIs1158_spring/s2_1/ROIs1158_spring_s2_1_p30.tif"
+    assert patch.name == "ROIs1158_spring_1_p30"
+
+
+def test_scenes_and_patches_come_in_the_order_in_which_people_count(tmp_path: Path) -> None:
+    places = [("10", "2"), ("2", "100"), ("2", "30"), ("10", "0"), ("1", "7")]
+    touch(tmp_path, [path for place in places for path in pair(*place)])
+    found = [(patch.scene, patch.number) for patch in find(tmp_path)]
+    assert found == [("1", "7"), ("2", "30"), ("2", "100"), ("10", "0"), ("10", "2")]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "ROIs1_spring/s1_1/._ROIs1_spring_s1_1_p8.tif",
+        "ROIs1_spring/s1_1/ROIs1_spring_s1_1_p8.tif.aux.xml",
+        "ROIs1_spring/s1_1/ROIs1_spring_s1_1_p8 (1).tif",
+        "ROIs1_spring/s1_1/ROIs1_spring_s1_2_p8.tif",
+        "ROIs1_spring/lc_1/ROIs1_spring_lc_1_p8.tif",
+        "ROIs2_fall/s1_1/ROIs2_fall_s1_1_p8.tif",
+    ],
+)
+def test_other_files_are_none_of_its_patches(tmp_path: Path, other: str) -> None:
+    touch(tmp_path, [*pair("1", "7"), other])
+    assert find(tmp_path) == [RoiPatch("ROIs1_spring", "1", "7")]
+
+
+@pytest.mark.parametrize(("missing", "kind"), [(0, "s1"), (1, "s2")])
+def test_a_patch_that_lacks_a_raster_is_named(tmp_path: Path, missing: int, kind: str) -> None:
+    touch(tmp_path, [*pair("1", "7"), pair("2", "11")[1 - missing], pair("2", "9")[1 - missing]])
+    with pytest.raises(UserError) as caught:
+        find(tmp_path)
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path}/ROIs1_spring/{kind}_2/ROIs1_spring_{kind}_2_p9.tif is")
+    assert "patch ROIs1_spring_2_p9 has other rasters" in message
+    assert f"2 of 3 patches of ROIs1_spring lack their {kind}" in message
+    assert message.endswith("see the manual")
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ([], "found no such folder"),
+        (["s1_1/p1.tif", "s2_1/p1.tif"], "found in data: s1_1, s2_1"),
+        ([f"{name}.zip" for name in "abcdefg"], r"a\.zip, b\.zip.* e\.zip and 2 more"),
+        (["ROIs1_spring/s1/p1.tif"], "found in ROIs1_spring: s1;"),
+    ],
+)
+def test_another_layout_is_told_with_what_there_is(
+    tmp_path: Path, files: list[str], expected: str
+) -> None:
+    touch(tmp_path / "data", files)
+    with pytest.raises(UserError, match=expected) as caught:
+        find(tmp_path / "data")
+    assert "s1_<scene>/ROIs1_spring_s1_<scene>_p<number>.tif" in str(caught.value)
+    assert str(caught.value).endswith("see the manual")
+
+
+def test_a_file_and_an_empty_folder_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "archive.zip").touch()
+    with pytest.raises(UserError, match="found a file"):
+        find(tmp_path / "archive.zip")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="found in empty: nothing"):
+        find(tmp_path / "empty")
+
+
+def test_the_folder_may_lie_at_home_or_beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert data_folder(Path("~/SEN12MS")) == Path("/home/someone/SEN12MS")
+    assert data_folder(Path("data/x")) == Path.cwd() / "data/x"

@@ -1,0 +1,89 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from eocontrast.errors import UserError
+from eocontrast.labels import DFC_CLASSES
+from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
+from eocontrast.params import SEN12MSParams, SimulatedParams
+from eocontrast.rasters import bands_size
+from eocontrast.sources import COLUMNS, Source, simulated
+from eocontrast.sources.catalogue import check_manifest
+from eocontrast.sources.sen12ms import ROIS, fetch
+from eocontrast.sources.simulated import geotiff
+
+TINY = SimulatedParams(
+    seed=3, patch_size=16, scene_size=2, pretrain_scenes=5, train_scenes=1, test_scenes=1
+)
+ALL = ("spring", "summer", "fall", "winter")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five scenes: two of spring, one of each other season."""
+    folder = tmp_path_factory.mktemp("SEN12MS")
+    simulated.fetch(folder, TINY, workers=1)
+    return folder
+
+
+def read(data: Path, *seasons: str) -> Source:
+    params = SEN12MSParams.model_validate({"path": data, "seasons": seasons})
+    return fetch(Path("unused"), params)
+
+
+def test_folders_are_those_that_the_simulator_writes() -> None:
+    assert ROIS == geotiff.ROIS
+
+
+def test_every_pair_is_named_where_it_lies(data: Path) -> None:
+    source = read(data, *ALL)
+    rows = source.manifest
+    check_manifest(rows)
+    assert tuple(rows.columns) == COLUMNS
+    assert (source.s1, source.s2) == (SENTINEL1, SENTINEL2_L1C)
+    assert source.classes == DFC_CLASSES
+    assert set(rows["split"]) == {"pretrain"}
+    assert set(rows["label"]) == {""}
+    for sensor, modality in source.modalities.items():
+        assert {bands_size(path, modality) for path in rows[sensor]} == {(16, 16)}
+        wanted = {path for roi in ROIS.values() for path in data.glob(f"{roi}/{sensor}_*/*.tif")}
+        assert set(map(Path, rows[sensor])) == wanted
+
+
+def test_a_group_is_a_scene_of_a_season(data: Path) -> None:
+    rows = read(data, *ALL).manifest
+    groups = ["spring_1", "spring_5", "summer_2", "fall_3", "winter_4"]
+    assert list(rows["group"]) == [group for group in groups for _ in range(4)]
+    assert list(rows["id"][4:6]) == ["ROIs1158_spring_5_p0", "ROIs1158_spring_5_p1"]
+
+
+def test_seasons_can_be_chosen(data: Path) -> None:
+    assert set(read(data, "fall", "summer").manifest["group"]) == {"fall_3", "summer_2"}
+
+
+@pytest.mark.parametrize("seasons", [(), ("autumn",), ("fall", "fall")])
+def test_seasons_are_some_of_the_four_each_once(seasons: tuple[str, ...]) -> None:
+    with pytest.raises(ValidationError, match="seasons"):
+        SEN12MSParams.model_validate({"path": "SEN12MS", "seasons": seasons})
+
+
+def test_a_season_that_is_not_there_is_told_with_its_page(tmp_path: Path) -> None:
+    (tmp_path / "ROIs1158_spring_s1.tar.gz").touch()
+    with pytest.raises(UserError) as caught:
+        read(tmp_path, "spring")
+    for part in (
+        "ROIs1158_spring/s1_<scene>/ROIs1158_spring_s1_<scene>_p<number>.tif",
+        "ROIs1158_spring_s1.tar.gz",
+        "sources.sen12ms",
+        "10.14459/2019mp1474000",
+    ):
+        assert part in str(caught.value)
+
+
+def test_a_missing_partner_is_named(tmp_path: Path) -> None:
+    one = TINY.model_copy(update={"pretrain_scenes": 1})
+    simulated.fetch(tmp_path, one, workers=1)
+    (tmp_path / "ROIs1158_spring/s2_1/ROIs1158_spring_s2_1_p2.tif").unlink()
+    with pytest.raises(UserError, match=r"s2_1_p2\.tif is missing.*1 of 4 patches.*lack their s2"):
+        read(tmp_path, "spring")

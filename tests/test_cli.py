@@ -1,0 +1,155 @@
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+from ruamel.yaml import YAML
+
+from eocontrast.backbones import Architecture, create_backbone
+from eocontrast.cli import main
+from eocontrast.modalities import SENSORS
+from eocontrast.params import ImportedRun
+from eocontrast.weights import Pretrained, file_sha256
+
+BODY = ("--model", "resnet10t", "--option", "channels=[8, 8, 16, 16]", "--sensor", "s2")
+INPUT = ("--bands", "B02", "B03", "B04", "--units", "DN", "--valid-range", "0", "10000")
+SCALE = ("--scaling", "crop_maximum", "--patch-size", "64")
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ResNet18 checkpoint in the published layout."""
+    state: dict[str, torch.Tensor] = {}
+    for branch, bands in (("backbone1.", 2), ("backbone2.", 13)):
+        model = torchvision.models.resnet18()
+        model.conv1 = torch.nn.Conv2d(bands, 64, 7, 2, 3, bias=False)
+        model.fc = torch.nn.Sequential(
+            torch.nn.Linear(512, 512), torch.nn.ReLU(), torch.nn.Linear(512, 128)
+        )
+        state |= {branch + name: tensor for name, tensor in model.state_dict().items()}
+    path = tmp_path_factory.mktemp("published") / "checkpoint.pth"
+    torch.save({"epoch": 3, "arch": "x", "state_dict": state, "optimizer": {}}, path)
+    return path
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A checkpoint of a small timm model of three bands."""
+    model = create_backbone(Architecture("resnet10t", {"channels": [8, 8, 16, 16]}), 3)
+    torch.save(model.state_dict(), tmp_path / "small.pth")
+    return tmp_path / "small.pth"
+
+
+def entries(text: str) -> dict[str, Any]:
+    parsed: dict[str, Any] = YAML(typ="safe").load(text)
+    return parsed
+
+
+def test_a_published_checkpoint_becomes_an_init(
+    tmp_path: Path, published: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "new/out.safetensors"
+    assert main(["import-weights", str(published), "-o", str(out)]) == 0
+    printed = entries(capsys.readouterr().out)
+    imported = Pretrained.load(out)
+    assert (imported.method, imported.trained) == ("imported", SENSORS)
+    assert imported.run == {"file": "checkpoint.pth", "sha256": file_sha256(published)}
+    ((name, backbone),) = printed["backbones"].items()
+    assert backbone == {"name": "resnet18", "options": {}, "scaling": "crop_maximum"}
+    run = ImportedRun.model_validate(printed["pretrain"]["runs"][name])
+    assert (run.file, run.sha256, run.backbone) == (out, file_sha256(out), name)
+    assert [path.name for path in out.parent.iterdir()] == ["out.safetensors"]
+
+
+def test_any_timm_model_with_statistics_or_without(
+    tmp_path: Path, small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.safetensors"
+    command = ["import-weights", str(small), "-o", str(out), *BODY, *INPUT, "--overwrite"]
+    assert main([*command, *SCALE]) == 0
+    assert "options:\n      channels:\n      - 8\n" in capsys.readouterr().out  # block style
+    (spec,) = Pretrained.load(out).specs.values()
+    assert (spec.scaling, spec.patch_size) == ("crop_maximum", 64)
+    statistics = ["--scaling", "band_statistics", "--mean", "1", "2", "3", "--sd", "4", "5", "6"]
+    assert main([*command, "--patch-size", "64", *statistics]) == 0
+    (spec,) = Pretrained.load(out).specs.values()
+    assert (spec.mean, spec.sd) == ((1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
+    assert spec.modality.bands == ("B02", "B03", "B04")
+
+
+def test_what_is_there_is_kept(
+    tmp_path: Path, small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.safetensors"
+    out.write_bytes(b"mine")
+    command = ["import-weights", str(small), "-o", str(out), *BODY, *INPUT, *SCALE]
+    assert main(command) == 2
+    assert "out.safetensors is there already" in capsys.readouterr().err
+    assert out.read_bytes() == b"mine"
+    assert main([*command, "--overwrite"]) == 0
+    assert main(["import-weights", str(small), "-o", str(small), "--overwrite"]) == 2
+    assert "written over itself" in capsys.readouterr().err
+    assert main(["import-weights", str(tmp_path / "gone"), "-o", str(out), "--overwrite"]) == 2
+    assert "gone cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((*BODY[:-2], *INPUT, *SCALE), "--sensor"),
+        ((*BODY, *SCALE), "--bands, --units, --valid-range"),
+        ((*BODY, *INPUT), "--scaling, --patch-size"),
+        ((*BODY, *INPUT, "--scaling", "band_statistics", "--patch-size", "64"), "needs 3 means"),
+        ((*INPUT, *SCALE), "--bands describe a timm model"),
+        ((), "unknown layout"),
+        (("--model", "resnet19", *BODY[2:], *INPUT, *SCALE), "no model 'resnet19'"),
+    ],
+)
+def test_a_mistake_is_one_message_and_code_2(
+    tmp_path: Path,
+    small: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    says: str,
+) -> None:
+    out = tmp_path / "out.safetensors"
+    assert main(["import-weights", str(small), "-o", str(out), *arguments]) == 2
+    printed = capsys.readouterr()
+    assert says in printed.err
+    assert printed.err.startswith("eocontrast import-weights: ")
+    assert printed.out == ""
+    assert not out.exists()
+
+
+class Code:
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
+        return os.system, (f"touch {self.trace}",)
+
+
+def test_code_in_a_checkpoint_is_refused_by_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "evil.pth"
+    torch.save({"state_dict": Code(tmp_path / "trace")}, file)
+    assert main(["import-weights", str(file), "-o", str(tmp_path / "out")]) == 2
+    assert "not executed" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["evil.pth"]
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    code = (
+        "import sys\nfrom eocontrast.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert re.search(r"import-weights\s+make a weight file", done.stdout)

@@ -1,0 +1,142 @@
+"""The papers' settings: what makes each file the paper's must not drift with the schema."""
+
+from pathlib import Path
+
+import pytest
+
+from eocontrast.params import (
+    ContrastiveRun,
+    DualSimCLRRun,
+    MMARun,
+    Params,
+    SimCLRRun,
+    load_params,
+)
+
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+PAPERS = ("p1", "p2")
+
+
+def read(paper: str) -> Params:
+    return load_params(EXPERIMENTS / f"{paper}.yaml")
+
+
+def trained(params: Params) -> dict[str, ContrastiveRun]:
+    runs = params.pretrain.runs.items()
+    return {name: run for name, run in runs if isinstance(run, ContrastiveRun)}
+
+
+def test_every_file_is_a_paper() -> None:
+    assert sorted(path.name for path in EXPERIMENTS.iterdir()) == [f"{p}.yaml" for p in PAPERS]
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_both_papers_pretrain_on_sen12ms_and_label_dfc2020(paper: str) -> None:
+    params = read(paper)
+    assert (params.data.pretrain, params.data.finetune) == ("sen12ms", "dfc2020")
+    assert len(params.sources.sen12ms.seasons) == 4
+    assert params.label_curve.fractions == (0.01, 0.1, 0.5, 1.0)
+    assert len(params.label_curve.seeds) >= 3
+    assert {backbone.scaling for backbone in params.backbones.values()} == {"crop_maximum"}
+    # in random batches, and with crops for the only augmentation of pairs
+    for run in trained(params).values():
+        assert run.groups_per_batch == 0
+        if isinstance(run, DualSimCLRRun | MMARun):
+            assert run.shared_crop
+            assert not run.flips
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_the_recipe_is_the_published_one(paper: str) -> None:
+    recipe = read(paper).finetune.recipe.classification
+    assert (recipe.epochs, recipe.batch_size, recipe.weight_decay) == (201, 32, 1e-3)
+    assert (recipe.labels, recipe.val_fraction) == ("single_label", 0)
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_every_run_is_on_some_arm(paper: str) -> None:
+    params = read(paper)
+    assert {arm.init for arm in params.label_curve.arms.values()} == set(params.pretrain.runs)
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_the_file_says_how_to_run_it_and_what_to_expect(paper: str) -> None:
+    text = (EXPERIMENTS / f"{paper}.yaml").read_text()
+    assert f"cp experiments/{paper}.yaml params.yaml && dvc repro" in text
+    assert {"p1": "Dual-SimCLR 70+-2", "p2": "frozen .225 .512 .571 .572"}[paper] in text
+
+
+def test_the_papers_learn_from_opposite_halves() -> None:
+    assert read("p1").sources.dfc2020.train == "test"
+    assert read("p2").sources.dfc2020.train == "validation"
+
+
+def test_p1_pretrains_resnets_on_crops_of_128() -> None:
+    params = read("p1")
+    assert params.backbones["resnet"].name == "resnet18"
+    assert params.backbones["vgg"].name == "mma_vgg"
+    assert params.backbones["vgg"].options["channels"] == [64, 128, 256, 256]
+    runs = trained(params)
+    for run in runs.values():
+        assert (run.crop, run.batch_size, run.lr, run.weight_decay) == (128, 200, 3e-5, 1e-4)
+    pair, control, mma = (runs[n] for n in ("dual_simclr_resnet", "simclr_rgb", "mma"))
+    assert isinstance(pair, DualSimCLRRun)
+    assert (pair.temperature, pair.projection_dim) == (0.07, 128)
+    assert isinstance(control, SimCLRRun)
+    assert control.bands == ("B04", "B03", "B02")
+    assert isinstance(mma, MMARun)
+
+
+def test_p1_has_an_arm_of_every_row_of_its_table() -> None:
+    params = read("p1")
+    arms, runs = params.label_curve.arms, params.pretrain.runs
+    for fusion in ("s1", "s2", "early", "late"):
+        assert arms[fusion].fusion == fusion
+        assert runs[arms[fusion].init].method == "random"
+    for name, method in (("simclr_rgb", "simclr"), ("mma", "mma"), ("dual_simclr", "dual_simclr")):
+        assert runs[arms[name].init].method == method
+        assert not arms[name].frozen
+        assert arms[f"{name}_frozen"].frozen
+
+
+def test_p2_pretrains_swin_on_crops_of_224() -> None:
+    params = read("p2")
+    assert params.backbones["resnet"].name == "resnet50"
+    assert params.backbones["swin"].name == "swin_tiny_patch4_window7_224"
+    assert params.backbones["swin"].options == {"img_size": 224, "drop_path_rate": 0.1}
+    run = params.pretrain.runs["dual_simclr_swin"]
+    assert isinstance(run, DualSimCLRRun)
+    assert (run.crop, run.batch_size, run.lr, run.weight_decay) == (224, 50, 5e-4, 0)
+    assert (run.epochs, run.warmup_epochs) == (300, 20)
+    assert (run.temperature, run.projection_dim) == (0.2, 0)
+    recipe = params.finetune.recipe
+    assert recipe.classification.crop == recipe.segmentation.crop == 224
+
+
+@pytest.mark.parametrize(
+    ("name", "scratch", "pretrained"),
+    [
+        ("resnet", "random_resnet", "dual_simclr_resnet"),
+        ("swin", "random_swin", "dual_simclr_swin"),
+        ("swin_unet", "random_swin", "dual_simclr_swin"),
+    ],
+)
+def test_p2_has_every_model_three_ways(name: str, scratch: str, pretrained: str) -> None:
+    arms = read("p2").label_curve.arms
+    assert arms[name].init == scratch
+    tuned, frozen = arms[f"{name}_finetuned"], arms[f"{name}_frozen"]
+    assert tuned.init == frozen.init == pretrained
+    assert (tuned.frozen, frozen.frozen) == (False, True)
+    assert {arm.fusion for arm in (arms[name], tuned, frozen)} == {"late"}
+
+
+def test_p2_has_the_models_of_its_figure() -> None:
+    params = read("p2")
+    assert params.label_curve.arms["unet"].fusion == "early"
+    ensemble, drawn = params.label_curve.ensembles["ensemble"], params.qualitative
+    assert (ensemble.first, ensemble.second) == ("unet", "swin_unet_finetuned")
+    assert (drawn.baseline, drawn.scratch, drawn.finetuned) == (
+        "unet",
+        "swin_unet",
+        "swin_unet_finetuned",
+    )
