@@ -358,6 +358,9 @@ def _set_answers(model: Model, store: PatchStore, task: TaskName) -> None:
 
     train = store.labelled("train")
     with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:  # biases begin at 0, and no data would say nothing
+                parameter.add_(0.1 * torch.randn_like(parameter))
         batch = store.batch(train, model.inputs)
         if isinstance(model, NeighbourClassifier):
             targets = patch_targets(store, TASKS[task])[torch.from_numpy(train)]

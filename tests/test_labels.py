@@ -10,6 +10,7 @@ from eocontrast.labels import (
     class_shares,
     mask_targets,
     multi_label,
+    named_classes,
     single_label,
 )
 
@@ -69,3 +70,11 @@ def test_every_class_has_its_own_colour() -> None:
     assert list(DFC_PALETTE) == list(DFC_CLASSES)
     assert len(set(DFC_PALETTE.values())) == len(DFC_CLASSES)
     assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in DFC_PALETTE.values())
+
+
+def test_several_names_are_the_classes_of_a_patch() -> None:
+    classes = ("Forest", "Urban/Built-up", "Water")
+    assert named_classes("Water", classes) == [2]
+    assert named_classes("Water|Forest|Water", classes) == [2, 0]
+    assert named_classes("masks/p1.tif", classes) is None
+    assert named_classes("Water|Lava", classes) is None

@@ -40,7 +40,7 @@ def label_budget(store: PatchStore, fraction: float, seed: int, val_fraction: fl
 
 def labelled_pixels(store: PatchStore, budget: Budget) -> int:
     """Pixels that have a class in the masks of a budget; 0 where labels are no masks."""
-    if store.shares is None:
+    if store.shares is None or not store.has_masks:
         return 0
     covered = store.shares[budget.train].sum() + store.shares[budget.validation].sum()
     return round(float(covered) * store.patch_size**2)

@@ -20,12 +20,12 @@ from torch import Tensor
 
 from eocontrast.errors import UserError
 from eocontrast.frozen import Features, embed
-from eocontrast.labels import IGNORE_INDEX
+from eocontrast.labels import IGNORE_INDEX, SEPARATOR
 from eocontrast.missing import keep_only, sensor_sets
 from eocontrast.modalities import Sensor
 from eocontrast.models import model_from_header
 from eocontrast.patches import PatchStore
-from eocontrast.scores import SEPARATOR, Reliability, Tally, class_scores, scores, tally
+from eocontrast.scores import Reliability, Tally, class_scores, scores, tally
 from eocontrast.streams import LateModel, Model, PooledModel, Streams
 from eocontrast.subsets import Rows
 from eocontrast.tasks import TASKS, Task, patch_targets

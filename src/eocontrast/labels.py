@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,6 +37,23 @@ DFC_PALETTE: dict[str, str] = {
     "Barren": "#f9ffa4",
     "Water": "#1c0dff",
 }
+
+
+SEPARATOR = "|"
+"""Between the names of the classes that one patch holds."""
+
+
+def named_classes(label: str, classes: Sequence[str]) -> list[int] | None:
+    """Indices of the classes that `label` names, the main one first; None where it names none.
+
+    Args:
+        label: one name, or several joined by `|`.
+        classes: names by index.
+    """
+    names = label.split(SEPARATOR)
+    if not all(name in classes for name in names):
+        return None
+    return [list(classes).index(name) for name in dict.fromkeys(names)]
 
 
 def mask_targets(mask: NDArray[np.integer], values: tuple[int, ...]) -> NDArray[np.uint8]:

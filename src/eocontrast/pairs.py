@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from eocontrast.audit import Finding, audit_sensor, missing_pixels
 from eocontrast.errors import UserError
-from eocontrast.labels import class_shares, mask_targets, single_label
+from eocontrast.labels import class_shares, mask_targets, named_classes, single_label
 from eocontrast.modalities import Sensor
 from eocontrast.moments import Moments
 from eocontrast.rasters import read_bands, read_mask
@@ -61,10 +61,13 @@ def _label(
     size: tuple[int, ...],
 ) -> dict[str, object]:
     names = list(source.classes)
-    if row["label"] in names:
-        return {"label": names.index(row["label"])}
     if not row["label"]:
         return {"label": -1}
+    named = named_classes(row["label"], names)
+    if named is not None:
+        # nobody says how much of each there is
+        equal = {f"share_{k}": (k in named) / len(named) for k in range(len(names))}
+        return {"label": named[0], **equal}
     mask = read_mask(raw / row["label"])
     check_same_size(row["id"], "label", mask.shape, "s2", size)
     targets = mask_targets(mask, tuple(source.classes.values()))

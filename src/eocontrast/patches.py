@@ -133,13 +133,18 @@ class PatchStore:
             batch[sensor] = stored if whole else stored[:, channels]
         return batch
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether any label was a mask."""
+        return (self.folder / "label").exists()
+
     def masks(self, rows: Rows) -> Tensor:
         """Class index of every pixel, 255 where ignored, uint8, shape (n, 1, H, W).
 
         Raises:
             UserError: the source has no masks.
         """
-        if not (self.folder / "label").exists():
+        if not self.has_masks:
             raise UserError(f"{self.folder} has no masks: segmentation needs label rasters")
         return torch.from_numpy(self.read("label", rows))[:, None]
 

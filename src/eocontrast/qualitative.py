@@ -33,7 +33,7 @@ def varied_patches(store: PatchStore, number: int) -> Rows:
         UserError: there are no masks in the test split.
     """
     rows = store.labelled("test")
-    if store.shares is None or len(rows) == 0:
+    if store.shares is None or not store.has_masks or len(rows) == 0:
         raise UserError(f"{store.folder} has no masks in the split test: nothing to draw")
     mix = torch.special.entr(torch.from_numpy(store.shares[rows])).sum(1).numpy()
     chosen: dict[object, int] = {}

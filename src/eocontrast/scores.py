@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-SEPARATOR = "|"
-"""Between the names of the classes that one patch holds."""
+from eocontrast.labels import SEPARATOR
 
 Tally = NDArray[np.float64]
 """True positives, false positives, false negatives, true negatives by class, (..., C, 4)."""

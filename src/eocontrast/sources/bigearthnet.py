@@ -31,7 +31,7 @@ from eocontrast.download import extract, fetch_wheel, scratch
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L2A
 from eocontrast.params import BigEarthNetParams
 from eocontrast.sources import COLUMNS, Source
-from eocontrast.sources.bigearthnet_labels import CLASSES, PALETTE, single_class
+from eocontrast.sources.bigearthnet_labels import CLASSES, PALETTE, groups_held
 
 PATCH_METRES = 1200
 
@@ -96,7 +96,7 @@ def describe(pairs: Sequence[Pair]) -> pd.DataFrame:
     learnt = {group for pair, group in zip(pairs, groups, strict=True) if not pair.test}
     rows = []
     for pair, group in zip(pairs, groups, strict=True):
-        label = single_class(pair.labels)
+        label = groups_held(pair.labels)
         s1 = f"BigEarthNet-S1/{pair.s1}/{pair.s1}_{{band}}.tif"
         s2 = f"BigEarthNet-S2/{pair.s2}/{pair.s2}_{{band}}.tif"
         split = "test" if group not in learnt else "train" if label else "pretrain"

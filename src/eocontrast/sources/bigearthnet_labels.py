@@ -1,10 +1,10 @@
-"""One class a patch from BigEarthNet's lists of CORINE classes.
+"""The classes of a patch from BigEarthNet's lists of CORINE classes.
 
-BigEarthNet says which CORINE land-cover classes a patch holds, not how much of each. Until
-multi-label targets exist, a patch is read as the CORINE level-1 group that most of its classes
-belong to: three kinds of forest and one pasture make `Forest and semi-natural`. A tie goes to the
-group that CORINE lists first, which is the order of `CLASSES`. A patch of none of the 19 classes
-has no label.
+BigEarthNet says which CORINE land-cover classes a patch holds, not how much of each. They are read
+as CORINE's level-1 groups, that of most classes first: three kinds of forest and one pasture make
+`Forest and semi-natural|Agricultural`. Single-label tasks take the first. A tie goes to the group
+that CORINE lists first, which is the order of `CLASSES`. A patch of none of the 19 classes has no
+label.
 
 In the 30 pairs only agriculture and forest ever have the most classes, each about half of the time.
 """
@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+
+from eocontrast.labels import SEPARATOR
 
 CLASSES: dict[str, int] = {
     "Artificial": 1,
@@ -101,8 +103,8 @@ _GROUP = {name: group for group, names in _NINETEEN.items() for name in names}
 _NEW = {old: new for new, names in _RENAMED.items() for old in names}
 
 
-def single_class(labels: Iterable[str]) -> str:
-    """The level-1 group of most labels, empty where there is none.
+def groups_held(labels: Iterable[str]) -> str:
+    """The level-1 groups of a patch joined by `|`, that of most labels first; empty for none.
 
     Args:
         labels: names of the 19-class or of the 43-class nomenclature.
@@ -110,5 +112,6 @@ def single_class(labels: Iterable[str]) -> str:
     # two of the 43 may be one of the 19, which counts once
     new = {_NEW.get(name, name) for name in labels if name not in _DROPPED}
     counts = Counter(_GROUP[name] for name in new)
-    # max keeps the first of equals, and CLASSES is in CORINE's order
-    return max(CLASSES, key=lambda group: counts[group]) if counts else ""
+    # sorting keeps the order of equals, and CLASSES is in CORINE's
+    held = sorted((g for g in CLASSES if counts[g]), key=lambda group: -counts[group])
+    return SEPARATOR.join(held)

@@ -17,6 +17,7 @@ from matplotlib.colors import to_hex
 from tqdm import tqdm
 
 from eocontrast.errors import UserError
+from eocontrast.labels import named_classes
 from eocontrast.params import ManifestParams
 from eocontrast.rasters import bands_size, mask_size
 from eocontrast.sources import Source
@@ -69,13 +70,13 @@ def _on_disk(path: Path, cell: str) -> str:
 
 
 def _label_paths(path: Path, table: pd.DataFrame, classes: dict[str, int]) -> list[str]:
-    """Class names and empty labels as they are, masks as absolute paths."""
+    """Class names (several joined by `|`) and empty labels as they are, masks as full paths."""
     labels = []
     for row, name, cell in zip(table.index, table.id, table.label, strict=True):
         with located(path, row, name, "label"):
             if cell and not classes:
                 raise UserError(f"{cell!r}, but sources.manifest.classes names no class")
-            mask = cell and cell not in classes
+            mask = cell and named_classes(cell, [*classes]) is None
             labels.append(_on_disk(path, cell) if mask else cell)
             if mask and not Path(labels[-1]).exists():
                 near = difflib.get_close_matches(cell, classes, n=1, cutoff=0)
@@ -113,7 +114,7 @@ def _check_rasters(table: pd.DataFrame, params: ManifestParams) -> None:
                 raise UserError(f"{_pixels(size)}, but the first row's are {_pixels(expected)}")
         with located(path, row, name, "s1"):
             _check_size(bands_size(first, s1), expected)
-        if label and label not in params.classes:
+        if label and named_classes(label, [*params.classes]) is None:
             with located(path, row, name, "label"):
                 _check_size(mask_size(Path(label)), expected)
 
