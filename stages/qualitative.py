@@ -27,7 +27,7 @@ def main(patches: Path, out: Path, *models: Path) -> None:
     files = [point_file(folder, chosen.fraction, chosen.seed) for folder in models]
     columns = {folder.name: [file] for folder, file in zip(models, files, strict=True)}
     columns["ensemble"] = [files[0], files[-1]]
-    if store.shares is None:  # classes by patch: the segmenters were left out
+    if not store.has_masks:  # classes by patch: the segmenters were left out
         draw_nothing("no masks: nothing was segmented", out)
         return
     rows = varied_patches(store, chosen.patches)

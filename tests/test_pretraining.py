@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from eocontrast import pretraining
-from eocontrast.augment import PairViews, SimCLRViews
+from eocontrast.augment import PairViews
 from eocontrast.backbones import Architecture, Backbone
 from eocontrast.devices import accelerator, deterministic
 from eocontrast.errors import UserError
@@ -21,6 +21,7 @@ from eocontrast.params import BackboneParams
 from eocontrast.patches import PatchStore
 from eocontrast.pretraining import HELD_OUT, Schedule, Views, held_out, in_pieces, pretrain
 from eocontrast.schedules import warmup_cosine
+from eocontrast.simclr_views import SimCLRViews
 from eocontrast.subsets import Rows
 
 SCHEDULE = Schedule(

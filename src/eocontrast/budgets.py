@@ -48,7 +48,7 @@ def labelled_pixels(store: PatchStore, budget: Budget) -> int:
 
 def unusable(store: PatchStore, arm: Arm, fractions: Sequence[float]) -> dict[str, str]:
     """Fractions that an arm cannot be trained on, and why; a curve leaves them out."""
-    if arm.task == "segmentation" and store.shares is None:
+    if arm.task == "segmentation" and not store.has_masks:
         return dict.fromkeys(map(str, fractions), "segmentation needs masks, and there are none")
     return too_small(store, fractions)
 

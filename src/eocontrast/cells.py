@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from eocontrast.augment import PairViews, SimCLRViews
+from eocontrast.augment import PairViews
 from eocontrast.backbones import Architecture, Backbone, create_backbone
 from eocontrast.devices import Precision, accelerator, deterministic
 from eocontrast.inputs import InputSpec
@@ -29,6 +29,7 @@ from eocontrast.params import (
 )
 from eocontrast.patches import PatchStore
 from eocontrast.pretraining import Metrics, Schedule, Views, pretrain, split_rows
+from eocontrast.simclr_views import SimCLRViews
 from eocontrast.weights import Pretrained, backbone_tensors, load_pinned
 
 Trained = SimCLRRun | DualSimCLRRun | MMARun

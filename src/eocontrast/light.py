@@ -1,0 +1,110 @@
+"""Other light and other gains: what may change of an image without changing what it shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from eocontrast.inputs import InputSpec
+
+BRIGHTNESS, CONTRAST, BAND_GAIN = 0.8, 0.8, 0.2
+"""At full strength factors are drawn from 1 - this to 1 + this, as SimCLR draws brightness,
+contrast and hue."""
+
+GREY, BLUR = 0.2, 0.5
+"""Shares of views without colour, and blurred (SimCLR, appendix A)."""
+
+BLUR_PIXELS = (0.1, 1.0)
+"""Sd of the blur. SimCLR draws up to 2 px, of images of 224."""
+
+
+@dataclass(frozen=True)
+class _Light:
+    """What becomes of the values of every sample.
+
+    Attributes:
+        gain: factor of every band, (B, C, 1, 1).
+        contrast: factor of what differs from the mean, (B, 1, 1, 1).
+        grey: whether colour goes, (B, 1, 1, 1).
+        blur: sd in pixels, 0 for none, (B, 1, 1, 1).
+    """
+
+    gain: Tensor
+    contrast: Tensor
+    grey: Tensor
+    blur: Tensor
+
+    @classmethod
+    def draw(cls, size: int, bands: int, jitter: float, draws: torch.Generator) -> _Light:
+        def uniform(channels: int = 1) -> Tensor:
+            return torch.rand(size, channels, 1, 1, generator=draws)
+
+        brightness, band_gain, contrast = (
+            1 + jitter * most * (2 * uniform(channels) - 1)
+            for most, channels in ((BRIGHTNESS, 1), (BAND_GAIN, bands), (CONTRAST, 1))
+        )
+        least, most = BLUR_PIXELS
+        blur = torch.where(uniform() < BLUR, least + (most - least) * uniform(), 0.0)
+        return cls(brightness * band_gain, contrast, uniform() < GREY, blur)
+
+    def to(self, device: torch.device) -> _Light:
+        parts = (self.gain, self.contrast, self.grey, self.blur)
+        return _Light(*(part.to(device) for part in parts))
+
+
+def relit(stored: Tensor, spec: InputSpec, jitter: float, draws: torch.Generator) -> Tensor:
+    """Other light, other gains, sometimes no colour, sometimes out of focus.
+
+    Args:
+        stored: integers (B, C, H, W).
+        spec: of these bands.
+        jitter: strength from 0 to 1.
+        draws: CPU generator.
+
+    Returns:
+        float32 on the scale of the integers; no data stays as it is.
+    """
+    size, bands = stored.shape[:2]
+    light = _Light.draw(size, bands, jitter, draws).to(stored.device)
+    storage = spec.modality.storage
+    # contiguous: the blur multiplies matrices of one band each
+    raw = stored.float().contiguous()
+    valid = (raw != storage.nodata).float()
+    low, high = (bound / storage.step for bound in spec.modality.valid_range)
+    values = raw.clamp(low, high)
+    if spec.modality.units in ("dB", "linear"):  # both are stored as dB
+        values = values + 10 / storage.step * light.gain.log10()
+    else:
+        values = values * light.gain
+    centre = _mean_of_valid(values, valid, (2, 3))
+    values = centre + light.contrast * (values - centre)
+    values = torch.where(light.grey, _without_colour(values, valid, spec), values)
+    return torch.where(valid.bool(), _blurred(values, valid, light.blur), raw)
+
+
+def _without_colour(values: Tensor, valid: Tensor, spec: InputSpec) -> Tensor:
+    """In every band what the bands show on average, each in units of its own deviation."""
+    step = spec.modality.storage.step
+    mean, sd = (
+        torch.tensor(v, device=values.device).view(1, -1, 1, 1) / step for v in (spec.mean, spec.sd)
+    )
+    return mean + sd * _mean_of_valid((values - mean) / sd, valid, (1,))
+
+
+def _mean_of_valid(values: Tensor, valid: Tensor, dims: tuple[int, ...]) -> Tensor:
+    count = valid.sum(dims, keepdim=True).clamp_min(1)
+    return (values * valid).sum(dims, keepdim=True) / count
+
+
+def _blurred(values: Tensor, valid: Tensor, width_B111: Tensor) -> Tensor:
+    """Gaussian mean of the valid pixels around each, with an sd of its own a sample, in pixels."""
+    side = torch.arange(values.shape[2], device=values.device)
+    squares = (side[:, None] - side).square()
+    at = width_B111.flatten().nonzero()[:, 0]  # half of them: blurring is most of a view's cost
+    kernel = torch.exp(-squares / (2 * width_B111[at].square()))  # (b, 1, P, P)
+    known, whole = valid[at], bool(valid.all())
+    weights = kernel @ (known[:, :1] if whole else known) @ kernel
+    means = kernel @ (values[at] * known) @ kernel / weights.clamp_min(1e-6)
+    return values.index_copy(0, at, means)

@@ -1,0 +1,87 @@
+"""SimCLR's two views of one image, for reflectances and backscatter instead of photos."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from eocontrast.augment import Turn, Window, gather, shape_of
+from eocontrast.inputs import Batch, InputSpec
+from eocontrast.light import relit
+from eocontrast.modalities import Sensor
+
+ASPECT = 4 / 3
+"""Widest (or, inverted, tallest) window of a random resized crop (SimCLR, appendix A)."""
+
+
+@dataclass(frozen=True)
+class SimCLRViews:
+    """Two augmented views of one sensor's image (Chen et al. 2020), by what light and radar do.
+
+    A view is a window in one of eight flips and rotations, zoomed by nearest pixels so that no data
+    stays no data. Brightness is a gain of all bands, and what hue and saturation are to a photo a
+    gain of every band: factors of reflectance, offsets in dB of backscatter. Contrast is about the
+    mean of the image's band.
+
+    Attributes:
+        crop: side of a view in pixels.
+        flips: also one of the eight flips and rotations of the square.
+        min_scale: least area of the window over that of the view, in (0, 1]; 1 does not zoom.
+        jitter: strength from 0 to 1 of what changes values; 0 leaves the store's integers.
+    """
+
+    crop: int
+    flips: bool
+    min_scale: float
+    jitter: float
+
+    def __call__(
+        self, batch: Batch, inputs: Mapping[Sensor, InputSpec], draws: torch.Generator
+    ) -> Batch:
+        """Views (2B, bands, crop, crop) a sensor: the first of all samples, then the second.
+
+        Args:
+            batch: (B, bands, H, W) a sensor, equal H and W.
+            inputs: units and statistics of the bands.
+            draws: CPU generator.
+
+        Returns:
+            The store's integers, or float32 on their scale where values were changed.
+        """
+        halves = [self._windows(batch, draws) for _ in range(2)]
+        views = {kind: torch.cat([half[kind] for half in halves]) for kind in batch}
+        if self.jitter == 0:
+            return views
+        return {s: relit(views[s], inputs[s], self.jitter, draws) for s in inputs}
+
+    def _windows(self, batch: Batch, draws: torch.Generator) -> Batch:
+        window = _zoomed_window(batch, self.crop, self.min_scale, draws)
+        turn = Turn.draw(len(window[0]), self.flips, draws)
+        return {kind: gather(bands, *turn(*window)) for kind, bands in batch.items()}
+
+
+def _zoomed_window(batch: Batch, crop: int, min_scale: float, draws: torch.Generator) -> Window:
+    """A window of random area and aspect ratio, brought to `crop` lines and columns.
+
+    Ratios are drawn from those of which the window is no larger than the view, so an area of one
+    leaves a plain crop.
+    """
+    size, height, width = shape_of(batch)
+    area, ratio, down, right = torch.rand(4, size, 1, generator=draws, dtype=torch.float64)
+    area = min_scale + (1 - min_scale) * area
+    widest = area.reciprocal().clamp(max=ASPECT).log()
+    ratio = (widest * (2 * ratio - 1)).exp()
+    tall, wide = (
+        (crop * (area * factor).sqrt()).round().clamp(1, crop) for factor in (1 / ratio, ratio)
+    )
+    top, left = (down * (height - tall + 1)).floor(), (right * (width - wide + 1)).floor()
+    return _lines(top, tall, crop), _lines(left, wide, crop)
+
+
+def _lines(start: Tensor, length: Tensor, crop: int) -> Tensor:
+    """`crop` lines of the `length` from `start` on, the nearest to equal steps; (B, crop)."""
+    step = 2 * torch.arange(crop) + 1
+    return start.long() + step * length.long() // (2 * crop)
