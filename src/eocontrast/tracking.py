@@ -23,7 +23,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Experiment, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-if TYPE_CHECKING:  # torchmetrics alone takes 1.4 s, and most stages do without
+if TYPE_CHECKING:  # torch and timm take seconds, and some stages do without
     from eocontrast.evaluation import Evaluation
     from eocontrast.label_curve import ArmCurve
     from eocontrast.points import Trained
