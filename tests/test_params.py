@@ -59,6 +59,8 @@ MISTAKES: dict[str, tuple[str, object]] = {
     "head": ("finetune.head", "mlp"),
     "modality_dropout: all": ("finetune.modality_dropout", 1.0),
     "modality_dropout: missing": ("label_curve.arms.late.modality_dropout", MISSING),
+    "classes: a name that joins": ("sources.manifest.classes", {"a|b": 1}),
+    "classes: a name for nothing": ("sources.manifest.classes", {"none": 0}),
     "no fractions": ("label_curve.fractions", []),
     "fractions: twice": ("label_curve.fractions", [0.1, 1, 1.0]),
     "seeds: twice": ("label_curve.seeds", [0, 1, 0]),

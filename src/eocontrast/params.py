@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -126,6 +133,17 @@ class ManifestParams(Section):
     s1: ModalityParams
     s2: ModalityParams
     classes: dict[str, Annotated[int, Field(ge=0, le=65535)]]
+
+    @field_validator("classes")
+    @classmethod
+    def _names_are_told_apart(cls, classes: dict[str, int]) -> dict[str, int]:
+        for name in classes:
+            if "|" in name or name == "none":
+                raise ValueError(
+                    f"sources.manifest.classes has {name!r}: `|` joins the names of several "
+                    "classes, and `none` is a patch without any; use another name"
+                )
+        return classes
 
 
 class SourcesParams(Section):
