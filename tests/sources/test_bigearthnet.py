@@ -142,7 +142,10 @@ def test_a_group_is_scored_only_if_all_of_it_is() -> None:
         (["Inland waters", "Urban fabric"], "Artificial|Water"),
         (["Sea and ocean"], "Water"),
         # two kinds of arable land of the old nomenclature are one class of the new
-        (["Rice fields", "Non-irrigated arable land", "Peatbogs", "Salines"], "Wetlands|Agricultural"),
+        (
+            ["Rice fields", "Non-irrigated arable land", "Peatbogs", "Salines"],
+            "Wetlands|Agricultural",
+        ),
         (["Airports", "Bare rock"], ""),
         ([], ""),
     ],
