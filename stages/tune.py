@@ -22,17 +22,17 @@ from eocontrast.points import Job, train_points
 from eocontrast.stage import stage
 from eocontrast.tasks import task_of
 
-FROZEN = [(1e-3, 1.0), (3e-3, 1.0), (1e-2, 1.0)]
+FROZEN = [(1e-3, 1.0), (3e-3, 1.0), (1e-2, 1.0), (3e-2, 1.0)]
 SCRATCH = {
-    "linear": [(3e-4, 1.0), (1e-3, 1.0), (3e-3, 1.0)],
+    "linear": [(3e-4, 1.0), (1e-3, 1.0), (3e-3, 1.0), (1e-2, 1.0)],
     "unet": [(1e-3, 1.0), (3e-3, 1.0), (1e-2, 1.0)],
     "swin_unet": [(3e-4, 1.0), (1e-3, 1.0), (3e-3, 1.0)],
 }
 FINETUNED = {
-    "linear": [(1e-3, 1.0), (3e-3, 0.1), (1e-2, 0.03)],
+    "linear": [(1e-3, 1.0), (3e-3, 0.1), (1e-2, 0.03), (3e-2, 0.01)],
     "swin_unet": [(1e-3, 1.0), (1e-3, 0.3), (3e-3, 0.1)],
 }
-POINTS = [(fraction, seed) for fraction in (0.1, 1.0) for seed in (0, 1)]
+POINTS = [(fraction, seed) for fraction in (0.1, 1.0) for seed in (0,)]
 
 
 def settings(arm: Arm, scratch: bool) -> list[Arm]:
