@@ -1,6 +1,7 @@
-"""Score one point, every point of one arm of the curve, or of the ensemble of two arms.
+"""Score one point, or every point of the curve and the ensembles, on the test regions.
 
-python stages/evaluate.py {single | ARM | ENSEMBLE} STORE SCORES PREDICTIONS MODELS [MODELS]
+python stages/evaluate.py single STORE SCORES PREDICTIONS MODELS
+python stages/evaluate.py grid STORE SCORES_DIR PREDICTIONS_DIR MODELS_DIR
 """
 
 import sys
@@ -9,43 +10,47 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from eocontrast.bootstrap import group_intervals
 from eocontrast.cards import finetuned_card
 from eocontrast.devices import accelerator, hardware
-from eocontrast.evaluation import evaluate_ensemble, evaluate_points
+from eocontrast.evaluation import Evaluation, evaluate
 from eocontrast.params import load_params
 from eocontrast.patches import PatchStore
 from eocontrast.points import read_index
-from eocontrast.results import write_arm, write_confusion, write_point, write_predictions
+from eocontrast.results import write_arm, write_point, write_predictions
 from eocontrast.stage import stage
 from eocontrast.tracking import Tracker, provenance
 
 
-def main(name: str, patches: Path, scores: Path, predictions: Path, *models: Path) -> None:
+def single(patches: Path, scores: Path, predictions: Path, models: Path) -> None:
     start = time.monotonic()
-    store, device = PatchStore(patches), accelerator(load_params().precision)
-    indices = [read_index(folder) for folder in models]
-    members = list(zip(*(files for files, _ in indices), strict=True))
-    if len(models) == 1:
-        found = evaluate_points([file for (file,) in members], store, device)
-    else:
-        found = (evaluate_ensemble(files, store, device) for files in members)
-    points = list(tqdm(found, f"evaluate {name}", len(members), disable=None))
-    if name == "single":
-        write_point(points[0], scores)
-        write_confusion(points[0][0], scores.with_name("test_confusion.csv"))
-        intervals = group_intervals(points[0][0].tally, points[0][0].task.exclusive, samples=1000)
-        made = provenance(hardware(), time.monotonic() - start)
-        models[0].with_suffix(".md").write_text(finetuned_card(points[0], intervals, made))
-        print(" ".join(f"{key} {value:.4f}" for key, value in points[0][0].scores.items()))
-    else:
-        write_arm(name, points, indices[0][1], scores)
-    write_predictions(points, predictions)
-    if len(models) == 1:
-        for (file,), evaluations in zip(members, points, strict=True):
-            Tracker("evaluate").evaluated(name, file, evaluations)
+    (point,) = evaluated("single", PatchStore(patches), read_index(models)[0])
+    write_point(point, scores)
+    write_predictions([point], predictions)
+    made = provenance(hardware(), time.monotonic() - start)
+    models.with_suffix(".md").write_text(finetuned_card(point, made))
+    print(" ".join(f"{key} {value:.4f}" for key, value in point[0].scores.items()))
+
+
+def grid(patches: Path, scores: Path, predictions: Path, models: Path) -> None:
+    store, curve = PatchStore(patches), load_params().label_curve
+    for name in (*curve.arms, *curve.ensembles):
+        found = [read_index(models / member) for member in curve.members(name)]
+        points = evaluated(name, store, *(files for files, _ in found))
+        write_arm(name, points, left_out=found[0][1], path=scores / f"{name}.json")
+        write_predictions(points, predictions / f"{name}.parquet")
+
+
+def evaluated(name: str, store: PatchStore, *members: list[Path]) -> list[list[Evaluation]]:
+    files = list(zip(*members, strict=True))
+    scored = evaluate(files, store, accelerator(load_params().precision))
+    points = list(tqdm(scored, f"evaluate {name}", len(files), disable=None))
+    if len(members) == 1:  # an ensemble has no run of its own to add to
+        tracker = Tracker("evaluate")
+        for (file,), evaluations in zip(files, points, strict=True):
+            tracker.evaluated(name, file, evaluations)
+    return points
 
 
 if __name__ == "__main__":
     with stage("evaluate"):
-        main(sys.argv[1], *map(Path, sys.argv[2:]))
+        {"single": single, "grid": grid}[sys.argv[1]](*map(Path, sys.argv[2:]))

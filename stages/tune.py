@@ -15,7 +15,7 @@ from statistics import mean
 import pandas as pd
 
 from eocontrast.devices import accelerator
-from eocontrast.evaluation import evaluate_points
+from eocontrast.evaluation import evaluate
 from eocontrast.params import Arm, load_params
 from eocontrast.patches import PatchStore
 from eocontrast.points import Job, train_points
@@ -53,8 +53,8 @@ def main(patches: Path, pretrained: Path, out: Path, names: list[str]) -> None:
             fixed = (patches, pretrained / f"{arm.init}.safetensors", arm, recipes)
             with tempfile.TemporaryDirectory() as temporary:
                 jobs = [Job(*fixed, f, s, params.precision, Path(temporary)) for f, s in POINTS]
-                files = [trained.file for trained in train_points(jobs)]
-                found = [point[0] for point in evaluate_points(files, store, device)]
+                files = [[trained.file] for trained in train_points(jobs)]
+                found = [point[0] for point in evaluate(files, store, device)]
             scores = {
                 f"score_{f:g}": mean(e.scores[metric] for e in found if e.header["fraction"] == f)
                 for f in (0.1, 1.0)

@@ -13,9 +13,10 @@ from ruamel.yaml import YAML
 
 from eocontrast.backbones import Architecture, create_backbone
 from eocontrast.cli import main
+from eocontrast.disk import file_sha256
 from eocontrast.modalities import SENSORS
 from eocontrast.params import ImportedRun
-from eocontrast.weights import Pretrained, file_sha256
+from eocontrast.weights import Pretrained
 
 BODY = ("--model", "resnet10t", "--option", "channels=[8, 8, 16, 16]", "--sensor", "s2")
 INPUT = ("--bands", "B02", "B03", "B04", "--units", "DN", "--valid-range", "0", "10000")

@@ -25,15 +25,13 @@ from eocontrast.devices import accelerator
 from eocontrast.errors import UserError
 from eocontrast.evaluation import (
     Evaluation,
-    evaluate_ensemble,
-    evaluate_points,
-    load_model,
-    predict,
+    evaluate,
 )
 from eocontrast.inputs import Batch
 from eocontrast.missing import Inputs
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.patches import Kind, PatchStore
+from eocontrast.prediction import load_model, predict
 from eocontrast.streams import LateModel, Streams
 from eocontrast.subsets import Rows
 from eocontrast.tasks import TASKS, TaskName
@@ -61,9 +59,13 @@ def named(fields: dict[str, str]) -> str:
 WriteModel = Callable[..., Path]
 
 
-def evaluated(file: Path, store: PatchStore) -> list[Evaluation]:
-    (found,) = evaluate_points([file], store, accelerator("no"))
+def together(files: list[Path], store: PatchStore) -> list[Evaluation]:
+    (found,) = evaluate([files], store, accelerator("no"))
     return found
+
+
+def evaluated(file: Path, store: PatchStore) -> list[Evaluation]:
+    return together([file], store)
 
 
 def probabilities(
@@ -336,7 +338,7 @@ def test_features_of_frozen_backbones_are_kept_and_say_the_same(
         return batch(store, rows, inputs)
 
     monkeypatch.setattr(PatchStore, "batch", watched)
-    for found in evaluate_points(files, tiny_store, accelerator("no")):
+    for found in evaluate([[file] for file in files], tiny_store, accelerator("no")):
         for one, other in zip(found, whole, strict=True):
             assert one.predictions.equals(other.predictions)
             assert one.scores == pytest.approx(other.scores, abs=1e-5)
@@ -356,11 +358,11 @@ def test_a_model_with_itself_is_the_model(
     one = predict(models[:1], task, mixed_store, rows, accelerator("no"))
     two = predict(models, task, mixed_store, rows, accelerator("no"))
     assert torch.equal(one["s1", "s2"], two["s1", "s2"])
-    (together,) = evaluate_ensemble([file, file], mixed_store, accelerator("no"))
+    (both,) = together([file, file], mixed_store)
     alone = evaluated(file, mixed_store)[0]
-    assert (together.inputs, together.task) == (alone.inputs, alone.task)
-    assert together.predictions.equals(alone.predictions)
-    assert together.scores == alone.scores
+    assert (both.inputs, both.task) == (alone.inputs, alone.task)
+    assert both.predictions.equals(alone.predictions)
+    assert both.scores == alone.scores
 
 
 def test_an_ensemble_is_the_mean_of_the_probabilities(
@@ -369,7 +371,7 @@ def test_an_ensemble_is_the_mean_of_the_probabilities(
     """Of models that join their sensors at different places."""
     files = [write_model(mixed_store, named(f), **f) for f in (UNET, SWIN_UNET)]
     one, two = (probabilities([file], mixed_store, "segmentation")["s1", "s2"] for file in files)
-    (found,) = evaluate_ensemble(files, mixed_store, accelerator("no"))
+    (found,) = together(files, mixed_store)
     assert found.inputs == "s1+s2"
     true = mixed_store.masks(mixed_store.labelled("test"))[:, 0]
     said = ((one + two) / 2).argmax(1)
@@ -391,12 +393,12 @@ def test_an_ensemble_is_described_by_all_its_members(
         write_model(tiny_store, "scratch"),
         write_model(tiny_store, "dual", init="dual", pretrained=pretrained, seed=1),
     ]
-    found = evaluate_ensemble(files[::-1] if flip else files, tiny_store, accelerator("no"))[0]
+    found = together(files[::-1] if flip else files, tiny_store)[0]
     inits = ["random_resnet", "dual"]
     assert found.header["init"] == " + ".join(inits[::-1] if flip else inits)
     assert found.header["pretrained"] == pretrained
     assert found.header["head"] == "ensemble"
-    twins = evaluate_ensemble(files[:1] * 2, tiny_store, accelerator("no"))[0]
+    twins = together(files[:1] * 2, tiny_store)[0]
     assert twins.header["init"] == "random_resnet"
     assert twins.header["pretrained"]["method"] == "random"
 
@@ -423,7 +425,7 @@ def test_only_the_test_split_is_read(
 
     monkeypatch.setattr(PatchStore, "read", watched)
     evaluated(file, mixed_store)
-    evaluate_ensemble([file, file], mixed_store, accelerator("no"))
+    together([file, file], mixed_store)
     assert asked == set(mixed_store.labelled("test").tolist())
 
 
@@ -499,7 +501,7 @@ def test_a_store_of_other_classes_is_refused(
     with pytest.raises(UserError, match=r"Urban.*fine-tune on this data first"):
         evaluated(file, tiny_store)
     with pytest.raises(UserError, match=r"Urban.*fine-tune on this data first"):
-        evaluate_ensemble([file, file], tiny_store, accelerator("no"))
+        together([file, file], tiny_store)
 
 
 def test_a_store_without_test_labels_is_refused(

@@ -388,3 +388,9 @@ def test_every_section_refuses_unknown_keys() -> None:
     objects = [s for s in sections[0].values() if s.get("type") == "object"]
     assert len(objects) > 10
     assert all(section["additionalProperties"] is False for section in objects)
+
+
+def test_an_arm_is_its_own_member_and_an_ensemble_has_two(raw: dict[str, Any]) -> None:
+    curve = check_params(raw).label_curve
+    assert curve.members("unet") == ("unet",)
+    assert curve.members("ensemble") == ("unet", "swin_unet_dual")

@@ -11,7 +11,6 @@ import torch
 from eocontrast.budgets import label_budget
 from eocontrast.devices import accelerator
 from eocontrast.errors import UserError
-from eocontrast.evaluation import load_model
 from eocontrast.frozen import embed
 from eocontrast.params import Arm, Fusion, Recipes
 from eocontrast.patches import PatchStore
@@ -25,6 +24,7 @@ from eocontrast.points import (
     train_points,
     write_index,
 )
+from eocontrast.prediction import load_model
 from eocontrast.streams import PooledModel
 from eocontrast.weights import Pretrained, load_weights
 

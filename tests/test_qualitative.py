@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from eocontrast.devices import accelerator
 from eocontrast.errors import UserError
-from eocontrast.evaluation import evaluate_ensemble, evaluate_points
+from eocontrast.evaluation import evaluate
 from eocontrast.patches import PatchStore
 from eocontrast.qualitative import (
     class_maps,
@@ -164,8 +164,7 @@ def test_maps_are_what_is_evaluated(mixed_store: PatchStore, write_model: WriteM
     maps = class_maps(files, mixed_store, rows, device)
     assert list(maps) == ["unet", "swin", "ensemble"]
     masks = mixed_store.masks(rows)[:, 0].numpy()
-    scored = [evaluation[0] for evaluation in evaluate_points([unet, swin], mixed_store, device)]
-    scored += evaluate_ensemble([unet, swin], mixed_store, device)[:1]
+    scored = [found[0] for found in evaluate(list(files.values()), mixed_store, device)]
     for found, evaluation in zip(maps.values(), scored, strict=True):
         assert found.shape == masks.shape
         right = (found == masks)[masks != 255].mean()

@@ -14,7 +14,6 @@ from eocontrast.label_curve import ArmResult
 from eocontrast.results import (
     read_arm,
     write_arm,
-    write_confusion,
     write_point,
     write_predictions,
 )
@@ -235,8 +234,8 @@ def test_predictions_are_written_with_the_names_of_the_classes(tmp_path: Path) -
 
 
 def test_the_confusion_is_a_table(tmp_path: Path) -> None:
-    write_confusion(evaluation(), tmp_path / "c.csv")
-    lines = (tmp_path / "c.csv").read_text().splitlines()
+    write_point(point(), tmp_path / "test.json")
+    lines = (tmp_path / "test_confusion.csv").read_text().splitlines()
     assert lines[:3] == ["actual,predicted,count", "Forest,Forest,3", "Forest,Urban,1"]
 
 

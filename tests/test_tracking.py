@@ -13,11 +13,12 @@ from mlflow import MlflowClient
 from mlflow.entities import Run as Row
 
 from eocontrast.bootstrap import Interval
+from eocontrast.disk import file_sha256
 from eocontrast.evaluation import Evaluation
 from eocontrast.label_curve import ArmCurve, ArmResult
 from eocontrast.points import Trained
 from eocontrast.tasks import TASKS, TaskName
-from eocontrast.tracking import EXPERIMENT, Tracker, file_digest, flatten
+from eocontrast.tracking import EXPERIMENT, Tracker, flatten
 
 Rows = Callable[[], list[Row]]
 
@@ -137,7 +138,7 @@ def test_a_point_and_its_evaluation_are_one_run(rows: Rows, tmp_path: Path) -> N
         "0.5",
     )
     assert row.data.tags["data.digest"] == "abc"
-    assert row.data.tags["eocontrast.weights"] == file_digest(trained.file)
+    assert row.data.tags["eocontrast.weights"] == file_sha256(trained.file)
 
 
 def test_losses_are_logged_by_epoch(rows: Rows, tmp_path: Path) -> None:

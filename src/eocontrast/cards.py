@@ -9,12 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eocontrast.bootstrap import group_intervals
 from eocontrast.inputs import InputSpec
 from eocontrast.modalities import Sensor
 from eocontrast.weights import Pretrained
 
 if TYPE_CHECKING:
-    from eocontrast.bootstrap import Interval
     from eocontrast.evaluation import Evaluation
     from eocontrast.label_curve import ArmCurve
 
@@ -92,14 +92,11 @@ def _rows(curve: ArmCurve) -> list[dict[str, Any]]:
     ]
 
 
-def finetuned_card(
-    evaluations: Sequence[Evaluation], intervals: Mapping[str, Interval], made: Mapping[str, str]
-) -> str:
+def finetuned_card(evaluations: Sequence[Evaluation], made: Mapping[str, str]) -> str:
     """The card of a fine-tuned file, in Markdown.
 
     Args:
         evaluations: of the test split, with all sensors first.
-        intervals: of the scores with all sensors, over test groups, by name.
         made: what the file does not hold, by what it is called: commit, hardware, date.
     """
     whole = evaluations[0]
@@ -110,6 +107,7 @@ def finetuned_card(
     facts = ("task", "head", "init", "fusion", "frozen", "fraction", "n_labels", "n_pixels", "seed")
     rows = [(name, _plain(header[name])) for name in facts]
     rows.append(("classes", ", ".join(header["classes"])))
+    intervals = group_intervals(whole.tally, whole.task.exclusive, samples=1000)
     scored = [
         (name, f"{i.value:.3f}", f"{i.low:.3f} to {i.high:.3f}") for name, i in intervals.items()
     ]
@@ -119,9 +117,7 @@ def finetuned_card(
     ]
     parts = [
         f"# {header['architecture']['name']}, fine-tuned for {header['task']}",
-        _section(
-            "What it is", _table(("", ""), [*rows, ("classes", ", ".join(header["classes"]))])
-        ),
+        _section("What it is", _table(("", ""), rows)),
         _section("What it expects", _inputs(specs)),
         _section(
             "Scores on the test split",

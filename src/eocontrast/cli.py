@@ -50,7 +50,7 @@ def import_weights(arguments: argparse.Namespace) -> None:
     from dataclasses import replace
 
     from eocontrast.checkpoints import read_checkpoint
-    from eocontrast.weights import file_sha256
+    from eocontrast.disk import file_sha256
 
     source, out = arguments.file, arguments.out
     if out.resolve() == source.resolve():

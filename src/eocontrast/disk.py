@@ -1,7 +1,8 @@
-"""Room on the disk, asked before anything is written."""
+"""Files as such: what they hold, in short, and whether there is room for more."""
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -20,3 +21,16 @@ def check_free_disk(folder: Path, size: int, what: str) -> None:
             f"{what} needs {size / 2**20:.1f} MiB, {folder} has {free / 2**20:.1f} MiB free: "
             "free some space"
         )
+
+
+def file_sha256(path: Path) -> str:
+    """The file's SHA-256 in hex.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error}): is it there, and yours?") from error

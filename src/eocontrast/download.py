@@ -7,7 +7,6 @@ unpickled.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -20,7 +19,7 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from eocontrast.disk import check_free_disk
+from eocontrast.disk import check_free_disk, file_sha256
 from eocontrast.errors import UserError
 
 _PIP = ("-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes")
@@ -93,12 +92,6 @@ def scratch(folder: Path) -> Iterator[Path]:
         yield path
     finally:
         shutil.rmtree(path)
-
-
-def file_sha256(path: Path) -> str:
-    """The file's SHA-256 in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _pip_download(pin: str, sha256: str, folder: Path) -> Path:

@@ -21,15 +21,13 @@ from torch import Tensor
 from eocontrast.errors import UserError
 from eocontrast.frozen import Features, embed
 from eocontrast.labels import IGNORE_INDEX, SEPARATOR
-from eocontrast.missing import keep_only, sensor_sets
-from eocontrast.modalities import Sensor
-from eocontrast.models import model_from_header
 from eocontrast.patches import PatchStore
+from eocontrast.prediction import load_model, predict
 from eocontrast.scores import Reliability, Tally, class_scores, scores, tally
-from eocontrast.streams import LateModel, Model, PooledModel, Streams
+from eocontrast.side_by_side import side_by_side
+from eocontrast.streams import Model, PooledModel
 from eocontrast.subsets import Rows
 from eocontrast.tasks import TASKS, Task, patch_targets
-from eocontrast.weights import load_weights
 
 NOTHING = "none"
 """Written where a patch holds none of the classes."""
@@ -72,37 +70,46 @@ class Evaluation:
         ).reset_index(drop=True)
 
 
-def evaluate_points(
-    files: Sequence[Path], store: PatchStore, device: Accelerator
+def evaluate(
+    files: Sequence[Sequence[Path]], store: PatchStore, device: Accelerator
 ) -> Iterator[list[Evaluation]]:
-    """Score the points of one arm; what frozen backbones say of the test patches is kept.
+    """Score fine-tuned files, side by side; several at one place are an ensemble.
+
+    What frozen backbones say of the test patches is kept, so the points of an arm that differ in
+    the head alone cost one pass.
+
+    Yields:
+        One evaluation a set of sensors, all of them first; an ensemble has that one alone.
 
     Raises:
-        UserError: as `evaluate`.
+        UserError: no labelled test patches, or a file that is no model for these classes.
     """
-    features = None
-    for file in files:
-        model, header = load_model(file, store)
-        if features is None and header["frozen"] and isinstance(model, PooledModel):
-            features = embed(model, store, _test_rows(store), device)
-        yield _evaluate([model], header, store, device, features)
+    known = _frozen_features(files, store, device)
+
+    def score(members: Sequence[Path]) -> list[Evaluation]:
+        models, headers = zip(*(load_model(file, store) for file in members), strict=True)
+        return _evaluate(models, _of_all(headers), store, device, known)
+
+    yield from map(score, files) if known is not None else side_by_side(score, files)
 
 
-def evaluate_ensemble(
-    files: Sequence[Path], store: PatchStore, device: Accelerator
-) -> list[Evaluation]:
-    """Score the mean of the probabilities of several fine-tuned files.
-
-    Raises:
-        UserError: no labelled test patches, or classes that differ from the models'.
-    """
-    models, headers = zip(*(load_model(file, store) for file in files), strict=True)
-    return _evaluate(models, _of_all(headers), store, device, None)
+def _frozen_features(
+    files: Sequence[Sequence[Path]], store: PatchStore, device: Accelerator
+) -> Features | None:
+    """Of the test patches, where the files are heads on the same frozen backbones."""
+    if not files or len(files[0]) > 1:
+        return None
+    model, header = load_model(files[0][0], store)
+    if not (header["frozen"] and isinstance(model, PooledModel)):
+        return None
+    return embed(model, store, _test_rows(store), device)
 
 
 def _of_all(headers: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What describes an ensemble: its first member, all inits, and a pretraining if any had one."""
     first = headers[0]
+    if len(headers) == 1:
+        return first
     origins = [header["pretrained"] for header in headers]
     return {
         **first,
@@ -110,25 +117,6 @@ def _of_all(headers: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "init": " + ".join(dict.fromkeys(header["init"] for header in headers)),
         "pretrained": next((o for o in origins if o["method"] != "random"), first["pretrained"]),
     }
-
-
-def load_model(file: Path, store: PatchStore) -> tuple[Model, dict[str, Any]]:
-    """A fine-tuned model and its header.
-
-    Raises:
-        UserError: the file is none, or tells other classes apart than the store.
-    """
-    tensors, header = load_weights(file)
-    if "classes" not in header:
-        raise UserError(f"{file} holds no fine-tuned model: fine-tune it first")
-    if list(store.classes) != header["classes"]:
-        raise UserError(
-            f"{file} tells apart {header['classes']}, but {store.folder} holds "
-            f"{list(store.classes)}: fine-tune on this data first"
-        )
-    model = model_from_header(header)
-    model.load_state_dict(tensors)
-    return model, header
 
 
 def _test_rows(store: PatchStore) -> Rows:
@@ -160,68 +148,6 @@ def _evaluate(
         _evaluation(header, task, inputs, pd.concat(tables, ignore_index=True), reliability)
         for inputs, (tables, reliability) in known.items()
     ]
-
-
-def predict(
-    models: Sequence[Model],
-    task: Task,
-    store: PatchStore,
-    rows: Rows,
-    device: Accelerator,
-    features: Features | None = None,
-) -> dict[tuple[Sensor, ...], Tensor]:
-    """Mean probabilities of the models, with all sensors first.
-
-    One model with a backbone a sensor also says what it makes of each sensor alone.
-
-    Returns:
-        By the sensors that had an image, (n, C), or (n, C, H, W) of pixels, float32 on the CPU.
-    """
-    found: dict[tuple[Sensor, ...], list[Tensor]] = {}
-    for model in models:
-        model.to(device.device).eval()
-        with torch.no_grad(), device.autocast():
-            for sensors, logits in _logits(model, store, rows, device, features):
-                if logits.ndim == 4:  # joined streams still have the padding
-                    logits = logits[..., : store.patch_size, : store.patch_size]
-                found.setdefault(sensors, []).append(task.probabilities(logits.float()).cpu())
-                if len(models) > 1:
-                    break
-    return {sensors: torch.stack(parts).mean(0) for sensors, parts in found.items()}
-
-
-def _logits(
-    model: Model, store: PatchStore, rows: Rows, device: Accelerator, features: Features | None
-) -> Iterator[tuple[tuple[Sensor, ...], Tensor]]:
-    """Logits for every set of sensors; where sensors are joined last, each is computed once."""
-    if features is not None:
-        assert isinstance(model, LateModel)
-        yield from _joined(model, _on(features.of(rows), device), _on(features.absent, device))
-        return
-    batch = _on(store.batch(rows, model.inputs), device)
-    if isinstance(model, LateModel) and model.apart:
-        one = {sensor: stored[:1] for sensor, stored in batch.items()}
-        absent = model.streams(keep_only(one, model.inputs, ()))
-        yield from _joined(model, model.streams(batch), absent)
-        return
-    sets = sensor_sets(model.inputs)
-    for sensors in sets if len(model.backbones) > 1 else sets[:1]:
-        yield sensors, model(keep_only(batch, model.inputs, sensors))
-
-
-def _on(tensors: dict[str, Tensor], device: Accelerator) -> dict[str, Tensor]:
-    return {name: tensor.to(device.device) for name, tensor in tensors.items()}
-
-
-def _joined(
-    model: LateModel, streams: Streams, absent: Streams
-) -> Iterator[tuple[tuple[Sensor, ...], Tensor]]:
-    for sensors in sensor_sets(model.inputs):
-        parts = {
-            name: part if name in sensors else absent[name].expand_as(part)
-            for name, part in streams.items()
-        }
-        yield sensors, model.join(parts)
 
 
 def _describe(

@@ -347,6 +347,11 @@ class LabelCurveParams(Section):
                 raise ValueError(f"label_curve.{name} names a value twice: {list(values)}")
         return self
 
+    def members(self, name: str) -> tuple[str, ...]:
+        """Arms whose probabilities are averaged under this name: one's own, or an ensemble's."""
+        ensemble = self.ensembles.get(name)
+        return (ensemble.first, ensemble.second) if ensemble else (name,)
+
 
 class QualitativeParams(Section):
     """Which points of the curve are drawn beside the ground truth, and on how many patches."""

@@ -31,8 +31,9 @@ def shard_path(folder: Path, kind: str, shard: int) -> Path:
     return folder / kind / f"{shard:05d}.npy"
 
 
-PIXELS = 2**20
-"""Pixels that a forward pass without gradients takes at once: 256 patches of 64 px."""
+PIXELS = 2**18
+"""Pixels that a forward pass without gradients takes at once: 64 patches of 64 px, which a CPU does
+1.2 to 1.5 times as fast as 256, in half the memory."""
 
 
 class PatchStore:

@@ -1,16 +1,8 @@
-"""Points of the label curve: (arm, fraction, seed), trained side by side.
-
-Points are small, so on a CPU each gets one thread: two points at once on two cores are 1.4 (ResNet)
-to 1.7 (Swin) times as fast as one after the other on both, and a point's weights do not depend on
-the number of cores.
-"""
+"""Points of the label curve: (arm, fraction, seed), trained side by side."""
 
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +20,7 @@ from eocontrast.frozen import FeatureInputs, Features, embed
 from eocontrast.models import new_model
 from eocontrast.params import Arm, ClassificationRecipe, Recipe, Recipes
 from eocontrast.patches import PatchStore
+from eocontrast.side_by_side import side_by_side
 from eocontrast.streams import Model, PooledModel
 from eocontrast.tasks import Task, patch_targets, task_of
 from eocontrast.weights import Pretrained, save_weights
@@ -90,13 +83,8 @@ def train_points(jobs: Sequence[Job]) -> Iterator[Trained]:
         return
     if jobs[0].arm.frozen and jobs[0].arm.task == "classification":
         yield from _train_heads(jobs)
-    elif torch.cuda.is_available() or not sys.platform.startswith("linux"):
-        yield from map(train_point, jobs)
     else:
-        # forked, as DataLoader's workers are: importing torch anew would cost each worker 4 s
-        workers = min(len(jobs), len(os.sched_getaffinity(0)))
-        with multiprocessing.get_context("fork").Pool(workers, torch.set_num_threads, (1,)) as pool:
-            yield from pool.imap(train_point, jobs)
+        yield from side_by_side(train_point, jobs)
 
 
 def train_point(job: Job, features: Features | None = None) -> Trained:

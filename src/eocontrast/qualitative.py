@@ -17,9 +17,9 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from eocontrast.errors import UserError
-from eocontrast.evaluation import load_model, predict
 from eocontrast.labels import IGNORE_INDEX
 from eocontrast.patches import PatchStore
+from eocontrast.prediction import load_model, predict
 from eocontrast.subsets import Rows
 from eocontrast.tasks import TASKS
 

@@ -22,7 +22,11 @@ _DESCRIBED = ("task", "head", "init", "fusion", "frozen", "lr", "modality_dropou
 
 
 def write_point(evaluations: Sequence[Evaluation], path: Path) -> None:
-    """Scores of one point, flat, as `dvc metrics` shows them; `s1.` and `s2.` of either alone."""
+    """Scores of one point, flat, as `dvc metrics` shows them; `s1.` and `s2.` of either alone.
+
+    The confusion with all sensors goes beside them, `<stem>_confusion.csv` with the columns
+    `actual, predicted, count`.
+    """
     whole = evaluations[0]
     found: dict[str, float] = dict(whole.scores)
     for alone in evaluations[1:]:
@@ -30,6 +34,7 @@ def write_point(evaluations: Sequence[Evaluation], path: Path) -> None:
     found |= {f"recall.{name}": scored["recall"] for name, scored in whole.by_class.items()}
     found |= {f"IoU.{name}": scored["IoU"] for name, scored in whole.by_class.items()}
     _write(path, _rounded(found | {key: whole.header[key] for key in _POINT}))
+    whole.confusion.to_csv(path.with_name(f"{path.stem}_confusion.csv"), index=False)
 
 
 def write_arm(
@@ -51,11 +56,6 @@ def write_arm(
         arm |= {"method": some.header["pretrained"]["method"], "inputs": some.inputs}
         arm |= {"metric": some.task.metric, "exclusive": some.task.exclusive}
     _write(path, arm | {"left_out": left_out, "points": rows})
-
-
-def write_confusion(evaluation: Evaluation, path: Path) -> None:
-    """The confusion of one point with all sensors: `actual, predicted, count`."""
-    evaluation.confusion.to_csv(path, index=False)
 
 
 def _described(evaluation: Evaluation) -> dict[str, Any]:

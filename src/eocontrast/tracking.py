@@ -6,7 +6,6 @@ digest of the weights, so that a point is one row in MLflow's table.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import subprocess
@@ -22,6 +21,8 @@ from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+
+from eocontrast.disk import file_sha256
 
 if TYPE_CHECKING:  # torch and timm take seconds, and some stages do without
     from eocontrast.evaluation import Evaluation
@@ -104,7 +105,7 @@ class Tracker:
         """Open the run of a point: its parameters, and losses an epoch."""
         header = trained.header
         name = f"{arm} {header['fraction']} {header['seed']}"
-        tags = {WEIGHTS_TAG: file_digest(trained.file), "data.digest": header["data_digest"]}
+        tags = {WEIGHTS_TAG: file_sha256(trained.file), "data.digest": header["data_digest"]}
         with self.start(name, point_params(header, arm), tags) as run:
             run.log_all((metrics, int(metrics["epoch"])) for metrics in trained.history)
 
@@ -113,7 +114,7 @@ class Tracker:
 
         Scores with all sensors are `test.<score>`, with one missing `test.<sensor>.<score>`.
         """
-        weights, evaluation = file_digest(file), evaluations[0]
+        weights, evaluation = file_sha256(file), evaluations[0]
         run = self.reopen(weights, arm)
         if run is None:
             header = evaluation.header
@@ -180,12 +181,6 @@ def flatten(params: Mapping[str, object], prefix: str = "") -> dict[str, object]
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-def file_digest(path: Path) -> str:
-    """sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def point_params(header: Mapping[str, Any], arm: str) -> dict[str, object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from eocontrast.backbones import Architecture, Backbone
+from eocontrast.disk import file_sha256
 from eocontrast.errors import UserError
 from eocontrast.inputs import InputSpec
 from eocontrast.modalities import SENSORS, Sensor
@@ -175,21 +175,6 @@ def load_pinned(
         except UserError as error:
             raise UserError(f"{path} does not suit the data of {sensor}: {error}") from error
     return pretrained
-
-
-def file_sha256(path: Path) -> str:
-    """The file's SHA-256 in hex.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read ({error}): make it by `eocontrast import-weights`"
-        ) from error
 
 
 def _described(architecture: Architecture) -> str:

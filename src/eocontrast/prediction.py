@@ -1,0 +1,103 @@
+"""What fine-tuned models say of patches: probabilities, with every set of sensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from eocontrast.errors import UserError
+from eocontrast.frozen import Features
+from eocontrast.missing import keep_only, sensor_sets
+from eocontrast.modalities import Sensor
+from eocontrast.models import model_from_header
+from eocontrast.patches import PatchStore
+from eocontrast.streams import LateModel, Model, Streams
+from eocontrast.subsets import Rows
+from eocontrast.tasks import Task
+from eocontrast.weights import load_weights
+
+
+def load_model(file: Path, store: PatchStore) -> tuple[Model, dict[str, Any]]:
+    """A fine-tuned model and its header.
+
+    Raises:
+        UserError: the file is none, or tells other classes apart than the store.
+    """
+    tensors, header = load_weights(file)
+    if "classes" not in header:
+        raise UserError(f"{file} holds no fine-tuned model: fine-tune it first")
+    if list(store.classes) != header["classes"]:
+        raise UserError(
+            f"{file} tells apart {header['classes']}, but {store.folder} holds "
+            f"{list(store.classes)}: fine-tune on this data first"
+        )
+    model = model_from_header(header)
+    model.load_state_dict(tensors)
+    return model, header
+
+
+def predict(
+    models: Sequence[Model],
+    task: Task,
+    store: PatchStore,
+    rows: Rows,
+    device: Accelerator,
+    features: Features | None = None,
+) -> dict[tuple[Sensor, ...], Tensor]:
+    """Mean probabilities of the models, with all sensors first.
+
+    One model with a backbone a sensor also says what it makes of each sensor alone.
+
+    Returns:
+        By the sensors that had an image, (n, C), or (n, C, H, W) of pixels, float32 on the CPU.
+    """
+    found: dict[tuple[Sensor, ...], list[Tensor]] = {}
+    for model in models:
+        model.to(device.device).eval()
+        with torch.no_grad(), device.autocast():
+            for sensors, logits in _logits(model, store, rows, device, features):
+                if logits.ndim == 4:  # joined streams still have the padding
+                    logits = logits[..., : store.patch_size, : store.patch_size]
+                found.setdefault(sensors, []).append(task.probabilities(logits.float()).cpu())
+                if len(models) > 1:
+                    break
+    return {sensors: torch.stack(parts).mean(0) for sensors, parts in found.items()}
+
+
+def _logits(
+    model: Model, store: PatchStore, rows: Rows, device: Accelerator, features: Features | None
+) -> Iterator[tuple[tuple[Sensor, ...], Tensor]]:
+    """Logits for every set of sensors; where sensors are joined last, each is computed once."""
+    if features is not None:
+        assert isinstance(model, LateModel)
+        yield from _joins(model, _on(features.of(rows), device), _on(features.absent, device))
+        return
+    batch = _on(store.batch(rows, model.inputs), device)
+    if isinstance(model, LateModel) and model.apart:
+        one = {sensor: stored[:1] for sensor, stored in batch.items()}
+        absent = model.streams(keep_only(one, model.inputs, ()))
+        yield from _joins(model, model.streams(batch), absent)
+        return
+    sets = sensor_sets(model.inputs)
+    for sensors in sets if len(model.backbones) > 1 else sets[:1]:
+        yield sensors, model(keep_only(batch, model.inputs, sensors))
+
+
+def _on(tensors: dict[str, Tensor], device: Accelerator) -> dict[str, Tensor]:
+    return {name: tensor.to(device.device) for name, tensor in tensors.items()}
+
+
+def _joins(
+    model: LateModel, streams: Streams, absent: Streams
+) -> Iterator[tuple[tuple[Sensor, ...], Tensor]]:
+    for sensors in sensor_sets(model.inputs):
+        parts = {
+            name: part if name in sensors else absent[name].expand_as(part)
+            for name, part in streams.items()
+        }
+        yield sensors, model.join(parts)
