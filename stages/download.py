@@ -10,16 +10,16 @@ from eocontrast.stage import stage
 from eocontrast.tracking import Tracker
 
 
-def main(name: SourceName, folder: Path) -> None:
+def main(name: SourceName, rasters: Path, manifests: Path) -> None:
     params = load_params().sources
-    source = fetch_source(name, folder, params)
+    source = fetch_source(name, rasters, manifests, params)
     described = getattr(params, name).model_dump(mode="json")
     with Tracker("download").start(f"download {name}", {"source": name, **described}) as run:
         run.log({"pairs": len(source.manifest)})
-        run.file(folder / "source.json")
-    print(f"{len(source.manifest)} pairs of {name} in {folder}")
+        run.file(manifests / "source.json")
+    print(f"{len(source.manifest)} pairs of {name}, listed in {manifests}")
 
 
 if __name__ == "__main__":
     with stage("download"):
-        main(cast("SourceName", sys.argv[1]), Path(sys.argv[2]))
+        main(cast("SourceName", sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))

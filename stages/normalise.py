@@ -10,9 +10,9 @@ from eocontrast.stage import stage
 from eocontrast.tracking import Tracker
 
 
-def main(raw: Path, folder: Path) -> None:
+def main(manifests: Path, folder: Path) -> None:
     params = load_params().normalise
-    counts = build_store(raw, folder, **params.model_dump())
+    counts = build_store(manifests, folder, **params.model_dump())
     tags = {"data.digest": PatchStore(folder).digest}
     with Tracker("normalise").start(f"normalise {folder.name}", params.model_dump(), tags) as run:
         run.log({f"patches.{name}": number for name, number in counts.items()})

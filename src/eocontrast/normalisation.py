@@ -18,7 +18,7 @@ from eocontrast.subsets import split_by_group
 
 
 def build_store(
-    raw: Path,
+    manifests: Path,
     folder: Path,
     *,
     seed: int,
@@ -27,10 +27,10 @@ def build_store(
     max_bad_fraction: float,
     workers: int | None = None,
 ) -> dict[str, int]:
-    """Write the patch store of the source in `raw` to `folder`, whole or not at all.
+    """Write the patch store of a source to `folder`, whole or not at all.
 
     Args:
-        raw: folder that `download` filled.
+        manifests: folder in which `download` described the source.
         folder: where the store goes; replaced.
         seed: of the split of groups that the manifest gives none.
         test_fraction: share of those that is tested on.
@@ -44,7 +44,7 @@ def build_store(
     Raises:
         UserError: an unreadable or wrong raster, sizes that differ, too many bad patches, no space.
     """
-    source = read_source(raw)
+    source = read_source(manifests)
     manifest = source.manifest.copy()
     manifest["labelled"] = manifest["label"] != ""
     manifest["split"] = split_by_group(manifest, test_fraction, seed)
@@ -53,7 +53,7 @@ def build_store(
     build.mkdir(parents=True)
     store = ShardWriter(build, source, shard_mib, expected=len(manifest))
     # the declaration alone travels with every row: the manifest may have millions
-    read = partial(read_pair, raw, replace(source, manifest=manifest.head(0)))
+    read = partial(read_pair, replace(source, manifest=manifest.head(0)))
     rows = manifest.to_dict("records")
     # processes, because opening a small raster is a millisecond that holds the interpreter's lock
     with multiprocessing.Pool(workers) as pool:

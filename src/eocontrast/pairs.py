@@ -27,18 +27,19 @@ class Patch:
     findings: list[Finding]
 
 
-def read_pair(raw: Path, source: Source, row: dict[str, str]) -> Patch:
+def read_pair(source: Source, row: dict[str, str]) -> Patch:
     """Read, audit and encode the rasters of one manifest row.
 
     Raises:
         UserError: a raster is missing, damaged, or of another size or number of bands.
     """
+    assert source.rasters is not None  # as `read_source` gives it
     arrays: dict[str, NDArray[np.integer]] = {}
     findings: list[Finding] = []
     moments: dict[Sensor, Moments] = {}
     valid: list[NDArray[np.bool_]] = []
     for sensor, modality in source.modalities.items():
-        values = read_bands(str(raw / row[sensor]), modality)
+        values = read_bands(str(source.rasters / row[sensor]), modality)
         findings += audit_sensor(row["id"], sensor, modality, values)
         missing = missing_pixels(modality, values)
         values = np.where(missing, np.nan, values)
@@ -49,12 +50,11 @@ def read_pair(raw: Path, source: Source, row: dict[str, str]) -> Patch:
     check_same_size(row["id"], "s1", valid[0].shape, "s2", valid[1].shape)
     facts: dict[str, object] = {name: row[name] for name in ("id", "group", "split")}
     facts["valid"] = float((valid[0] & valid[1]).mean())
-    facts |= _label(raw, source, row, arrays, valid[1].shape)
+    facts |= _label(source, row, arrays, valid[1].shape)
     return Patch(arrays, facts, moments, findings)
 
 
 def _label(
-    raw: Path,
     source: Source,
     row: dict[str, str],
     arrays: dict[str, NDArray[np.integer]],
@@ -68,7 +68,7 @@ def _label(
         # nobody says how much of each there is
         equal = {f"share_{k}": (k in named) / len(named) for k in range(len(names))}
         return {"label": named[0], **equal}
-    mask = read_mask(raw / row["label"])
+    mask = read_mask((source.rasters or Path()) / row["label"])
     check_same_size(row["id"], "label", mask.shape, "s2", size)
     targets = mask_targets(mask, tuple(source.classes.values()))
     arrays["label"] = targets

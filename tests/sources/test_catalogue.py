@@ -58,15 +58,25 @@ def test_a_source_describes_itself_in_its_folder(
         return Source(SENTINEL1, SENTINEL2_L1C, classes, dict.fromkeys(classes, "#000000"), table())
 
     monkeypatch.setitem(catalogue.SOURCES, "bigearthnet", fetch)
-    source = fetch_source("bigearthnet", tmp_path / "new" / "folder", PARAMS)
+    (tmp_path / "raw").mkdir()
+    for name in "abcd":
+        for sensor in (1, 2):
+            (tmp_path / f"raw/{name}{sensor}.tif").write_bytes(b"x" * sensor)
+    source = fetch_source("bigearthnet", tmp_path / "raw", tmp_path / "new" / "folder", PARAMS)
     again = read_source(tmp_path / "new" / "folder")
     pd.testing.assert_frame_equal(again.manifest, source.manifest)
     assert list(again.classes) == ["Water", "Forest"]
+    assert again.rasters == source.rasters == tmp_path / "raw"
+    listed = pd.read_csv(tmp_path / "new/folder/contents.csv")
+    assert listed["bytes"].tolist() == [3] * 4
+    assert sorted(p.name for p in (tmp_path / "raw").iterdir()) == sorted(
+        f"{name}{sensor}.tif" for name in "abcd" for sensor in (1, 2)
+    )
 
 
 def test_an_unknown_source_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no source 'landsat', only simulated, bigearthnet"):
-        fetch_source("landsat", tmp_path, PARAMS)  # type: ignore[arg-type]
+        fetch_source("landsat", tmp_path, tmp_path, PARAMS)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Where rasters come from: each source puts them on disk and says what they are.
 
 A source is a module with `fetch(folder, params) -> Source`. Later stages know nothing about
-sources: they read the manifest and the declaration that `Source.write` leaves in the folder.
+sources: they read the manifest and the declaration that `Source.write` leaves in a small folder of
+its own, so that nobody has to hash or copy the rasters themselves.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ class Source:
     """Rasters on disk and what their numbers mean.
 
     `manifest` has the columns `id, s1, s2, label, group, split`, one row a patch. Paths are
-    relative to the folder (or absolute); a path may hold `{band}`, which stands for one file a
+    relative to `rasters` (or absolute); a path may hold `{band}`, which stands for one file a
     band. `label` is a mask raster, a class name, or empty. `group` names what must not be split
     (a scene, a region); `split` is `pretrain` (never scored), `train`, `test`, or empty.
 
     `classes` maps each class name to its value in the masks, in the order of the class indices.
+
+    `rasters` is relative to the working directory, and where None the folder of the manifest.
     """
 
     s1: Modality
@@ -36,6 +39,7 @@ class Source:
     classes: dict[str, int]
     palette: dict[str, str]
     manifest: pd.DataFrame
+    rasters: Path | None = None
 
     @property
     def modalities(self) -> dict[Sensor, Modality]:
@@ -47,6 +51,7 @@ class Source:
         self.manifest.to_csv(folder / "manifest.csv", index=False, columns=list(COLUMNS))
         declaration = asdict(self)
         del declaration["manifest"]
+        declaration["rasters"] = None if self.rasters is None else self.rasters.as_posix()
         # classes keep their order: it is the order of the class indices
         (folder / "source.json").write_text(json.dumps(declaration, indent=1) + "\n")
 
@@ -67,4 +72,5 @@ def read_source(folder: Path) -> Source:
         declaration[sensor] = Modality(
             tuple(fields["bands"]), fields["units"], tuple(fields["valid_range"])
         )
+    declaration["rasters"] = Path(declaration["rasters"] or folder)
     return Source(manifest=manifest, **declaration)

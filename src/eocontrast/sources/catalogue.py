@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from eocontrast.sources import (
     sen12ms,
     simulated,
 )
+from eocontrast.sources.contents import contents
 
 # each takes the params.yaml entry of its own name
 SOURCES: dict[SourceName, Callable[[Path, Any], Source]] = {
@@ -31,18 +33,26 @@ SOURCES: dict[SourceName, Callable[[Path, Any], Source]] = {
 }
 
 
-def fetch_source(name: SourceName, folder: Path, params: SourcesParams) -> Source:
-    """Put a source's rasters into `folder` and describe them there.
+def fetch_source(name: SourceName, rasters: Path, manifests: Path, params: SourcesParams) -> Source:
+    """Put a source's rasters on disk and describe them.
+
+    Args:
+        name: as in params.yaml.
+        rasters: folder for what the source writes; kept from run to run, so that it may continue.
+        manifests: small folder for the manifest, the declaration, and what every raster holds.
+        params: of all sources.
 
     Raises:
         UserError: no such source, or its data cannot be had or do not fit together.
     """
     if name not in SOURCES:
         raise UserError(f"there is no source {name!r}, only {', '.join(SOURCES)}")
-    folder.mkdir(parents=True, exist_ok=True)
-    source = SOURCES[name](folder, getattr(params, name))
+    rasters.mkdir(parents=True, exist_ok=True)
+    source = replace(SOURCES[name](rasters, getattr(params, name)), rasters=rasters)
     check_manifest(source.manifest)
-    source.write(folder)
+    manifests.mkdir(parents=True, exist_ok=True)
+    source.write(manifests)
+    contents(source, rasters).to_csv(manifests / "contents.csv", index=False)
     return source
 
 
