@@ -111,7 +111,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         raw, folder = Path(temporary), Path(temporary, "store")
         write_pairs(raw, args.patches, args.size, args.interleave)
-        build_store(raw, folder, seed=0, test_fraction=0, shard_mib=64, max_bad_fraction=0)
+        build_store(
+            raw,
+            folder,
+            raw / "audit.json",
+            seed=0,
+            test_fraction=0,
+            shard_mib=64,
+            max_bad_fraction=0,
+        )
         reads = readers(raw, PatchStore(folder), args.batch)
         print(f"{args.patches} pairs of {args.size} x {args.size} pixels, batches of {args.batch}")
         report(measure(reads, args.patches, args.batch, args.rounds))

@@ -135,7 +135,15 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     groups = [f"g{place // 6:02d}" for place in range(72)]
     splits = ["pretrain"] * 12 + ["train"] * 42 + ["test"] * 18
     raw = _write_source(base / "raw", labels, groups, splits, 16)
-    build_store(raw, base / "store", seed=0, test_fraction=0.3, shard_mib=1, max_bad_fraction=0)
+    build_store(
+        raw,
+        base / "store",
+        base / "audit.json",
+        seed=0,
+        test_fraction=0.3,
+        shard_mib=1,
+        max_bad_fraction=0,
+    )
     return base / "store"
 
 
@@ -180,7 +188,15 @@ def mixed_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     raw = _write_source(base / "raw", [0, 1, 2] * 20, groups, splits, 16, masks=True)
     for place in range(60):
         _mix(raw, place, 16)
-    build_store(raw, base / "store", seed=0, test_fraction=0.3, shard_mib=1, max_bad_fraction=0)
+    build_store(
+        raw,
+        base / "store",
+        base / "audit.json",
+        seed=0,
+        test_fraction=0.3,
+        shard_mib=1,
+        max_bad_fraction=0,
+    )
     return base / "store"
 
 

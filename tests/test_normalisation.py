@@ -37,6 +37,7 @@ def build(
     build_store(
         raw,
         raw.parent / name,
+        raw.parent / f"{name}.audit.json",
         seed=0,
         test_fraction=test_fraction,
         shard_mib=shard_mib,
@@ -116,7 +117,13 @@ def test_mask_rasters_become_labels_and_shares(write_source: WriteSource) -> Non
 def test_counts_are_by_split(write_source: WriteSource, tmp_path: Path) -> None:
     raw = write_source(splits=SPLITS)
     counts = build_store(
-        raw, tmp_path / "s", seed=0, test_fraction=0, shard_mib=1, max_bad_fraction=0
+        raw,
+        tmp_path / "s",
+        tmp_path / "audit.json",
+        seed=0,
+        test_fraction=0,
+        shard_mib=1,
+        max_bad_fraction=0,
     )
     assert counts == {"pretrain": 3, "test": 3, "train": 6, "quarantined": 0}
 
@@ -277,7 +284,7 @@ def test_a_patch_without_data_is_left_out_and_listed(write_source: WriteSource) 
     store = build(write_source(splits=SPLITS, edit=empty(4)), max_bad_fraction=0.1)
     assert "p004" not in set(store.index["id"])
     assert len(store.index) == 11
-    audit = json.loads((store.folder / "audit.json").read_text())
+    audit = json.loads(store.folder.with_name("store.audit.json").read_text())
     assert [(f["id"], f["rule"], f["severity"]) for f in audit["findings"]] == [
         ("p004", "all_nodata", "error")
     ]

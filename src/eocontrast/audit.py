@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +61,18 @@ def missing_pixels(modality: Modality, values: NDArray[np.floating]) -> NDArray[
     if modality.units == "DN":
         missing |= (values == 0).all(axis=0)
     return missing
+
+
+def write_audit(path: Path, findings: list[Finding], patches: int) -> None:
+    """Leave all findings in a JSON file, with how many patches were asked and left out."""
+    errors = {finding.id for finding in findings if finding.severity == "error"}
+    content = {
+        "patches": patches,
+        "quarantined": len(errors),
+        "findings": [finding.to_dict() for finding in findings],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def refuse_too_many(findings: list[Finding], patches: int, max_bad_fraction: float) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from eocontrast.audit import refuse_too_many
+from eocontrast.audit import refuse_too_many, write_audit
 from eocontrast.pairs import read_pair
 from eocontrast.shards import ShardWriter
 from eocontrast.sources import read_source
@@ -20,6 +20,7 @@ from eocontrast.subsets import split_by_group
 def build_store(
     manifests: Path,
     folder: Path,
+    audit: Path,
     *,
     seed: int,
     test_fraction: float,
@@ -32,6 +33,8 @@ def build_store(
     Args:
         manifests: folder in which `download` described the source.
         folder: where the store goes; replaced.
+        audit: JSON file for what is wrong with the rasters; apart from the store, because nothing
+            that is learnt depends on it.
         seed: of the split of groups that the manifest gives none.
         test_fraction: share of those that is tested on.
         shard_mib: largest shard of one sensor, in MiB.
@@ -60,6 +63,7 @@ def build_store(
         patches = pool.imap(read, rows, chunksize=min(32, 1 + len(rows) // 32))
         for patch in tqdm(patches, total=len(rows), desc="normalise", disable=None):
             store.add(patch)
+    write_audit(audit, store.findings, len(manifest))
     refuse_too_many(store.findings, len(manifest), max_bad_fraction)
     counts = store.finish()
     shutil.rmtree(folder, ignore_errors=True)

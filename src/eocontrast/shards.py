@@ -59,16 +59,15 @@ class ShardWriter:
             self._flush()
 
     def finish(self) -> dict[str, int]:
-        """Write what is left, the index, the statistics and the audit."""
+        """Write what is left, the index and the statistics."""
         self._flush()
         if not self.facts:
             raise UserError("the manifest leaves no usable patch; see the findings above")
         index = pd.DataFrame(self.facts)
         self.digest.update(index.to_csv(index=False).encode())
         index.to_parquet(self.folder / "index.parquet", index=False)
-        findings = [finding.to_dict() for finding in self.findings]
-        _write_json(self.folder / "audit.json", {"findings": findings})
-        _write_json(self.folder / "stats.json", self._header())
+        header = json.dumps(self._header(), indent=1)
+        (self.folder / "stats.json").write_text(header + "\n")
         counts = {str(split): int(n) for split, n in index["split"].value_counts().items()}
         bad = {f.id for f in self.findings if f.severity == "error"}
         return {**dict(sorted(counts.items())), "quarantined": len(bad)}
@@ -131,7 +130,3 @@ def _input_spec(sensor: Sensor, modality: Modality, moments: Moments, patch_size
     # six significant digits: rounding noise of another CPU does not change the artifact
     mean, sd = (tuple(float(f"{v:.6g}") for v in values) for values in (moments.mean, moments.sd))
     return InputSpec(modality, mean, sd, patch_size)
-
-
-def _write_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=1) + "\n")
