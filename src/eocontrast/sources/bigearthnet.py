@@ -27,11 +27,12 @@ import rasterio
 from numpy.typing import NDArray
 from safetensors.numpy import load
 
-from eocontrast.download import extract, fetch_wheel, scratch
+from eocontrast.archives import extract, scratch
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L2A
 from eocontrast.params import BigEarthNetParams
 from eocontrast.sources import COLUMNS, Source
 from eocontrast.sources.bigearthnet_labels import CLASSES, PALETTE, groups_held
+from eocontrast.wheels import fetch_wheel
 
 PATCH_METRES = 1200
 
