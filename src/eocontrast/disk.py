@@ -29,8 +29,21 @@ def file_sha256(path: Path) -> str:
     Raises:
         UserError: it cannot be read.
     """
+    return _digest(path, "sha256")
+
+
+def file_md5(path: Path) -> str:
+    """The file's MD5 in hex, which tells damage, not malice.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    return _digest(path, "md5")
+
+
+def _digest(path: Path, name: str) -> str:
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            return hashlib.file_digest(file, name).hexdigest()
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error}): is it there, and yours?") from error
