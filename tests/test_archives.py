@@ -1,11 +1,17 @@
 import io
+import shutil
+import signal
+import subprocess
+import sys
 import tarfile
+import time
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from eocontrast.archives import extract
+from eocontrast.archives import extract, unpack
 from eocontrast.errors import UserError
 
 
@@ -73,3 +79,79 @@ def test_half_an_archive_is_refused(tmp_path: Path, keep: float) -> None:
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
     with pytest.raises(UserError, match="cannot be unpacked"):
         extract(path, ["*"], tmp_path)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def test_archives_of_one_season_share_its_folder(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    s1 = tar(tmp_path / "s1.tar.bz2", member("./spring/s1_1/a.tif"), member("README"))
+    assert unpack(s1, out) == [out / "README", out / "spring"]
+    with zipfile.ZipFile(tmp_path / "s2.zip", "w") as s2:
+        s2.mkdir("spring")
+        s2.writestr("spring/s2_1/a.tif", "s2")
+    assert unpack(tmp_path / "s2.zip", out) == [out / "spring"]
+    everything = {"README": b"abc", "spring/s1_1/a.tif": b"abc", "spring/s2_1/a.tif": b"s2"}
+    assert files(out) == everything
+    unpack(s1, out)  # as after a run that was killed among the renames
+    assert files(out) == everything
+    assert sorted(path.name for path in out.iterdir()) == ["README", "spring"]
+
+
+@pytest.mark.parametrize("yours", ["b/two", "b", "b/two/mine"])
+def test_another_file_of_that_name_is_kept(tmp_path: Path, yours: str) -> None:
+    mine = tmp_path / "out" / yours
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"own")
+    archive = tar(tmp_path / "a.tar.bz2", member("a/one"), member("b/two"))
+    with pytest.raises(UserError, match=r"out/b.* is there already, and .*a.tar.bz2 holds another"):
+        unpack(archive, tmp_path / "out")
+    assert files(tmp_path / "out") == {yours: b"own"}
+
+
+@pytest.mark.parametrize("name", ["../evil", "/tmp/evil"])
+def test_nothing_of_an_unsafe_archive_is_unpacked(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match="is not safe"):
+        unpack(tar(tmp_path / "a.tar.bz2", member("good"), member(name)), tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_nothing_of_half_an_archive_is_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("whole", "abc" * 100)
+        archive.writestr("damaged", "abcdef" * 100)
+    path.write_bytes(path.read_bytes().replace(b"abcdef", b"abcdeg"))
+    with pytest.raises(UserError, match="cannot be unpacked"):
+        unpack(path, tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_the_content_must_fit_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tarfile.open(tmp_path / "a.tar.bz2", "w:bz2") as archive:
+        info = member("zeros")
+        info.size = 5 * 2**19
+        archive.addfile(info, io.BytesIO(bytes(info.size)))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2**20))
+    with pytest.raises(UserError, match=r"needs 2.5 MiB, .* has 1.0 MiB free"):
+        unpack(tmp_path / "a.tar.bz2", tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_killed_run_leaves_no_final_name(tmp_path: Path) -> None:
+    names = [f"spring/{number}.tif" for number in range(600)]
+    archive = tar(tmp_path / "a.tar.bz2", *map(member, names))
+    code = "import sys; from pathlib import Path; from eocontrast.archives import unpack; "
+    code += "unpack(Path(sys.argv[1]), Path(sys.argv[2]))"
+    out = tmp_path / "out"
+    with subprocess.Popen([sys.executable, "-c", code, str(archive), str(out)]) as process:
+        while not (out / ".incomplete" / "spring").exists():
+            assert process.poll() is None
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+    assert [path.name for path in out.iterdir()] == [".incomplete"]
+    assert unpack(archive, out) == [out / "spring"]
+    assert files(out) == dict.fromkeys(names, b"abc")

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import filecmp
+import os
 import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TypeVar
+
+from tqdm import tqdm
 
 from eocontrast.disk import check_free_disk
 from eocontrast.errors import UserError
+
+Member = TypeVar("Member", tarfile.TarInfo, zipfile.ZipInfo)
 
 
 def extract(archive: Path, patterns: Sequence[str], folder: Path) -> list[Path]:
@@ -36,6 +43,31 @@ def extract(archive: Path, patterns: Sequence[str], folder: Path) -> list[Path]:
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise UserError(f"{archive} holds nothing named {pattern}")
+    return [folder / name for name in names]
+
+
+def unpack(archive: Path, folder: Path) -> list[Path]:
+    """Unpack every file of a zip or tar archive; a run that is killed may be repeated.
+
+    Folders that are there already take in what is new, as the archives of one season's sensors
+    share their top folder.
+
+    Args:
+        archive: .zip, or .tar with any compression; read twice, to know beforehand what is in it.
+        folder: gets the archive's own top folders and files, by rename when all are complete.
+
+    Returns:
+        What the archive has at its top, in `folder`, sorted.
+
+    Raises:
+        UserError: as `extract`, or another file is there under the name of one in the archive.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with scratch(folder) as work:
+        extract(archive, ["*"], work)
+        _check_no_other(archive, work, folder)
+        names = sorted(entry.name for entry in work.iterdir())
+        _move_into(work, folder)
     return [folder / name for name in names]
 
 
@@ -66,7 +98,7 @@ def _extract_zip(archive: Path, patterns: Sequence[str], folder: Path) -> list[s
             kind = member.external_attr >> 28
             _check_member(archive, member.filename, plain=kind in (0, 0o10))
         check_free_disk(folder, sum(member.file_size for member in members), archive.name)
-        for member in members:
+        for member in _progress(members, f"unpack {archive.name}"):
             opened.extract(member, folder)
         return [member.filename for member in members]
 
@@ -74,13 +106,42 @@ def _extract_zip(archive: Path, patterns: Sequence[str], folder: Path) -> list[s
 def _extract_tar(archive: Path, patterns: Sequence[str], folder: Path) -> list[str]:
     with tarfile.open(archive) as opened:
         members = [
-            member for member in opened if not member.isdir() and _matches(member.name, patterns)
+            member
+            for member in _progress(opened, f"list {archive.name}")
+            if not member.isdir() and _matches(member.name, patterns)
         ]
         for member in members:
             _check_member(archive, member.name, plain=member.isreg())
         check_free_disk(folder, sum(member.size for member in members), archive.name)
-        opened.extractall(folder, members, filter="data")
+        for member in _progress(members, f"unpack {archive.name}"):
+            opened.extract(member, folder, filter="data")
         return [member.name for member in members]
+
+
+def _progress(members: Iterable[Member], what: str) -> Iterable[Member]:
+    return tqdm(members, what, unit="file", leave=False, delay=1, disable=None)
+
+
+def _check_no_other(archive: Path, work: Path, folder: Path) -> None:
+    """Nothing would be replaced; the same file may be there from a run that was killed."""
+    for path in sorted(work.rglob("*")):
+        there = folder / path.relative_to(work)
+        if not there.exists() or (path.is_dir() and there.is_dir()):
+            continue
+        if path.is_dir() or there.is_dir() or not filecmp.cmp(path, there, shallow=False):
+            raise UserError(
+                f"{there} is there already, and {archive} holds another of that name: move yours "
+                "away, or unpack elsewhere"
+            )
+
+
+def _move_into(work: Path, folder: Path) -> None:
+    for entry in sorted(work.iterdir()):
+        target = folder / entry.name
+        if target.is_dir():
+            _move_into(entry, target)
+        else:
+            os.replace(entry, target)
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
