@@ -1,6 +1,8 @@
 import json
 import shutil
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,12 +13,15 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from eocontrast import normalisation, shards
 from eocontrast.errors import UserError
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.moments import Moments
 from eocontrast.normalisation import build_store
+from eocontrast.pairs import Patch, read_pair
 from eocontrast.patches import PatchStore
 from eocontrast.rasters import read_bands
+from eocontrast.sources import Source
 
 Raster = NDArray[Any]
 Edit = Callable[[int, Raster, Raster], tuple[Raster, Raster] | None]
@@ -366,3 +371,75 @@ def test_a_full_disk_is_said_before_the_store_is_written(
     with pytest.raises(UserError, match="the patch store needs"):
         build(raw)
     assert not (raw.parent / "store").exists()
+
+
+def notes(store: Path) -> dict[str, int]:
+    """When each shard of a store that is being built was complete."""
+    found = store.with_name(f"{store.name}.partial").glob("shards/*.json")
+    return {path.name: path.stat().st_mtime_ns for path in found}
+
+
+def test_a_run_that_was_killed_twice_ends_in_the_same_bytes(write_source: WriteSource) -> None:
+    raw = write_source(labels=[0, 1, 2] * 40, splits=["train"] * 90 + ["test"] * 30)
+    whole = files(build(raw, shard_mib=0, workers=1))
+    killed = raw.parent / "killed"
+    program = (
+        "import sys; from pathlib import Path; from eocontrast.normalisation import build_store\n"
+        "build_store(*map(Path, sys.argv[1:]), seed=0, test_fraction=0.3, shard_mib=0, "
+        "max_bad_fraction=0, workers=1)"
+    )
+    paths = [str(raw), str(killed), str(raw.parent / "killed.audit.json")]
+    for wanted in (20, 60):
+        process = subprocess.Popen([sys.executable, "-c", program, *paths])
+        while process.poll() is None and len(notes(killed)) < wanted:
+            time.sleep(0.002)
+        process.kill()
+        process.wait()
+        before = notes(killed)
+        assert wanted <= len(before) < 120
+    done = build(raw, "killed", shard_mib=0, workers=1)
+    assert files(done) == whole
+    assert not killed.with_name("killed.partial").exists()
+
+
+def test_what_an_interrupted_run_wrote_is_not_read_again(
+    write_source: WriteSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = write_source(splits=SPLITS)
+    asked: list[str] = []
+
+    def interrupted(source: Source, row: dict[str, str]) -> Patch:
+        asked.append(row["id"])
+        if len(asked) == 8:
+            raise KeyboardInterrupt
+        return read_pair(source, row)
+
+    monkeypatch.setattr(shards, "read_pair", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build(raw, shard_mib=0, workers=1)
+    build(raw, shard_mib=0, workers=1)
+    assert asked == [f"p{k:03d}" for k in (*range(8), *range(7, 12))]
+
+
+def test_shards_of_other_data_are_not_continued(
+    write_source: WriteSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = write_source(splits=SPLITS)
+    with monkeypatch.context() as patched:
+        patched.setattr(normalisation, "_finish", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            build(raw, shard_mib=0, workers=1)
+    table = pd.read_csv(raw / "manifest.csv", keep_default_na=False)
+    table[["s1", "s2"]] = table[["s1", "s2"]].to_numpy()[::-1]
+    table.to_csv(raw / "manifest.csv", index=False)
+    continued = files(build(raw, shard_mib=0, workers=1))
+    assert continued == files(build(raw, "fresh", shard_mib=0, workers=1))
+
+
+def test_mended_rasters_are_read_again(write_source: WriteSource) -> None:
+    raw = write_source(splits=SPLITS, edit=empty(4))
+    with pytest.raises(UserError, match="1 of 12 patches"):
+        build(raw, shard_mib=0, workers=1)
+    for sensor in ("s1", "s2"):
+        (raw / sensor / "4.tif").write_bytes((raw / sensor / "1.tif").read_bytes())
+    assert "p004" in set(build(raw, shard_mib=0, workers=1).index["id"])

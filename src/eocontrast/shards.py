@@ -1,132 +1,112 @@
-"""Patches into shards: bounded files, one index, one pass of statistics."""
+"""A shard of the patch store: rows of the manifest, read, encoded and written by one worker.
+
+Shards are written on their own, so any number of workers on any number of machines may write them
+in any order, and a killed run continues with those that are missing.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from eocontrast.audit import Finding
-from eocontrast.disk import check_free_disk
-from eocontrast.errors import UserError
-from eocontrast.inputs import InputSpec
-from eocontrast.modalities import SENSORS, Modality, Sensor
+from eocontrast.disk import whole
+from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.moments import Moments
-from eocontrast.pairs import Patch, check_same_size
-from eocontrast.patches import shard_path
+from eocontrast.pairs import Patch, check_same_size, read_pair
+from eocontrast.shard_files import note_path, shard_path
 from eocontrast.sources import Source
 
+Rows = Sequence[dict[str, str]]
+"""Of a manifest."""
 
-class ShardWriter:
-    """Collects patches into shards of bounded size, and what is to be known of all of them.
 
-    Args:
-        folder: where the store is built.
-        source: what the patches are of.
-        shard_mib: largest shard of one sensor, in MiB.
-        expected: number of patches to come, to check the free disk by.
+@dataclass(frozen=True)
+class Shard:
+    """What is to be known of a shard that was written.
+
+    Attributes:
+        facts: a row of the index for every patch in it, in the order of its arrays.
+        findings: on all its rows, also those that were left out.
+        moments: by sensor, of the patches outside the test split; none where there are none.
     """
 
-    def __init__(self, folder: Path, source: Source, shard_mib: int, expected: int) -> None:
-        self.folder, self.source = folder, source
-        self.shard_bytes = shard_mib * 2**20
-        self.expected = expected
-        self.findings: list[Finding] = []
-        self.facts: list[dict[str, object]] = []
-        self.moments: dict[Sensor, Moments] = {}
-        self.pending: list[Patch] = []
-        self.shard = 0
-        self.size: tuple[int, ...] | None = None
-        self.digest = hashlib.sha256()
+    facts: list[dict[str, Any]]
+    findings: list[Finding]
+    moments: dict[Sensor, Moments]
 
-    def add(self, patch: Patch) -> None:
-        """Keep a patch, or quarantine it when an error was found."""
-        self.findings += patch.findings
-        if any(finding.severity == "error" for finding in patch.findings):
-            return
-        self._check_size(patch)
-        self.pending.append(patch)
+    def save(self, path: Path) -> None:
+        """Write it as JSON, whole or not at all."""
+        moments = {s: [part.tolist() for part in m.parts] for s, m in self.moments.items()}
+        findings = [finding.to_dict() for finding in self.findings]
+        text = json.dumps({"facts": self.facts, "findings": findings, "moments": moments})
+        with whole(path) as partial:
+            partial.write_text(text)
+
+    @classmethod
+    def load(cls, path: Path) -> Shard:
+        """What `save` wrote; floats come back to the last bit."""
+        saved = json.loads(path.read_text())
+        moments = {s: Moments(*map(np.array, parts)) for s, parts in saved["moments"].items()}
+        return cls(saved["facts"], [Finding(**fields) for fields in saved["findings"]], moments)
+
+
+def write_shard(
+    folder: Path, source: Source, side: int, number: int, rows: Rows
+) -> tuple[int, Shard]:
+    """Read, audit, encode and write the patches of `rows`; those with an error are left out.
+
+    Args:
+        folder: of the store that is built.
+        source: what the rasters are.
+        side: of every patch in pixels.
+        number: of the shard.
+        rows: of the manifest.
+
+    Returns:
+        The number, and what is to be known of the shard; also written, when its arrays are.
+
+    Raises:
+        UserError: a raster cannot be read or has another size.
+    """
+    findings: list[Finding] = []
+    kept: list[Patch] = []
+    for row in rows:
+        patch = read_pair(source, row)
+        findings += patch.findings
+        if not any(finding.severity == "error" for finding in patch.findings):
+            size = patch.arrays["s2"].shape[1:]
+            check_same_size(row["id"], "it", size, "the first patch", (side, side))
+            kept.append(patch)
+    for kind, arrays in _stacks(kept, side):
+        with whole(shard_path(folder, kind, number)) as partial, partial.open("wb") as file:
+            np.save(file, arrays, allow_pickle=False)
+    facts = [{**p.facts, "shard": number, "row": row} for row, p in enumerate(kept)]
+    shard = Shard(facts, findings, _moments(kept))
+    shard.save(note_path(folder, number))
+    return number, shard
+
+
+def _moments(patches: Sequence[Patch]) -> dict[Sensor, Moments]:
+    known: dict[Sensor, Moments] = {}
+    for patch in patches:
         if patch.facts["split"] != "test":  # statistics must not know the test split
             for sensor, moments in patch.moments.items():
-                known = self.moments.get(sensor)
-                self.moments[sensor] = known.merge(moments) if known else moments
-        if len(self.pending) * max(a.nbytes for a in patch.arrays.values()) >= self.shard_bytes:
-            self._flush()
-
-    def finish(self) -> dict[str, int]:
-        """Write what is left, the index and the statistics."""
-        self._flush()
-        if not self.facts:
-            raise UserError("the manifest leaves no usable patch; see the findings above")
-        index = pd.DataFrame(self.facts)
-        self.digest.update(index.to_csv(index=False).encode())
-        index.to_parquet(self.folder / "index.parquet", index=False)
-        header = json.dumps(self._header(), indent=1)
-        (self.folder / "stats.json").write_text(header + "\n")
-        counts = {str(split): int(n) for split, n in index["split"].value_counts().items()}
-        bad = {f.id for f in self.findings if f.severity == "error"}
-        return {**dict(sorted(counts.items())), "quarantined": len(bad)}
-
-    def _check_size(self, patch: Patch) -> None:
-        size = patch.arrays["s2"].shape[1:]
-        if self.size is None:
-            self.size = size
-            needed = self.expected * sum(array.nbytes for array in patch.arrays.values())
-            check_free_disk(self.folder, needed, "the patch store")
-        if size[0] != size[1]:
-            raise UserError(
-                f"patch {patch.facts['id']} is not square: {size[0]} x {size[1]} pixels"
-            )
-        check_same_size(str(patch.facts["id"]), "it", size, "the patches before it", self.size)
-
-    def _flush(self) -> None:
-        if not self.pending:
-            return
-        for row, patch in enumerate(self.pending):
-            self.facts.append({**patch.facts, "shard": self.shard, "row": row})
-        for kind, arrays in self._stacks():
-            path = shard_path(self.folder, kind, self.shard)
-            path.parent.mkdir(exist_ok=True)
-            self.digest.update(arrays.tobytes())
-            np.save(path, arrays, allow_pickle=False)
-        self.pending = []
-        self.shard += 1
-
-    def _stacks(self) -> Iterator[tuple[str, NDArray[np.integer]]]:
-        for sensor in SENSORS:
-            yield sensor, np.stack([patch.arrays[sensor] for patch in self.pending])
-        if any("label" in patch.arrays for patch in self.pending):
-            nothing = np.full(self.size or (), 255, dtype=np.uint8)
-            yield "label", np.stack([p.arrays.get("label", nothing) for p in self.pending])
-
-    def _header(self) -> dict[str, object]:
-        assert self.size is not None  # there is a patch
-        header: dict[str, object] = {
-            "classes": list(self.source.classes),
-            "palette": self.source.palette,
-            "patch_size": self.size[0],
-            "digest": self.digest.hexdigest(),
-        }
-        if not self.moments:
-            raise UserError(
-                "every usable patch is in the split test: statistics need others, give some of "
-                "them the split train or pretrain"
-            )
-        for sensor, modality in self.source.modalities.items():
-            spec = _input_spec(sensor, modality, self.moments[sensor], self.size[0])
-            header[sensor] = spec.to_dict()
-        return header
+                known[sensor] = known[sensor].merge(moments) if sensor in known else moments
+    return known
 
 
-def _input_spec(sensor: Sensor, modality: Modality, moments: Moments, patch_size: int) -> InputSpec:
-    constant = [b for b, sd in zip(modality.bands, moments.sd, strict=True) if not sd > 0]
-    if constant:
-        raise UserError(f"{sensor}: bands {constant} hold one value everywhere; drop them")
-    # six significant digits: rounding noise of another CPU does not change the artifact
-    mean, sd = (tuple(float(f"{v:.6g}") for v in values) for values in (moments.mean, moments.sd))
-    return InputSpec(modality, mean, sd, patch_size)
+def _stacks(patches: Sequence[Patch], side: int) -> Iterator[tuple[str, NDArray[np.integer]]]:
+    if not patches:
+        return
+    for sensor in SENSORS:
+        yield sensor, np.stack([patch.arrays[sensor] for patch in patches])
+    if any("label" in patch.arrays for patch in patches):
+        nothing = np.full((side, side), 255, dtype=np.uint8)
+        yield "label", np.stack([p.arrays.get("label", nothing) for p in patches])
