@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import rasterio
 from loader import read_tiff, write_tiff
+from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 
 from eocontrast.labels import DFC_CLASSES, DFC_PALETTE
@@ -33,7 +34,7 @@ def write_source(folder: Path, patches: int, size: int) -> None:
     rows = []
     for number in range(patches):
         place = rng.normal(0, 1, (1, size, size))
-        kinds = {
+        kinds: dict[str, NDArray[np.generic]] = {
             "s1": (-12 + 3 * place + rng.normal(0, 2, (2, size, size))).astype(np.float32),
             "s2": (1500 + 300 * place + rng.normal(0, 50, (13, size, size))).astype(np.uint16),
             "label": rng.integers(1, 11, (1, size, size), dtype=np.uint8),
