@@ -109,7 +109,8 @@ def _predictors(s2: NDArray[np.floating], missing: NDArray[np.bool_]) -> NDArray
     gram = flat @ flat.T / flat.shape[1]
     ridge = _RIDGE * np.trace(gram) / len(gram) + np.finfo(np.float64).tiny
     whiten = np.linalg.inv(np.linalg.cholesky(gram + ridge * np.eye(len(gram))))
-    return (whiten @ flat).reshape(fine.shape)
+    white: NDArray[np.float64] = (whiten @ flat).reshape(fine.shape)
+    return white
 
 
 def _window(s1: NDArray[np.floating], missing: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -120,7 +121,8 @@ def _window(s1: NDArray[np.floating], missing: NDArray[np.bool_]) -> NDArray[np.
     inner &= ~missing
     fine -= fine[:, inner].mean(axis=1)[:, None, None]
     fine[:, ~inner] = 0
-    return fine[fine.std(axis=(1, 2)) > 1e-6]
+    varying: NDArray[np.float64] = fine[fine.std(axis=(1, 2)) > 1e-6]
+    return varying
 
 
 def _log_likelihood(
@@ -129,7 +131,8 @@ def _log_likelihood(
     """Of each shift against no relation at all, (2 REACH + 1, 2 REACH + 1).
 
     The bands' speckle is independent, so theirs add up. Neighbouring pixels are no independent
-    samples: a band's are divided by the sum of the product of both autocorrelations (Bartlett 1935).
+    samples: their number is divided by the sum over lags of both autocorrelations' product
+    (Bartlett 1935).
     """
     shape, steps = backscatter.shape[1:], np.arange(-REACH, REACH + 1)
     spectra = np.fft.rfft2(predictors)
@@ -176,7 +179,8 @@ def _standardised(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     rows = rows - rows.mean(axis=1, keepdims=True)
     sd = rows.std(axis=1, keepdims=True)
     varies = sd[:, 0] > 1e-6
-    return rows[varies] / sd[varies]
+    varying: NDArray[np.float64] = rows[varies] / sd[varies]
+    return varying
 
 
 def _fine(values: NDArray[np.float64]) -> NDArray[np.float64]:
