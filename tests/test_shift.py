@@ -75,7 +75,7 @@ def test_simulated_pairs_raise_no_warning(pairs: list[Pair]) -> None:
     assert len(found) < 0.6 * len(pairs)
 
 
-@pytest.mark.parametrize(("dy", "dx"), [(0, 0), (3, 0), (0, -4), (-6, 5), (7, 7)])
+@pytest.mark.parametrize(("dy", "dx"), [(0, 0), (3, 0), (0, -4), (-6, 5), (6, 6)])
 def test_the_sign_of_a_shift_is_that_of_the_content(dy: int, dx: int) -> None:
     shift = estimate_shift(*moved(textured(), dy, dx))
     assert shift.known
