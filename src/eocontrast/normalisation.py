@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import shutil
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
-from eocontrast.audit import refuse_too_many, write_audit
-from eocontrast.pairs import read_pair
+from eocontrast.audit import Finding, refuse_too_many
+from eocontrast.audit_report import audit_table, write_audit
+from eocontrast.consistency import Consistency
+from eocontrast.pairs import read_pairs
 from eocontrast.shards import ShardWriter
-from eocontrast.sources import read_source
+from eocontrast.sources import Source, read_source
 from eocontrast.subsets import split_by_group
 
 
@@ -26,6 +24,7 @@ def build_store(
     test_fraction: float,
     shard_mib: int,
     max_bad_fraction: float,
+    check_shift: bool,
     workers: int | None = None,
 ) -> dict[str, int]:
     """Write the patch store of a source to `folder`, whole or not at all.
@@ -39,13 +38,14 @@ def build_store(
         test_fraction: share of those that is tested on.
         shard_mib: largest shard of one sensor, in MiB.
         max_bad_fraction: share of patches that may be left out for errors.
+        check_shift: whether to look for a shift of S1 against S2.
         workers: processes that read rasters; one a core where None.
 
     Returns:
         Number of patches by split, and `quarantined`.
 
     Raises:
-        UserError: an unreadable or wrong raster, sizes that differ, too many bad patches, no space.
+        UserError: too many patches with errors, none without, or no space.
     """
     source = read_source(manifests)
     manifest = source.manifest.copy()
@@ -55,17 +55,27 @@ def build_store(
     shutil.rmtree(build, ignore_errors=True)
     build.mkdir(parents=True)
     store = ShardWriter(build, source, shard_mib, expected=len(manifest))
-    # the declaration alone travels with every row: the manifest may have millions
-    read = partial(read_pair, replace(source, manifest=manifest.head(0)))
-    rows = manifest.to_dict("records")
-    # processes, because opening a small raster is a millisecond that holds the interpreter's lock
-    with multiprocessing.Pool(workers) as pool:
-        patches = pool.imap(read, rows, chunksize=min(32, 1 + len(rows) // 32))
-        for patch in tqdm(patches, total=len(rows), desc="normalise", disable=None):
-            store.add(patch)
+    for patch in read_pairs(replace(source, manifest=manifest), check_shift, workers):
+        store.add(patch)
     write_audit(audit, store.findings, len(manifest))
+    print(audit_table(store.findings, len(manifest)))
     refuse_too_many(store.findings, len(manifest), max_bad_fraction)
     counts = store.finish()
     shutil.rmtree(folder, ignore_errors=True)
     build.rename(folder)
     return counts
+
+
+def audit_source(source: Source, *, check_shift: bool, workers: int | None = None) -> list[Finding]:
+    """The findings on every patch of a source, and nothing stored.
+
+    Where the manifest gives no split, none is drawn: such patches count as learnt from.
+
+    Args:
+        source: as `read_source` gives it.
+        check_shift: whether to look for a shift of S1 against S2.
+        workers: processes that read rasters; one a core where None.
+    """
+    consistency = Consistency()
+    patches = read_pairs(source, check_shift, workers)
+    return [finding for patch in patches for finding in consistency.findings(patch)]

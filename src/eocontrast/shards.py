@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from eocontrast.audit import Finding
+from eocontrast.audit import Finding, has_error
+from eocontrast.consistency import Consistency
 from eocontrast.disk import check_free_disk
 from eocontrast.errors import UserError
 from eocontrast.inputs import InputSpec
 from eocontrast.modalities import SENSORS, Modality, Sensor
 from eocontrast.moments import Moments
-from eocontrast.pairs import Patch, check_same_size
+from eocontrast.pairs import Patch
 from eocontrast.patches import shard_path
 from eocontrast.sources import Source
 
@@ -36,6 +37,7 @@ class ShardWriter:
         self.folder, self.source = folder, source
         self.shard_bytes = shard_mib * 2**20
         self.expected = expected
+        self.consistency = Consistency()
         self.findings: list[Finding] = []
         self.facts: list[dict[str, object]] = []
         self.moments: dict[Sensor, Moments] = {}
@@ -46,12 +48,14 @@ class ShardWriter:
 
     def add(self, patch: Patch) -> None:
         """Keep a patch, or quarantine it when an error was found."""
-        self.findings += patch.findings
-        if any(finding.severity == "error" for finding in patch.findings):
+        findings = self.consistency.findings(patch)
+        self.findings += findings
+        if has_error(findings):
             return
-        self._check_size(patch)
+        if self.size is None:
+            self._begin(patch)
         self.pending.append(patch)
-        if patch.facts["split"] != "test":  # statistics must not know the test split
+        if patch.split != "test":  # statistics must not know the test split
             for sensor, moments in patch.moments.items():
                 known = self.moments.get(sensor)
                 self.moments[sensor] = known.merge(moments) if known else moments
@@ -72,17 +76,10 @@ class ShardWriter:
         bad = {f.id for f in self.findings if f.severity == "error"}
         return {**dict(sorted(counts.items())), "quarantined": len(bad)}
 
-    def _check_size(self, patch: Patch) -> None:
-        size = patch.arrays["s2"].shape[1:]
-        if self.size is None:
-            self.size = size
-            needed = self.expected * sum(array.nbytes for array in patch.arrays.values())
-            check_free_disk(self.folder, needed, "the patch store")
-        if size[0] != size[1]:
-            raise UserError(
-                f"patch {patch.facts['id']} is not square: {size[0]} x {size[1]} pixels"
-            )
-        check_same_size(str(patch.facts["id"]), "it", size, "the patches before it", self.size)
+    def _begin(self, first: Patch) -> None:
+        self.size = first.arrays["s2"].shape[1:]
+        needed = self.expected * sum(array.nbytes for array in first.arrays.values())
+        check_free_disk(self.folder, needed, "the patch store")
 
     def _flush(self) -> None:
         if not self.pending:
