@@ -62,9 +62,9 @@ def read_all(folder: Path, patches: int) -> None:
 
 
 def build(folder: Path) -> None:
-    """The stage on one core."""
+    """The stage on one core, less the search for shifts (`normalise.check_shift`)."""
     store, audit = folder / "store", folder / "audit.json"
-    limits = {"seed": 0, "test_fraction": 0.0, "max_bad_fraction": 0.0}
+    limits = {"seed": 0, "test_fraction": 0.0, "max_bad_fraction": 0.0, "check_shift": False}
     build_store(folder, store, audit, shard_mib=64, workers=1, **limits)  # type: ignore[arg-type]
 
 

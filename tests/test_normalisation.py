@@ -37,6 +37,7 @@ def build(
     test_fraction: float = 0.3,
     shard_mib: int = 1,
     max_bad_fraction: float = 0,
+    check_shift: bool = False,
     workers: int = 2,
 ) -> PatchStore:
     build_store(
@@ -47,6 +48,7 @@ def build(
         test_fraction=test_fraction,
         shard_mib=shard_mib,
         max_bad_fraction=max_bad_fraction,
+        check_shift=check_shift,
         workers=workers,
     )
     return PatchStore(raw.parent / name)
@@ -129,6 +131,7 @@ def test_counts_are_by_split(write_source: WriteSource, tmp_path: Path) -> None:
         test_fraction=0,
         shard_mib=1,
         max_bad_fraction=0,
+        check_shift=False,
     )
     assert counts == {"pretrain": 3, "test": 3, "train": 6, "quarantined": 0}
 
@@ -316,9 +319,9 @@ def oblong(place: int, s1: Raster, s2: Raster) -> tuple[Raster, Raster] | None:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (cropped, r"p005.*s1 has 14 x 16 pixels, s2 16 x 16"),
-        (smaller, r"p005.*8 x 8 pixels.*16 x 16"),
-        (oblong, r"p000 is not square: 14 x 16"),
+        (cropped, r"1 of 12.*p005.*s1 has 14 x 16 pixels, s2 16 x 16"),
+        (smaller, r"1 of 12.*p005.*8 x 8.*p000 16 x 16"),
+        (oblong, r"12 of 12.*p000 is not square: 14 x 16"),
     ],
 )
 def test_sizes_that_do_not_fit_are_named(
@@ -336,11 +339,73 @@ def test_a_mask_of_another_size_is_named(write_source: WriteSource) -> None:
         build(raw)
 
 
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_every_bad_patch_is_listed_and_the_others_are_stored(
+    write_source: WriteSource, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def odd(place: int, s1: Raster, s2: Raster) -> tuple[Raster, Raster] | None:
+        bad = {1: (s1[:, :14], s2), 2: (s1[:1], s2), 4: (s1, s2.astype(np.complex64))}
+        return bad.get(place) or smaller(place, s1, s2)
+
+    raw = write_source(splits=SPLITS, edit=odd, masks=True)
+    (raw / "s1/6.tif").unlink()
+    truncate(raw / "s2/7.tif")
+    (raw / "label/8.tif").write_text("no raster")
+    store = build(raw, max_bad_fraction=0.6)
+    expected = {
+        "p001": "size",
+        "p002": "bands",
+        "p004": "dtype",
+        "p005": "size",
+        "p006": "unreadable",
+        "p007": "unreadable",
+        "p008": "unreadable",
+    }
+    assert list(store.index["id"]) == ["p000", "p003", "p009", "p010", "p011"]
+    audit = json.loads(store.folder.with_name("store.audit.json").read_text())
+    errors = [f for f in audit["findings"] if f["severity"] == "error"]
+    # the mask is 16 x 16 where both sensors are 8 x 8: two findings, one rule
+    assert {f["id"]: f["rule"] for f in errors} == expected
+    assert audit["quarantined"] == 7
+    assert not [f for f in audit["findings"] if "\n" in f["message"]]
+    printed = capsys.readouterr().err
+    assert "of 12 patches 7 cannot be used" in printed
+    assert "p006, p007, p008" in printed
+
+
+def test_bad_patches_leave_the_bytes_of_the_others_alone(write_source: WriteSource) -> None:
+    raw = write_source(labels=[0, 1, 2] * 5, splits=[*SPLITS, *["train"] * 3])
+    manifest = pd.read_csv(raw / "manifest.csv", keep_default_na=False)
+    (raw / "s1/14.tif").unlink()
+    with_bad = build(raw, max_bad_fraction=0.1)
+    manifest.drop(14).to_csv(raw / "manifest.csv", index=False)
+    assert files(with_bad) == files(build(raw, "without"))
+
+
 def test_a_missing_raster_is_named(write_source: WriteSource) -> None:
     raw = write_source(splits=SPLITS)
     (raw / "s1/6.tif").unlink()
     with pytest.raises(UserError, match=r"s1/6\.tif"):
         build(raw)
+
+
+def test_a_scored_patch_that_is_learnt_from_is_left_out(write_source: WriteSource) -> None:
+    raw = write_source(splits=SPLITS)  # 10 is tested on, 4 trained on
+    (raw / "s2/10.tif").write_bytes((raw / "s2/4.tif").read_bytes())
+    with pytest.raises(UserError, match=r"p010: s2 holds the same pixels as p004"):
+        build(raw)
+    assert "p010" not in set(build(raw, max_bad_fraction=0.1).index["id"])
+
+
+def test_looking_for_shifts_changes_no_byte_of_the_store(write_source: WriteSource) -> None:
+    raw = write_source(splits=SPLITS, size=32)
+    without, looking = build(raw), build(raw, "looking", check_shift=True)
+    assert files(without) == files(looking)
+    notes = json.loads((raw.parent / "looking.audit.json").read_text())["notes"]
+    assert [(note["rule"], len(note["ids"])) for note in notes] == [("shift", 12)]
 
 
 def test_a_failed_build_leaves_the_store_as_it_was(write_source: WriteSource) -> None:
@@ -386,7 +451,7 @@ def test_a_run_that_was_killed_twice_ends_in_the_same_bytes(write_source: WriteS
     program = (
         "import sys; from pathlib import Path; from eocontrast.normalisation import build_store\n"
         "build_store(*map(Path, sys.argv[1:]), seed=0, test_fraction=0.3, shard_mib=0, "
-        "max_bad_fraction=0, workers=1)"
+        "max_bad_fraction=0, check_shift=False, workers=1)"
     )
     paths = [str(raw), str(killed), str(raw.parent / "killed.audit.json")]
     for wanted in (20, 60):
@@ -408,11 +473,11 @@ def test_what_an_interrupted_run_wrote_is_not_read_again(
     raw = write_source(splits=SPLITS)
     asked: list[str] = []
 
-    def interrupted(source: Source, row: dict[str, str]) -> Patch:
+    def interrupted(source: Source, row: dict[str, str], check_shift: bool) -> Patch:
         asked.append(row["id"])
         if len(asked) == 8:
             raise KeyboardInterrupt
-        return read_pair(source, row)
+        return read_pair(source, row, check_shift)
 
     monkeypatch.setattr(shards, "read_pair", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -426,7 +491,7 @@ def test_shards_of_other_data_are_not_continued(
 ) -> None:
     raw = write_source(splits=SPLITS)
     with monkeypatch.context() as patched:
-        patched.setattr(normalisation, "_finish", lambda *_: 1 / 0)
+        patched.setattr(normalisation, "write_index", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             build(raw, shard_mib=0, workers=1)
     table = pd.read_csv(raw / "manifest.csv", keep_default_na=False)

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
-from eocontrast.audit import refuse_too_many, write_audit
+from eocontrast.audit import Finding, has_error, refuse_too_many
+from eocontrast.audit_report import audit_table, write_audit
+from eocontrast.audited import Audited
+from eocontrast.consistency import Consistency
 from eocontrast.disk import check_free_disk
-from eocontrast.errors import UserError
-from eocontrast.inputs import InputSpec
-from eocontrast.modalities import Modality, Sensor
-from eocontrast.moments import Moments
-from eocontrast.rasters import bands_size
-from eocontrast.shard_files import KINDS, note_path, shard_path
-from eocontrast.shards import Rows, Shard, write_shard
+from eocontrast.rasters import RasterError, bands_size
+from eocontrast.shard_files import note_path
+from eocontrast.shards import Rows, audit_rows, known_shard, write_shard
 from eocontrast.sources import Source, read_source
 from eocontrast.spread import spread
+from eocontrast.store_index import write_index
 from eocontrast.subsets import split_by_group
 
 
@@ -36,6 +35,7 @@ def build_store(
     test_fraction: float,
     shard_mib: int,
     max_bad_fraction: float,
+    check_shift: bool,
     workers: int | None = None,
 ) -> dict[str, int]:
     """Write the patch store of a source to `folder`, whole or not at all.
@@ -52,36 +52,71 @@ def build_store(
         test_fraction: share of those that is tested on.
         shard_mib: largest shard of one sensor, in MiB.
         max_bad_fraction: share of patches that may be left out for errors.
+        check_shift: whether to look for a shift of S1 against S2.
         workers: processes that read rasters; one a core where None.
 
     Returns:
         Number of patches by split, and `quarantined`.
 
     Raises:
-        UserError: an unreadable or wrong raster, sizes that differ, too many bad patches, no space.
+        UserError: too many patches with errors, none without, or no space.
     """
     source = read_source(manifests)
     manifest = source.manifest.copy()
     manifest["labelled"] = manifest["label"] != ""
     manifest["split"] = split_by_group(manifest, test_fraction, seed)
-    plan = _plan(source, manifest, shard_mib)
+    source = replace(source, manifest=manifest)
+    plan = _plan(source, shard_mib)
     build = folder.with_name(folder.name + ".partial")
-    _begin(build, plan, manifests)
-    shards = _write_shards(build, source, plan, workers)
-    findings = [finding for shard in shards for finding in shard.findings]
+    _begin(build, f"{plan.digest(manifests)} {check_shift}")
+    patches = list(_stored(build, source, plan, check_shift, workers))
+    findings, kept = _judged(plan, patches)
     write_audit(audit, findings, len(manifest))
-    _forget_errors(build, shards)
+    print(audit_table(findings, len(manifest)), file=sys.stderr)
+    _forget_errors(build, plan, findings)
     refuse_too_many(findings, len(manifest), max_bad_fraction)
-    counts = _finish(build, source, plan, shards)
+    counts = write_index(build, source, plan.side, len(plan.shards), kept)
+    shutil.rmtree(build / "shards")
+    (build / PLAN).unlink()
     shutil.rmtree(folder, ignore_errors=True)
     build.rename(folder)
-    return {**counts, "quarantined": len(manifest) - sum(counts.values())}
+    return {**counts, "quarantined": len(manifest) - len(kept)}
+
+
+def audit_source(source: Source, *, check_shift: bool, workers: int | None = None) -> list[Finding]:
+    """The findings on every patch of a source, and nothing stored.
+
+    Where the manifest gives no split, none is drawn: such patches count as learnt from.
+
+    Args:
+        source: as `read_source` gives it.
+        check_shift: whether to look for a shift of S1 against S2.
+        workers: processes that read rasters; one a core where None.
+    """
+    plan = _plan(source, shard_mib=1)
+    told = (_told(source), check_shift)
+    calls = [(*told, number, rows) for number, rows in enumerate(plan.shards)]
+    pieces = dict(_shown(spread(audit_rows, calls, workers), plan, done=0))
+    patches = [patch for number in sorted(pieces) for patch in pieces[number]]
+    return _judged(plan, patches)[0]
+
+
+PLAN = "plan"
+"""File that tells one state of data and code from another."""
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """Which rows go into which shard, a function of the manifest alone."""
+    """Which rows go into which shard, a function of the manifest alone.
 
+    Attributes:
+        first: id of the first patch whose size can be read.
+        side: of that, and of all patches, in pixels.
+        patch_bytes: of the largest patch in the store.
+        shards: rows by number.
+    """
+
+    first: str
     side: int
     patch_bytes: int
     shards: tuple[Rows, ...]
@@ -96,112 +131,81 @@ class _Plan:
         return told.hexdigest()
 
 
-def _plan(source: Source, manifest: pd.DataFrame, shard_mib: int) -> _Plan:
-    rows = [{str(k): v for k, v in row.items()} for row in manifest.to_dict("records")]
-    side = _side(source, rows[0])
+def _plan(source: Source, shard_mib: int) -> _Plan:
+    rows = [{str(k): v for k, v in row.items()} for row in source.manifest.to_dict("records")]
+    first, side = _first_square(source, rows)
     pixel = [len(m.bands) * np.dtype(m.storage.dtype).itemsize for m in source.modalities.values()]
     count = max(1, -(-shard_mib * 2**20 // (max(pixel) * side**2)))
     pieces = tuple(rows[start : start + count] for start in range(0, len(rows), count))
-    return _Plan(side, (sum(pixel) + 1) * side**2, pieces)  # 1 for the mask
+    return _Plan(first, side, (sum(pixel) + 1) * side**2, pieces)  # 1 for the mask
 
 
-def _side(source: Source, row: dict[str, str]) -> int:
-    assert source.rasters is not None  # as `read_source` gives it
-    height, width = bands_size(source.rasters / row["s2"], source.s2)
-    if height != width:
-        raise UserError(f"patch {row['id']} is not square: {height} x {width} pixels")
-    return height
+def _first_square(source: Source, rows: Rows) -> tuple[str, int]:
+    for row in rows:
+        try:
+            height, width = bands_size((source.rasters or Path()) / row["s2"], source.s2)
+        except RasterError:  # becomes a finding when it is read
+            continue
+        if height == width:
+            return row["id"], height
+    return rows[0]["id"], 1  # each of them has an error
 
 
-def _begin(build: Path, plan: _Plan, manifests: Path) -> None:
+def _begin(build: Path, digest: str) -> None:
     """Keep what an earlier run of the same plan wrote, and nothing else."""
-    note = build / "plan"
-    digest = plan.digest(manifests)
+    note = build / PLAN
     if not (note.exists() and note.read_text() == digest):
         shutil.rmtree(build, ignore_errors=True)
         build.mkdir(parents=True)
         note.write_text(digest)
 
 
-def _forget_errors(build: Path, shards: Sequence[Shard]) -> None:
-    """Shards with an error are read again if this run ends here: somebody may mend the rasters."""
-    for number, shard in enumerate(shards):
-        if any(finding.severity == "error" for finding in shard.findings):
-            note_path(build, number).unlink()
+def _stored(
+    build: Path, source: Source, plan: _Plan, check_shift: bool, workers: int | None
+) -> Iterator[Audited]:
+    """What is to be known of every row, in their order, when all shards are written."""
+    found = {number: known_shard(build, number) for number in range(len(plan.shards))}
+    missing = [number for number, patches in found.items() if patches is None]
+    ahead = sum(len(plan.shards[number]) for number in missing)
+    check_free_disk(build, ahead * plan.patch_bytes, "the patch store")
+    told, where = (_told(source), check_shift), (plan.side, build.absolute())
+    calls = [(*told, number, plan.shards[number], *where) for number in missing]
+    done = len(source.manifest) - ahead
+    found |= dict(_shown(spread(write_shard, calls, workers), plan, done))
+    return (patch for patches in found.values() for patch in patches or ())
 
 
-def _write_shards(build: Path, source: Source, plan: _Plan, workers: int | None) -> list[Shard]:
-    numbers = range(len(plan.shards))
-    known = {n: Shard.load(note_path(build, n)) for n in numbers if note_path(build, n).exists()}
-    missing = [number for number in numbers if number not in known]
-    patches = sum(len(plan.shards[number]) for number in missing)
-    check_free_disk(build, patches * plan.patch_bytes, "the patch store")
-    # the declaration alone travels with every shard: the manifest may have millions of rows
-    told = replace(source, manifest=source.manifest.head(0), rasters=_absolute(source))
-    fixed = (build.absolute(), told, plan.side)
-    calls = [(*fixed, number, plan.shards[number]) for number in missing]
+def _shown(
+    pieces: Iterable[tuple[int, list[Audited]]], plan: _Plan, done: int
+) -> Iterator[tuple[int, list[Audited]]]:
     total = sum(map(len, plan.shards))
-    with tqdm(None, "normalise", total, initial=total - patches, disable=None) as progress:
-        for number, shard in spread(write_shard, calls, workers):
-            known[number] = shard
-            progress.update(len(plan.shards[number]))
-    return [known[number] for number in numbers]
+    with tqdm(None, "audit", total, initial=done, unit="patch", disable=None) as progress:
+        for number, patches in pieces:
+            progress.update(len(patches))
+            yield number, patches
 
 
-def _absolute(source: Source) -> Path:
-    assert source.rasters is not None
-    return source.rasters.absolute()  # workers may start elsewhere
+def _told(source: Source) -> Source:
+    """What travels with every shard: the declaration alone, for the manifest may have millions."""
+    rasters = (source.rasters or Path()).absolute()  # workers may start elsewhere
+    return replace(source, manifest=source.manifest.head(0), rasters=rasters)
 
 
-def _finish(build: Path, source: Source, plan: _Plan, shards: Sequence[Shard]) -> dict[str, int]:
-    """Write the index and the statistics; number of patches by split."""
-    facts = [fact for shard in shards for fact in shard.facts]
-    if not facts:
-        raise UserError("the manifest leaves no usable patch; see the findings above")
-    index = pd.DataFrame(facts)
-    header: dict[str, object] = {
-        "classes": list(source.classes),
-        "palette": source.palette,
-        "patch_size": plan.side,
-        "digest": _digest(build, len(shards), index),
-    }
-    moments = _merged(shards)
-    for sensor, modality in source.modalities.items():
-        header[sensor] = _input_spec(sensor, modality, moments[sensor], plan.side).to_dict()
-    index.to_parquet(build / "index.parquet", index=False)
-    (build / "stats.json").write_text(json.dumps(header, indent=1) + "\n")
-    shutil.rmtree(build / "shards")
-    (build / "plan").unlink()
-    return {str(split): int(n) for split, n in index["split"].value_counts().sort_index().items()}
+def _judged(plan: _Plan, patches: Iterable[Audited]) -> tuple[list[Finding], list[Audited]]:
+    """All findings, and the patches without an error."""
+    consistency = Consistency(plan.first, plan.side)
+    every, kept = [], []
+    for patch in patches:
+        findings = consistency.findings(patch)
+        every += findings
+        if not has_error(findings):
+            kept.append(patch)
+    return every, kept
 
 
-def _digest(build: Path, shards: int, index: pd.DataFrame) -> str:
-    told = hashlib.sha256()
-    for number in range(shards):
-        for path in (shard_path(build, kind, number) for kind in KINDS):
-            if path.exists():
-                told.update(np.load(path, allow_pickle=False).tobytes())
-    told.update(index.to_csv(index=False).encode())
-    return told.hexdigest()
-
-
-def _merged(shards: Sequence[Shard]) -> dict[Sensor, Moments]:
-    known: dict[Sensor, Moments] = {}
-    for shard in shards:
-        for sensor, moments in shard.moments.items():
-            known[sensor] = known[sensor].merge(moments) if sensor in known else moments
-    if not known:
-        raise UserError(
-            "every usable patch is in the split test: statistics need others, give some of "
-            "them the split train or pretrain"
-        )
-    return known
-
-
-def _input_spec(sensor: Sensor, modality: Modality, moments: Moments, patch_size: int) -> InputSpec:
-    constant = [b for b, sd in zip(modality.bands, moments.sd, strict=True) if not sd > 0]
-    if constant:
-        raise UserError(f"{sensor}: bands {constant} hold one value everywhere; drop them")
-    # six significant digits: rounding noise of another CPU does not change the artifact
-    mean, sd = (tuple(float(f"{v:.6g}") for v in values) for values in (moments.mean, moments.sd))
-    return InputSpec(modality, mean, sd, patch_size)
+def _forget_errors(build: Path, plan: _Plan, findings: list[Finding]) -> None:
+    """Shards with an error are read again if this run ends here: somebody may mend the rasters."""
+    bad = {finding.id for finding in findings if finding.severity == "error"}
+    for number, rows in enumerate(plan.shards):
+        if any(row["id"] in bad for row in rows):
+            note_path(build, number).unlink()

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eocontrast.audit import Finding
+from eocontrast.audit import has_error
+from eocontrast.audited import Audited
 from eocontrast.disk import whole
-from eocontrast.modalities import SENSORS, Sensor
-from eocontrast.moments import Moments
-from eocontrast.pairs import Patch, check_same_size, read_pair
+from eocontrast.modalities import SENSORS
+from eocontrast.pairs import Patch, read_pair
 from eocontrast.shard_files import note_path, shard_path
 from eocontrast.sources import Source
 
@@ -27,79 +25,70 @@ Rows = Sequence[dict[str, str]]
 """Of a manifest."""
 
 
-@dataclass(frozen=True)
-class Shard:
-    """What is to be known of a shard that was written.
+def audit_rows(
+    source: Source, check_shift: bool, number: int, rows: Rows
+) -> tuple[int, list[Audited]]:
+    """What is to be known of the patches of `rows`, and nothing stored.
 
-    Attributes:
-        facts: a row of the index for every patch in it, in the order of its arrays.
-        findings: on all its rows, also those that were left out.
-        moments: by sensor, of the patches outside the test split; none where there are none.
+    Args:
+        source: what the rasters are.
+        check_shift: whether to look for a shift of S1 against S2.
+        number: of the piece of the manifest, given back.
+        rows: of the manifest.
     """
-
-    facts: list[dict[str, Any]]
-    findings: list[Finding]
-    moments: dict[Sensor, Moments]
-
-    def save(self, path: Path) -> None:
-        """Write it as JSON, whole or not at all."""
-        moments = {s: [part.tolist() for part in m.parts] for s, m in self.moments.items()}
-        findings = [finding.to_dict() for finding in self.findings]
-        text = json.dumps({"facts": self.facts, "findings": findings, "moments": moments})
-        with whole(path) as partial:
-            partial.write_text(text)
-
-    @classmethod
-    def load(cls, path: Path) -> Shard:
-        """What `save` wrote; floats come back to the last bit."""
-        saved = json.loads(path.read_text())
-        moments = {s: Moments(*map(np.array, parts)) for s, parts in saved["moments"].items()}
-        return cls(saved["facts"], [Finding(**fields) for fields in saved["findings"]], moments)
+    return number, [_audited(read_pair(source, row, check_shift)) for row in rows]
 
 
 def write_shard(
-    folder: Path, source: Source, side: int, number: int, rows: Rows
-) -> tuple[int, Shard]:
+    source: Source, check_shift: bool, number: int, rows: Rows, side: int, folder: Path
+) -> tuple[int, list[Audited]]:
     """Read, audit, encode and write the patches of `rows`; those with an error are left out.
 
     Args:
-        folder: of the store that is built.
         source: what the rasters are.
-        side: of every patch in pixels.
+        check_shift: whether to look for a shift of S1 against S2.
         number: of the shard.
         rows: of the manifest.
+        side: of every patch in pixels; one of another size is left out.
+        folder: of the store that is built.
 
     Returns:
-        The number, and what is to be known of the shard; also written, when its arrays are.
-
-    Raises:
-        UserError: a raster cannot be read or has another size.
+        The number, and what is to be known of every row; also left in `folder`, when all is there.
     """
-    findings: list[Finding] = []
-    kept: list[Patch] = []
-    for row in rows:
-        patch = read_pair(source, row)
-        findings += patch.findings
-        if not any(finding.severity == "error" for finding in patch.findings):
-            size = patch.arrays["s2"].shape[1:]
-            check_same_size(row["id"], "it", size, "the first patch", (side, side))
-            kept.append(patch)
+    patches = [read_pair(source, row, check_shift) for row in rows]
+    kept = [patch for patch in patches if _fits(patch, side)]
     for kind, arrays in _stacks(kept, side):
         with whole(shard_path(folder, kind, number)) as partial, partial.open("wb") as file:
             np.save(file, arrays, allow_pickle=False)
-    facts = [{**p.facts, "shard": number, "row": row} for row, p in enumerate(kept)]
-    shard = Shard(facts, findings, _moments(kept))
-    shard.save(note_path(folder, number))
-    return number, shard
+    places = {patch.id: {"shard": number, "row": row} for row, patch in enumerate(kept)}
+    audited = [_audited(patch, places.get(patch.id)) for patch in patches]
+    with whole(note_path(folder, number)) as partial:
+        partial.write_text(json.dumps([each.to_dict() for each in audited]))
+    return number, audited
 
 
-def _moments(patches: Sequence[Patch]) -> dict[Sensor, Moments]:
-    known: dict[Sensor, Moments] = {}
-    for patch in patches:
-        if patch.facts["split"] != "test":  # statistics must not know the test split
-            for sensor, moments in patch.moments.items():
-                known[sensor] = known[sensor].merge(moments) if sensor in known else moments
-    return known
+def known_shard(folder: Path, number: int) -> list[Audited] | None:
+    """What `write_shard` left of a shard that is complete; None where it is not."""
+    path = note_path(folder, number)
+    if not path.exists():
+        return None
+    return [Audited.from_dict(fields) for fields in json.loads(path.read_text())]
+
+
+def _fits(patch: Patch, side: int) -> bool:
+    return not has_error(patch.findings) and patch.arrays["s2"].shape[1:] == (side, side)
+
+
+def _audited(patch: Patch, place: dict[str, int] | None = None) -> Audited:
+    return Audited(
+        id=patch.id,
+        split=patch.split,
+        findings=patch.findings,
+        size=patch.arrays["s2"].shape[1:] if patch.arrays else (),
+        digests=patch.digests,
+        facts={**patch.facts, **place} if place else {},
+        moments=patch.moments if place else {},
+    )
 
 
 def _stacks(patches: Sequence[Patch], side: int) -> Iterator[tuple[str, NDArray[np.integer]]]:
