@@ -89,7 +89,7 @@ def test_a_cluster_that_loses_a_worker_writes_the_same_bytes(
     cluster: tuple[str, list[subprocess.Popen[bytes]]],
     tmp_path: Path,
 ) -> None:
-    raw = write_source(labels=[0, 1, 2] * 100, splits=["train"] * 200 + ["test"] * 100)
+    raw = write_source(labels=[0, 1, 2] * 100, splits=["train"] * 201 + ["test"] * 99)
     build_store(raw, tmp_path / "here", tmp_path / "here.json", workers=1, **LIMITS)
     address, workers = cluster
     command = (
