@@ -83,7 +83,9 @@ class SimulatedParams(Section):
 
 
 class BigEarthNetParams(Section):
-    """The pairs that ship with two packages; nothing to choose."""
+    """Where the user's reBEN lies; None for the 30 pairs that ship with two packages."""
+
+    path: Path | None
 
 
 class SEN12MSParams(Section):

@@ -26,7 +26,7 @@ PARAMS = SourcesParams.model_validate(
             "train_scenes": 1,
             "test_scenes": 1,
         },
-        "bigearthnet": {},
+        "bigearthnet": {"path": None},
         "sen12ms": {"path": "SEN12MS", "seasons": ["spring"]},
         "dfc2020": {"path": "DFC2020", "train": "validation"},
         "manifest": {
