@@ -12,6 +12,7 @@ at most one missing patch within a tile; the split cuts tiles, so a group ends w
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -23,6 +24,7 @@ from eocontrast.sources.neighbours import Place, neighbours
 from eocontrast.sources.rois import LISTED, content, data_folder
 
 METADATA = ("patch_id", "labels", "split", "s1_name")
+_S1_NAME = re.compile(r".+_(\w{5})_(\d+)_(\d+)")
 SPLITS = {"train": "train", "validation": "train", "test": "test"}
 
 ADVICE = (
@@ -40,12 +42,12 @@ def describe_folder(path: Path) -> pd.DataFrame:
     """
     data = data_folder(path)
     table = _metadata(data)
-    for sensor, names in (("S1", table["s1_name"]), ("S2", table["patch_id"])):
-        _check_on_disk(data / f"BigEarthNet-{sensor}", [_folder(sensor, name) for name in names])
     splits = [_known_split(data, split) for split in table["split"]]
     groups = neighbours(
         [_place(name, split) for name, split in zip(table["s1_name"], splits, strict=True)]
     )
+    for sensor, names in (("S1", table["s1_name"]), ("S2", table["patch_id"])):
+        _check_on_disk(data / f"BigEarthNet-{sensor}", [_folder(sensor, name) for name in names])
     rows = []
     for row, split, group in zip(table.to_dict("records"), splits, groups, strict=True):
         name, label = row["patch_id"], _label(row["patch_id"], row["labels"])
@@ -84,8 +86,13 @@ def _raster(data: Path, sensor: str, name: str) -> str:
 
 def _place(s1_name: str, split: str) -> Place:
     """Tile, column and row; a split's part of a tile counts as a tile."""
-    tile, column, row = s1_name.split("_")[-3:]
-    return f"{split}_{tile}", int(column), int(row)
+    match = _S1_NAME.fullmatch(s1_name)
+    if not match:
+        raise UserError(
+            f"metadata.parquet has the s1_name {s1_name!r}, expected one that ends in tile, column "
+            f"and row, as _33UUP_26_57; {ADVICE}"
+        )
+    return f"{split}_{match[1]}", int(match[2]), int(match[3])
 
 
 def _check_on_disk(folder: Path, wanted: list[str]) -> None:
