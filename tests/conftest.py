@@ -143,6 +143,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         test_fraction=0.3,
         shard_mib=1,
         max_bad_fraction=0,
+        check_shift=False,
     )
     return base / "store"
 
@@ -196,6 +197,7 @@ def mixed_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         test_fraction=0.3,
         shard_mib=1,
         max_bad_fraction=0,
+        check_shift=False,
     )
     return base / "store"
 

@@ -38,6 +38,7 @@ MISTAKES: dict[str, tuple[str, object]] = {
     "section missing": ("normalise", MISSING),
     "test_fraction: all": ("normalise.test_fraction", 1.0),
     "shard: none": ("normalise.shard_mib", 0),
+    "shift: perhaps": ("normalise.check_shift", "perhaps"),
     "patch_size: odd": ("sources.simulated.patch_size", 65),
     "units": ("sources.manifest.s1.units", "db"),
     "class beyond 16 bits": ("sources.manifest.classes.Forest", 70000),

@@ -192,6 +192,7 @@ class NormaliseParams(Section):
     test_fraction: Share
     shard_mib: PositiveInt
     max_bad_fraction: Share
+    check_shift: bool
 
 
 class BackboneParams(Section):

@@ -169,6 +169,7 @@ def test_a_store_of_regions_tests_on_whole_ones(data: Path, tmp_path: Path) -> N
         test_fraction=0.3,
         shard_mib=1,
         max_bad_fraction=0,
+        check_shift=False,
         workers=1,
     )
     assert counts == {"test": 4, "train": 12, "quarantined": 0}
