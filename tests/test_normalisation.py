@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,10 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import rasterio
 from numpy.typing import NDArray
 
 from eocontrast import normalisation, shards
 from eocontrast.errors import UserError
+from eocontrast.inputs import InputSpec
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.moments import Moments
 from eocontrast.normalisation import build_store
@@ -85,6 +88,45 @@ def test_a_part_without_data_changes_nothing() -> None:
 
 
 # --- what the store holds
+
+
+def retyped(path: Path, dtype: str) -> None:
+    """The same values in a raster of another type."""
+    with rasterio.open(path) as raster:
+        profile, values = raster.profile, raster.read()
+    with rasterio.open(path, "w", **{**profile, "dtype": dtype}) as raster:
+        raster.write(values.astype(dtype))
+
+
+def test_wider_types_hold_the_same(write_source: WriteSource) -> None:
+    """DFC2020 goes round with S1 as float64 and masks as int32."""
+    raw = write_source(splits=SPLITS, masks=True)
+    expected = build(raw, "expected")
+    for kind, dtype in (("s1", "float64"), ("label", "int32"), ("s2", "int32")):
+        for path in (raw / kind).iterdir():
+            retyped(path, dtype)
+    store = build(raw)
+    assert store.digest == expected.digest
+    np.testing.assert_array_equal(
+        store.masks(store.rows("train")), expected.masks(store.rows("train"))
+    )
+
+
+def test_a_store_of_twelve_bands_is_no_store_of_thirteen(write_source: WriteSource) -> None:
+    """A model takes its bands by name; the one that lacks is named, with what can be done."""
+    raw = write_source(splits=SPLITS)
+    store = build(raw)
+    have = store.specs["s2"]
+    bands = ("B04", "B10", "B02")
+    wanted = InputSpec(replace(have.modality, bands=bands), (1.0,) * 3, (1.0,) * 3, 16)
+    with pytest.raises(
+        UserError, match=r"lack B10; .*: pretrain without B10, or add to the rasters"
+    ):
+        store.batch(np.arange(2), {"s2": wanted})
+    without = have.select(("B04", "B02"))
+    places = [have.modality.bands.index(band) for band in without.modality.bands]
+    found = store.batch(np.arange(2), {"s2": without})["s2"].numpy()
+    np.testing.assert_array_equal(found, store.read("s2", np.arange(2))[:, places])
 
 
 def test_the_store_gives_back_what_was_encoded(write_source: WriteSource) -> None:

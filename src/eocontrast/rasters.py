@@ -117,6 +117,19 @@ def read_raster(path: str | Path, modality: Modality) -> Raster:
     return Raster(values, tuple(places))
 
 
+def read_stored(file: Path, raster: DatasetReader, count: int) -> NDArray[np.generic]:
+    """The first `count` bands of an open raster as they are on disk, shape (count, H, W).
+
+    Raises:
+        RasterError: the file is truncated.
+    """
+    try:
+        stored: NDArray[np.generic] = raster.read(list(range(1, count + 1)))
+    except RasterioIOError as error:
+        raise RasterError("unreadable", f"{file} is truncated or damaged: {error}") from error
+    return stored
+
+
 def mask_size(path: Path) -> tuple[int, int]:
     """Height and width of a mask in pixels, from its header alone.
 
@@ -207,10 +220,7 @@ def _refuse(file: Path, raster: DatasetReader) -> None:
 
 def _read(file: Path, raster: DatasetReader, count: int, scaled: bool) -> NDArray[np.float64]:
     """The first `count` bands, shape (count, h, w) as on disk, NaN where the file says no data."""
-    try:
-        raw = raster.read(list(range(1, count + 1)))
-    except RasterioIOError as error:
-        raise RasterError("unreadable", f"{file} is truncated or damaged: {error}") from error
+    raw = read_stored(file, raster, count)
     values: NDArray[np.float64] = raw.astype(np.float64)
     for band, nodata in enumerate(raster.nodatavals[:count]):
         if nodata is not None:
