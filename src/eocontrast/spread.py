@@ -7,7 +7,6 @@ Dask's own configuration has `scheduler-address`.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -35,7 +34,7 @@ def spread(
     if not elsewhere and (workers == 1 or len(calls) < 2):
         yield from (function(*call) for call in calls)
         return
-    with _client(elsewhere, workers or len(os.sched_getaffinity(0))) as client:
+    with _client(elsewhere, workers) as client:
         futures = [client.submit(function, *call, pure=False) for call in calls]
         for future in as_completed(futures):
             yield future.result()
@@ -43,7 +42,7 @@ def spread(
 
 
 @contextmanager
-def _client(elsewhere: bool, workers: int) -> Iterator[Client]:
+def _client(elsewhere: bool, workers: int | None) -> Iterator[Client]:
     if elsewhere:
         with Client() as client:
             yield client
