@@ -9,6 +9,7 @@ from pathlib import Path
 from textwrap import shorten
 
 from eocontrast.audit import SEVERITIES, Finding, Severity
+from eocontrast.disk import whole
 
 _HEADER = ("rule", "severity", "patches", "first ids", "for example")
 
@@ -24,10 +25,8 @@ def write_audit(path: Path, findings: list[Finding], patches: int) -> None:
         "findings": [finding.to_dict() for finding in findings if finding.severity != "note"],
         "notes": _notes(findings),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    passing = path.with_name(path.name + ".partial")
-    passing.write_text(json.dumps(content, indent=1) + "\n")
-    passing.replace(path)
+    with whole(path) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def audit_table(findings: list[Finding], patches: int) -> str:
