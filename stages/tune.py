@@ -4,7 +4,7 @@ Not part of the graph: run it in a second clone with another `sources.simulated.
 `dvc repro pretrain`, and carry what it finds over to params.yaml (README, "How arms were tuned").
 Arms are scored by the metric of their task.
 
-python experiments/tune.py PATCHES PRETRAINED OUT.csv [ARM ...]
+python stages/tune.py PATCHES PRETRAINED OUT.csv [ARM ...]
 """
 
 import sys
