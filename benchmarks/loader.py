@@ -119,6 +119,7 @@ def main() -> None:
             test_fraction=0,
             shard_mib=64,
             max_bad_fraction=0,
+            check_shift=False,
         )
         reads = readers(raw, PatchStore(folder), args.batch)
         print(f"{args.patches} pairs of {args.size} x {args.size} pixels, batches of {args.batch}")

@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import subprocess
@@ -17,6 +18,8 @@ from eocontrast.disk import file_sha256
 from eocontrast.modalities import SENSORS
 from eocontrast.params import ImportedRun
 from eocontrast.weights import Pretrained
+
+WriteSource = Callable[..., Path]
 
 BODY = ("--model", "resnet10t", "--option", "channels=[8, 8, 16, 16]", "--sensor", "s2")
 INPUT = ("--bands", "B02", "B03", "B04", "--units", "DN", "--valid-range", "0", "10000")
@@ -144,6 +147,70 @@ def test_code_in_a_checkpoint_is_refused_by_the_command(
     assert main(["import-weights", str(file), "-o", str(tmp_path / "out")]) == 2
     assert "not executed" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["evil.pth"]
+
+
+def test_an_audit_of_sound_pairs_says_so(
+    write_source: WriteSource, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = write_source()
+    before = sorted(raw.rglob("*"))
+    assert main(["audit", str(raw), "--no-shift"]) == 0
+    assert capsys.readouterr().out == "audit: nothing is wrong with the 12 patches\n"
+    assert main(["audit", str(raw / "manifest.csv"), "--no-shift"]) == 0
+    assert sorted(raw.rglob("*")) == before
+
+
+def test_an_audit_that_finds_errors_lists_them_and_fails(
+    write_source: WriteSource, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw, out = write_source(), tmp_path / "audit.json"
+    for place in (3, 8):
+        (raw / f"s2/{place}.tif").unlink()
+    assert main(["audit", str(raw), "-o", str(out)]) == 1
+    printed = capsys.readouterr().out
+    assert re.search(r"unreadable +error +2 +p003, p008", printed)
+    assert printed.splitlines()[-1] == "audit: of 12 patches 2 cannot be used, 0 have a warning"
+    assert [f["id"] for f in json.loads(out.read_text())["findings"]] == ["p003", "p008"]
+
+
+def test_an_audit_loses_no_file(
+    write_source: WriteSource, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw, out = write_source(), tmp_path / "audit.json"
+    out.write_text("mine")
+    assert main(["audit", str(raw), "-o", str(out)]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert out.read_text() == "mine"
+    assert main(["audit", str(raw), "-o", str(out), "--overwrite"]) == 0
+    assert json.loads(out.read_text())["patches"] == 12
+
+
+def test_a_table_of_pairs_is_audited_as_params_declare_it(
+    write_source: WriteSource,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    raw = write_source(labels=[-1] * 6)
+    (raw / "source.json").unlink()
+    yaml = YAML()
+    params = yaml.load(Path(__file__).parents[1] / "params.yaml")
+    four = {"bands": ["B02", "B03", "B04", "B08"], "units": "DN", "valid_range": [0, 10000]}
+    params["sources"]["manifest"]["s2"] = four
+    yaml.dump(params, tmp_path / "params.yaml")
+    (raw / "s1/4.tif").write_text("no raster")
+    monkeypatch.chdir(tmp_path)
+    assert main(["audit", "raw/manifest.csv", "--no-shift"]) == 1
+    assert re.search(r"unreadable +error +1 +p004", capsys.readouterr().out)
+
+
+def test_an_audit_of_nothing_says_what_is_expected(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["audit", str(tmp_path)]) == 2
+    assert "dvc repro download" in capsys.readouterr().err
+    assert main(["audit", str(tmp_path / "no.csv")]) == 2
+    assert "no such file or folder" in capsys.readouterr().err
 
 
 def test_help_does_not_wait_for_torch() -> None:

@@ -1,7 +1,10 @@
 import json
 import shutil
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,14 +12,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import rasterio
 from numpy.typing import NDArray
 
+from eocontrast import normalisation, shards
 from eocontrast.errors import UserError
+from eocontrast.inputs import InputSpec
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.moments import Moments
 from eocontrast.normalisation import build_store
+from eocontrast.pairs import Patch, read_pair
 from eocontrast.patches import PatchStore
 from eocontrast.rasters import read_bands
+from eocontrast.sources import Source
 
 Raster = NDArray[Any]
 Edit = Callable[[int, Raster, Raster], tuple[Raster, Raster] | None]
@@ -32,6 +40,7 @@ def build(
     test_fraction: float = 0.3,
     shard_mib: int = 1,
     max_bad_fraction: float = 0,
+    check_shift: bool = False,
     workers: int = 2,
 ) -> PatchStore:
     build_store(
@@ -42,6 +51,7 @@ def build(
         test_fraction=test_fraction,
         shard_mib=shard_mib,
         max_bad_fraction=max_bad_fraction,
+        check_shift=check_shift,
         workers=workers,
     )
     return PatchStore(raw.parent / name)
@@ -78,6 +88,45 @@ def test_a_part_without_data_changes_nothing() -> None:
 
 
 # --- what the store holds
+
+
+def retyped(path: Path, dtype: str) -> None:
+    """The same values in a raster of another type."""
+    with rasterio.open(path) as raster:
+        profile, values = raster.profile, raster.read()
+    with rasterio.open(path, "w", **{**profile, "dtype": dtype}) as raster:
+        raster.write(values.astype(dtype))
+
+
+def test_wider_types_hold_the_same(write_source: WriteSource) -> None:
+    """DFC2020 goes round with S1 as float64 and masks as int32."""
+    raw = write_source(splits=SPLITS, masks=True)
+    expected = build(raw, "expected")
+    for kind, dtype in (("s1", "float64"), ("label", "int32"), ("s2", "int32")):
+        for path in (raw / kind).iterdir():
+            retyped(path, dtype)
+    store = build(raw)
+    assert store.digest == expected.digest
+    np.testing.assert_array_equal(
+        store.masks(store.rows("train")), expected.masks(store.rows("train"))
+    )
+
+
+def test_a_store_of_twelve_bands_is_no_store_of_thirteen(write_source: WriteSource) -> None:
+    """A model takes its bands by name; the one that lacks is named, with what can be done."""
+    raw = write_source(splits=SPLITS)
+    store = build(raw)
+    have = store.specs["s2"]
+    bands = ("B04", "B10", "B02")
+    wanted = InputSpec(replace(have.modality, bands=bands), (1.0,) * 3, (1.0,) * 3, 16)
+    with pytest.raises(
+        UserError, match=r"lack B10; .*: pretrain without B10, or add to the rasters"
+    ):
+        store.batch(np.arange(2), {"s2": wanted})
+    without = have.select(("B04", "B02"))
+    places = [have.modality.bands.index(band) for band in without.modality.bands]
+    found = store.batch(np.arange(2), {"s2": without})["s2"].numpy()
+    np.testing.assert_array_equal(found, store.read("s2", np.arange(2))[:, places])
 
 
 def test_the_store_gives_back_what_was_encoded(write_source: WriteSource) -> None:
@@ -124,6 +173,7 @@ def test_counts_are_by_split(write_source: WriteSource, tmp_path: Path) -> None:
         test_fraction=0,
         shard_mib=1,
         max_bad_fraction=0,
+        check_shift=False,
     )
     assert counts == {"pretrain": 3, "test": 3, "train": 6, "quarantined": 0}
 
@@ -311,9 +361,9 @@ def oblong(place: int, s1: Raster, s2: Raster) -> tuple[Raster, Raster] | None:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (cropped, r"p005.*s1 has 14 x 16 pixels, s2 16 x 16"),
-        (smaller, r"p005.*8 x 8 pixels.*16 x 16"),
-        (oblong, r"p000 is not square: 14 x 16"),
+        (cropped, r"1 of 12.*p005.*s1 has 14 x 16 pixels, s2 16 x 16"),
+        (smaller, r"1 of 12.*p005.*8 x 8.*p000 16 x 16"),
+        (oblong, r"12 of 12.*p000 is not square: 14 x 16"),
     ],
 )
 def test_sizes_that_do_not_fit_are_named(
@@ -331,11 +381,73 @@ def test_a_mask_of_another_size_is_named(write_source: WriteSource) -> None:
         build(raw)
 
 
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_every_bad_patch_is_listed_and_the_others_are_stored(
+    write_source: WriteSource, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def odd(place: int, s1: Raster, s2: Raster) -> tuple[Raster, Raster] | None:
+        bad = {1: (s1[:, :14], s2), 2: (s1[:1], s2), 4: (s1, s2.astype(np.complex64))}
+        return bad.get(place) or smaller(place, s1, s2)
+
+    raw = write_source(splits=SPLITS, edit=odd, masks=True)
+    (raw / "s1/6.tif").unlink()
+    truncate(raw / "s2/7.tif")
+    (raw / "label/8.tif").write_text("no raster")
+    store = build(raw, max_bad_fraction=0.6)
+    expected = {
+        "p001": "size",
+        "p002": "bands",
+        "p004": "dtype",
+        "p005": "size",
+        "p006": "unreadable",
+        "p007": "unreadable",
+        "p008": "unreadable",
+    }
+    assert list(store.index["id"]) == ["p000", "p003", "p009", "p010", "p011"]
+    audit = json.loads(store.folder.with_name("store.audit.json").read_text())
+    errors = [f for f in audit["findings"] if f["severity"] == "error"]
+    # the mask is 16 x 16 where both sensors are 8 x 8: two findings, one rule
+    assert {f["id"]: f["rule"] for f in errors} == expected
+    assert audit["quarantined"] == 7
+    assert not [f for f in audit["findings"] if "\n" in f["message"]]
+    printed = capsys.readouterr().err
+    assert "of 12 patches 7 cannot be used" in printed
+    assert "p006, p007, p008" in printed
+
+
+def test_bad_patches_leave_the_bytes_of_the_others_alone(write_source: WriteSource) -> None:
+    raw = write_source(labels=[0, 1, 2] * 5, splits=[*SPLITS, *["train"] * 3])
+    manifest = pd.read_csv(raw / "manifest.csv", keep_default_na=False)
+    (raw / "s1/14.tif").unlink()
+    with_bad = build(raw, max_bad_fraction=0.1)
+    manifest.drop(14).to_csv(raw / "manifest.csv", index=False)
+    assert files(with_bad) == files(build(raw, "without"))
+
+
 def test_a_missing_raster_is_named(write_source: WriteSource) -> None:
     raw = write_source(splits=SPLITS)
     (raw / "s1/6.tif").unlink()
     with pytest.raises(UserError, match=r"s1/6\.tif"):
         build(raw)
+
+
+def test_a_scored_patch_that_is_learnt_from_is_left_out(write_source: WriteSource) -> None:
+    raw = write_source(splits=SPLITS)  # 10 is tested on, 4 trained on
+    (raw / "s2/10.tif").write_bytes((raw / "s2/4.tif").read_bytes())
+    with pytest.raises(UserError, match=r"p010: s2 holds the same pixels as p004"):
+        build(raw)
+    assert "p010" not in set(build(raw, max_bad_fraction=0.1).index["id"])
+
+
+def test_looking_for_shifts_changes_no_byte_of_the_store(write_source: WriteSource) -> None:
+    raw = write_source(splits=SPLITS, size=32)
+    without, looking = build(raw), build(raw, "looking", check_shift=True)
+    assert files(without) == files(looking)
+    notes = json.loads((raw.parent / "looking.audit.json").read_text())["notes"]
+    assert [(note["rule"], len(note["ids"])) for note in notes] == [("shift", 12)]
 
 
 def test_a_failed_build_leaves_the_store_as_it_was(write_source: WriteSource) -> None:
@@ -366,3 +478,75 @@ def test_a_full_disk_is_said_before_the_store_is_written(
     with pytest.raises(UserError, match="the patch store needs"):
         build(raw)
     assert not (raw.parent / "store").exists()
+
+
+def notes(store: Path) -> dict[str, int]:
+    """When each shard of a store that is being built was complete."""
+    found = store.with_name(f"{store.name}.partial").glob("shards/*.json")
+    return {path.name: path.stat().st_mtime_ns for path in found}
+
+
+def test_a_run_that_was_killed_twice_ends_in_the_same_bytes(write_source: WriteSource) -> None:
+    raw = write_source(labels=[0, 1, 2] * 40, splits=["train"] * 90 + ["test"] * 30)
+    whole = files(build(raw, shard_mib=0, workers=1))
+    killed = raw.parent / "killed"
+    program = (
+        "import sys; from pathlib import Path; from eocontrast.normalisation import build_store\n"
+        "build_store(*map(Path, sys.argv[1:]), seed=0, test_fraction=0.3, shard_mib=0, "
+        "max_bad_fraction=0, check_shift=False, workers=1)"
+    )
+    paths = [str(raw), str(killed), str(raw.parent / "killed.audit.json")]
+    for wanted in (20, 60):
+        process = subprocess.Popen([sys.executable, "-c", program, *paths])
+        while process.poll() is None and len(notes(killed)) < wanted:
+            time.sleep(0.002)
+        process.kill()
+        process.wait()
+        before = notes(killed)
+        assert wanted <= len(before) < 120
+    done = build(raw, "killed", shard_mib=0, workers=1)
+    assert files(done) == whole
+    assert not killed.with_name("killed.partial").exists()
+
+
+def test_what_an_interrupted_run_wrote_is_not_read_again(
+    write_source: WriteSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = write_source(splits=SPLITS)
+    asked: list[str] = []
+
+    def interrupted(source: Source, row: dict[str, str], check_shift: bool) -> Patch:
+        asked.append(row["id"])
+        if len(asked) == 8:
+            raise KeyboardInterrupt
+        return read_pair(source, row, check_shift)
+
+    monkeypatch.setattr(shards, "read_pair", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build(raw, shard_mib=0, workers=1)
+    build(raw, shard_mib=0, workers=1)
+    assert asked == [f"p{k:03d}" for k in (*range(8), *range(7, 12))]
+
+
+def test_shards_of_other_data_are_not_continued(
+    write_source: WriteSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = write_source(splits=SPLITS)
+    with monkeypatch.context() as patched:
+        patched.setattr(normalisation, "write_index", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            build(raw, shard_mib=0, workers=1)
+    table = pd.read_csv(raw / "manifest.csv", keep_default_na=False)
+    table[["s1", "s2"]] = table[["s1", "s2"]].to_numpy()[::-1]
+    table.to_csv(raw / "manifest.csv", index=False)
+    continued = files(build(raw, shard_mib=0, workers=1))
+    assert continued == files(build(raw, "fresh", shard_mib=0, workers=1))
+
+
+def test_mended_rasters_are_read_again(write_source: WriteSource) -> None:
+    raw = write_source(splits=SPLITS, edit=empty(4))
+    with pytest.raises(UserError, match="1 of 12 patches"):
+        build(raw, shard_mib=0, workers=1)
+    for sensor in ("s1", "s2"):
+        (raw / sensor / "4.tif").write_bytes((raw / sensor / "1.tif").read_bytes())
+    assert "p004" in set(build(raw, shard_mib=0, workers=1).index["id"])

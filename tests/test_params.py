@@ -38,9 +38,13 @@ MISTAKES: dict[str, tuple[str, object]] = {
     "section missing": ("normalise", MISSING),
     "test_fraction: all": ("normalise.test_fraction", 1.0),
     "shard: none": ("normalise.shard_mib", 0),
+    "shift: perhaps": ("normalise.check_shift", "perhaps"),
     "patch_size: odd": ("sources.simulated.patch_size", 65),
     "units": ("sources.manifest.s1.units", "db"),
     "class beyond 16 bits": ("sources.manifest.classes.Forest", 70000),
+    "splits: of no split": ("sources.dfc2020.splits", {"val": "val.csv"}),
+    "splits: no list": ("sources.sen12ms.splits", {}),
+    "find_overlaps: missing": ("sources.sen12ms.find_overlaps", MISSING),
     "unknown key at the top": ("finetun", {}),
     "init: unknown": ("finetune.init", "dual_simclr"),
     "fusion: unknown": ("finetune.fusion", "middle"),
@@ -221,6 +225,22 @@ def test_a_mistake_is_named(raw: dict[str, Any], where: str, value: object) -> N
         check_params(put(raw, where, value), "my.yaml")
     assert where in str(caught.value)
     assert str(caught.value).startswith("my.yaml: ")
+
+
+@pytest.mark.parametrize("value", [{"val": "val.csv"}, {}, 3, ["a.csv"], {"test": None}])
+def test_lists_of_a_split_that_are_none_are_told_once(raw: dict[str, Any], value: object) -> None:
+    with pytest.raises(UserError) as caught:
+        check_params(put(raw, "sources.dfc2020.splits", value), "my.yaml")
+    expected = f"my.yaml: sources.dfc2020.splits is {value!r}: Expected null, a file that lists"
+    assert str(caught.value).startswith(expected)
+    assert ";" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [None, "a.csv", {"train": "a.csv", "test": "b.csv"}])
+def test_lists_of_a_split(raw: dict[str, Any], value: object) -> None:
+    found = check_params(put(raw, "sources.dfc2020.splits", value)).sources.dfc2020.splits
+    parsed = {name: str(path) for name, path in found.items()} if isinstance(found, dict) else found
+    assert parsed == (Path(value) if isinstance(value, str) else value)
 
 
 def test_an_unknown_method_is_named_with_those_there_are(raw: dict[str, Any]) -> None:

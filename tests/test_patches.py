@@ -8,7 +8,8 @@ import torch
 
 from eocontrast.errors import UserError
 from eocontrast.modalities import SENSORS
-from eocontrast.patches import PatchStore, shard_path
+from eocontrast.patches import PatchStore
+from eocontrast.shard_files import shard_path
 
 
 def test_rows_come_in_the_order_asked_for(tiny_store: PatchStore) -> None:

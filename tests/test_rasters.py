@@ -11,12 +11,14 @@ from eocontrast.errors import UserError
 from eocontrast.modalities import Modality
 from eocontrast.rasters import (
     DRIVERS,
+    RasterError,
     bands_size,
     expand,
     mask_size,
     open_raster,
     read_bands,
     read_mask,
+    read_raster,
 )
 
 TWO = Modality(("B01", "B02"), "DN", (0, 10000))
@@ -127,6 +129,60 @@ def test_half_a_file_is_no_raster(tmp_path: Path, driver: str) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match=name):
         read_bands(path, ONE)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "rule"),
+    [
+        ("missing.tif", None, "unreadable"),
+        ("empty.tif", b"", "unreadable"),
+        ("text.tif", b"no raster", "unreadable"),
+        ("header.tif", b"II*\x00", "unreadable"),
+        ("page.png", b"<html>\n<p>404</p>\n</html>", "unreadable"),
+    ],
+)
+def test_what_is_no_raster_is_said_in_one_line(
+    tmp_path: Path, name: str, content: bytes | None, rule: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(RasterError, match=name) as caught:
+        read_bands(tmp_path / name, ONE)
+    assert caught.value.rule == rule
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_is_no_raster(tmp_path: Path) -> None:
+    with pytest.raises(RasterError, match="no such file"):
+        read_bands(tmp_path, ONE)
+
+
+@pytest.mark.parametrize(
+    ("bands", "options", "rule"),
+    [
+        (noise(3, 4, 4), {}, "bands"),
+        (noise(2, 4, 4), {"descriptions": ("B02", "B01")}, "bands"),
+        (noise(2, 4, 4).astype(np.complex64), {}, "dtype"),
+    ],
+)
+def test_a_fault_has_the_name_of_its_rule(
+    tmp_path: Path, bands: NDArray[np.generic], options: dict[str, tuple[str, str]], rule: str
+) -> None:
+    with pytest.raises(RasterError) as caught:
+        read_bands(write(tmp_path / "a.tif", bands, "GTiff", **options), TWO)
+    assert caught.value.rule == rule
+
+
+def test_a_raster_says_where_each_of_its_files_lies(tmp_path: Path) -> None:
+    for band, pixel in (("B01", 20), ("B02", 10)):
+        place = rasterio.Affine(pixel, 0, 600000, 0, -pixel, 5300000)
+        bands = noise(1, 80 // pixel, 80 // pixel)
+        write(tmp_path / f"x_{band}.tif", bands, transform=place, crs="EPSG:32633")
+    places = read_raster(tmp_path / "x_{band}.tif", TWO).places
+    assert [place.pixel for place in places] == [20, 10]
+    assert {place.bounds for place in places} == {(600000, 5299920, 600080, 5300000)}
+    assert all(place.crs is not None and place.crs.to_epsg() == 32633 for place in places)
+    assert read_raster(write(tmp_path / "a.tif", noise(2, 4, 4)), TWO).places == ()
 
 
 def test_what_could_open_other_files_is_refused(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
-"""What is wrong with a pair of rasters: rules with a name, and how many bad pairs are too many."""
+"""What is wrong with the values of a raster, and how many bad patches are too many.
+
+Rules have names. Others are told in `footprints`, `shift` and `consistency`, and by `RasterError`.
+"""
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +14,27 @@ from numpy.typing import NDArray
 from eocontrast.errors import UserError
 from eocontrast.modalities import Modality, Sensor
 
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+"""An error keeps the patch out of the store, a warning is to be looked at, a note is known."""
+
+Found = tuple[str, Severity, str]
+"""Rule, severity, and what follows the raster's name in the message."""
+
+FEW = 0.01
+"""Share of values that may break a rule: subtracting noise leaves a few negative powers."""
+
+MANY = 0.05
+"""Share of pixels that may be clipped: clouds, snow and roofs are brighter than a diffuser."""
+
 
 @dataclass(frozen=True)
 class Finding:
-    """One rule that one patch breaks. An error keeps the patch out of the store."""
+    """One rule that one patch breaks."""
 
     id: str
     rule: str
-    severity: str
+    severity: Severity
     message: str
 
     def to_dict(self) -> dict[str, str]:
@@ -30,7 +45,7 @@ class Finding:
 def audit_sensor(
     patch: str, sensor: Sensor, modality: Modality, values: NDArray[np.floating]
 ) -> list[Finding]:
-    """Findings on one raster of a patch.
+    """Findings on the values of one raster of a patch.
 
     Args:
         patch: id of the patch.
@@ -41,18 +56,77 @@ def audit_sensor(
     missing = missing_pixels(modality, values)
     if missing.all():
         return [Finding(patch, "all_nodata", "error", f"{sensor} holds no data in any pixel")]
-    findings = []
+    present = values[:, ~missing]
+    found: list[Found] = []
     if missing.any():
-        share = f"{sensor} has no data in {missing.mean():.1%} of its pixels; they are masked"
-        findings.append(Finding(patch, "some_nodata", "warning", share))
-    low, high = np.nanmin(values[:, ~missing]), np.nanmax(values[:, ~missing])
-    if modality.units == "dB" and low >= 0 and high > 0:
-        message = f"{sensor} is declared as dB but has no negative value ({low:.3g}..{high:.3g})"
-        findings.append(Finding(patch, "implausible_units", "warning", message))
-    if modality.units == "DN" and high <= 1.5 and modality.valid_range[1] > 255:
-        message = f"{sensor} is declared as DN but its largest value is {high:.3g}: reflectance?"
-        findings.append(Finding(patch, "implausible_units", "warning", message))
-    return findings
+        share = f"has no data in {missing.mean():.1%} of its pixels; they are masked"
+        found.append(("some_nodata", "warning", share))
+    found += _units(modality, present) or _dtype(modality, present)
+    found += _saturated(modality, present) + _constant(modality, present)
+    return [Finding(patch, rule, level, f"{sensor} {what}") for rule, level, what in found]
+
+
+def _units(modality: Modality, present: NDArray[np.floating]) -> list[Found]:
+    """Numbers that the declared units can hardly take; `present` is (bands, pixels)."""
+    low, high, units = present.min(), present.max(), modality.units
+    seen = f"({low:.3g}..{high:.3g})"
+    message = ""
+    if units == "dB" and low >= 0 and high > 0:
+        message = f"is declared as dB but has no negative value {seen}: linear?"
+    elif units == "dB" and (low < -100 or high > 60):
+        message = f"is declared as dB but holds {seen}: scaled, or a value for no data?"
+    elif units == "linear" and (share := (present < 0).mean()) > FEW:
+        message = f"is declared as linear power but {share:.1%} of it is negative {seen}: dB?"
+    elif units == "DN" and high <= 1.5 and modality.valid_range[1] > 255:
+        message = f"is declared as DN but its largest value is {high:.3g}: reflectance?"
+    elif units == "DN" and low < 0:
+        message = f"is declared as DN but holds {seen}; what is negative is stored as 0"
+    elif units == "reflectance" and high > 2:
+        message = f"is declared as reflectance but its largest value is {high:.3g}: DN?"
+    return [("implausible_units", "warning", message)] if message else []
+
+
+def _dtype(modality: Modality, present: NDArray[np.floating]) -> list[Found]:
+    """Fractions where numbers are counted, or none where they are measured."""
+    whole = (present == np.rint(present)).all(axis=1)
+    message = ""
+    # bands that were brought to a finer grid have fractions, those of that grid have none
+    if modality.units == "DN" and not whole.any():
+        message = "is declared as DN but no band holds whole numbers only: reflectance, resampled?"
+    elif modality.units != "DN" and whole.all() and present.min() < present.max():
+        message = f"is declared as {modality.units} but holds whole numbers only: rounded, or DN?"
+    return [("implausible_dtype", "warning", message)] if message else []
+
+
+def _saturated(modality: Modality, present: NDArray[np.floating]) -> list[Found]:
+    low, high = modality.valid_range
+    if modality.units == "linear":
+        low, high = 10 ** (low / 10), 10 ** (high / 10)
+    share = ((present < low) | (present > high)).any(axis=0).mean()
+    if share <= MANY:
+        return []
+    message = f"lies outside of {low:g}..{high:g} in {share:.1%} of its pixels; they are clipped"
+    return [("saturated", "warning", message)]
+
+
+def _constant(modality: Modality, present: NDArray[np.floating]) -> list[Found]:
+    """Bands of one value, but for B10, which sees clouds alone, and what is dark as water is."""
+    low, high = present.min(axis=1), present.max(axis=1)
+    dark = modality.units in ("DN", "reflectance")
+    floor = modality.valid_range[0] + modality.storage.step
+    bands = [
+        band
+        for band, least, most in zip(modality.bands, low, high, strict=True)
+        if least == most and band != "B10" and not (dark and most <= floor)
+    ]
+    if not bands or present.shape[1] == 1:
+        return []
+    return [("constant_band", "warning", f"holds a single value in {', '.join(bands)}")]
+
+
+def has_error(findings: list[Finding]) -> bool:
+    """Whether one of them keeps its patch out of the store."""
+    return any(finding.severity == "error" for finding in findings)
 
 
 def missing_pixels(modality: Modality, values: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -61,18 +135,6 @@ def missing_pixels(modality: Modality, values: NDArray[np.floating]) -> NDArray[
     if modality.units == "DN":
         missing |= (values == 0).all(axis=0)
     return missing
-
-
-def write_audit(path: Path, findings: list[Finding], patches: int) -> None:
-    """Leave all findings in a JSON file, with how many patches were asked and left out."""
-    errors = {finding.id for finding in findings if finding.severity == "error"}
-    content = {
-        "patches": patches,
-        "quarantined": len(errors),
-        "findings": [finding.to_dict() for finding in findings],
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def refuse_too_many(findings: list[Finding], patches: int, max_bad_fraction: float) -> None:

@@ -14,6 +14,7 @@ from eocontrast.modalities import Modality, Units
 
 if TYPE_CHECKING:  # `--help` answers at once; torch and timm take seconds
     from eocontrast.checkpoints import State
+    from eocontrast.sources import Source
     from eocontrast.weights import Pretrained
 
 _IMPORT = """\
@@ -34,14 +35,54 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; a user's mistake is one message on stderr and exit code 2."""
     arguments = _parser().parse_args(argv)
     try:
-        arguments.run(arguments)
+        code: int = arguments.run(arguments)
     except UserError as error:
         print(f"eocontrast {arguments.command}: {error}", file=sys.stderr)
         return 2
-    return 0
+    return code
 
 
-def import_weights(arguments: argparse.Namespace) -> None:
+def audit(arguments: argparse.Namespace) -> int:
+    """Print what is wrong with a source's pairs; 1 where some cannot be used.
+
+    Raises:
+        UserError: there is no source, its table is wrong, or the output is there already.
+    """
+    from eocontrast.audit import has_error
+    from eocontrast.audit_report import audit_table, write_audit
+    from eocontrast.normalisation import audit_source
+
+    out: Path | None = arguments.out
+    if out and out.exists() and not arguments.overwrite:
+        raise UserError(f"{out} is there already: choose another name, or pass --overwrite")
+    source = _source(arguments.source)
+    findings = audit_source(source, check_shift=not arguments.no_shift)
+    if out:
+        write_audit(out, findings, len(source.manifest))
+    print(audit_table(findings, len(source.manifest)))
+    return int(has_error(findings))
+
+
+def _source(place: Path) -> Source:
+    """What `download` left in a folder, or a table of pairs as params.yaml declares them."""
+    from dataclasses import replace
+
+    from eocontrast.params import load_params
+    from eocontrast.sources import read_source
+    from eocontrast.sources.manifest import describe
+
+    if place.is_dir() or (place.parent / "source.json").exists():
+        return read_source(place if place.is_dir() else place.parent)
+    if not place.exists():
+        raise UserError(
+            f"{place}: no such file or folder; expected data/manifests/<source>, which `dvc repro "
+            "download` fills, or a table of pairs"
+        )
+    params = load_params().sources.manifest.model_copy(update={"path": place})
+    return replace(describe(params), rasters=place.parent)
+
+
+def import_weights(arguments: argparse.Namespace) -> int:
     """Write the weight file and print what params.yaml needs.
 
     Raises:
@@ -62,6 +103,7 @@ def import_weights(arguments: argparse.Namespace) -> None:
     origin = {"file": source.name, "sha256": file_sha256(source)}
     replace(imported, run=origin).save(out)
     print(_entries(imported, out, file_sha256(out)), end="")
+    return 0
 
 
 def _imported(state: State, arguments: argparse.Namespace) -> Pretrained:
@@ -144,7 +186,26 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
     )
+    _add_audit(
+        commands.add_parser(
+            "audit",
+            help="say what is wrong with pairs of rasters",
+            description="Say what is wrong with pairs of rasters; exit code 1 where some cannot "
+            "be used.",
+        )
+    )
     return parser
+
+
+def _add_audit(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=audit)
+    add = parser.add_argument
+    add("source", type=Path, metavar="SOURCE",
+        help="data/manifests/<source>, or a table of pairs that sources.manifest in params.yaml "
+        "declares")  # fmt: skip
+    add("-o", "--out", type=Path, metavar="OUT.json", help="all findings, one by one")
+    add("--overwrite", action="store_true", help="replace OUT where it is there")
+    add("--no-shift", action="store_true", help="do not look for a shift of S1 against S2")
 
 
 def _add_import_weights(parser: argparse.ArgumentParser) -> None:

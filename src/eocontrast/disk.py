@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from eocontrast.errors import UserError
@@ -47,3 +50,18 @@ def _digest(path: Path, name: str) -> str:
             return hashlib.file_digest(file, name).hexdigest()
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error}): is it there, and yours?") from error
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A name to write to; what is there at the end moves to `path`, and nothing after an error.
+
+    Several processes may write the same file at once: the last one wins.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

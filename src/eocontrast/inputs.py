@@ -74,7 +74,8 @@ class InputSpec:
         if missing:
             raise UserError(
                 f"these weights expect the bands {', '.join(wanted.bands)}, but the data lack "
-                f"{', '.join(missing)}; they have {', '.join(data.bands)}"
+                f"{', '.join(missing)}; they have {', '.join(data.bands)}: pretrain without "
+                f"{', '.join(missing)}, or add to the rasters what you would have it filled with"
             )
         return [data.bands.index(band) for band in wanted.bands]
 

@@ -24,6 +24,11 @@ class Moments:
         squares = np.nansum((values - mean[:, None]) ** 2, axis=1)
         return cls(count, mean, squares)
 
+    @property
+    def parts(self) -> tuple[NDArray[np.float64], ...]:
+        """Count, mean and squares, (bands,) each."""
+        return self.count, self.mean, self.squares
+
     def merge(self, other: Moments) -> Moments:
         """Moments of both samples together."""
         count = self.count + other.count

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -22,6 +23,7 @@ from eocontrast.modalities import SENSORS, Modality, Sensor, Units
 
 SourceName = Literal["simulated", "bigearthnet", "sen12ms", "dfc2020", "manifest"]
 Season = Literal["spring", "summer", "fall", "winter"]
+Split = Literal["pretrain", "train", "test"]
 Fusion = Literal["s1", "s2", "early", "late", "scales"]
 """One sensor alone; both stacked as channels of one backbone; one backbone each, joined at the end;
 or one each, joined at every scale."""
@@ -58,6 +60,23 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
+def _refuse_other_lists(value: object) -> object:
+    files = value if isinstance(value, dict) else {"test": value}
+    known = files and set(files) <= set(get_args(Split))
+    if value is None or (known and all(isinstance(x, str | Path) for x in files.values())):
+        return value
+    # one message, where the union would have one a member
+    raise PydanticCustomError(
+        "split_lists",
+        "Expected null, a file that lists the test patches, or one file a split: pretrain, train, "
+        "test",
+    )
+
+
+SplitLists = Annotated[Path | dict[Split, Path] | None, BeforeValidator(_refuse_other_lists)]
+"""A list of what is tested on, one list a split, or none."""
+
+
 class Section(BaseModel):
     """A part of params.yaml: frozen, and an unknown key is an error."""
 
@@ -83,14 +102,21 @@ class SimulatedParams(Section):
 
 
 class BigEarthNetParams(Section):
-    """The pairs that ship with two packages; nothing to choose."""
+    """Where the user's reBEN lies; None for the 30 pairs that ship with two packages."""
+
+    path: Path | None
 
 
 class SEN12MSParams(Section):
-    """Where the user's SEN12MS lies, and which seasons of it are read."""
+    """Where the user's SEN12MS lies, which seasons are read, and what is left out of learning.
+
+    `find_overlaps` joins groups that share ground, for which every Sentinel-2 raster is read.
+    """
 
     path: Path
     seasons: Annotated[tuple[Season, ...], Field(min_length=1)]
+    splits: SplitLists
+    find_overlaps: bool
 
     @model_validator(mode="after")
     def _no_season_twice(self) -> SEN12MSParams:
@@ -103,11 +129,14 @@ class DFC2020Params(Section):
     """Where the user's DFC2020 lies, and which of its halves is learnt from.
 
     `validation` learns from the 986 patches of that name and tests on the 5,128 called `test`, as
-    P2; `test` is the opposite, as P1.
+    P2; `test` is the opposite, as P1. `splits` are lists that take the place of the halves, and
+    `find_overlaps` makes groups of the patches that share ground.
     """
 
     path: Path
     train: Literal["validation", "test"]
+    splits: SplitLists
+    find_overlaps: bool
 
 
 class ModalityParams(Section):
@@ -163,6 +192,7 @@ class NormaliseParams(Section):
     test_fraction: Share
     shard_mib: PositiveInt
     max_bad_fraction: Share
+    check_shift: bool
 
 
 class BackboneParams(Section):

@@ -21,14 +21,10 @@ from torch import Tensor
 from eocontrast.errors import UserError
 from eocontrast.inputs import Batch, InputSpec
 from eocontrast.modalities import SENSORS, Sensor
+from eocontrast.shard_files import shard_path
 from eocontrast.subsets import Rows
 
 Kind = Literal["s1", "s2", "label"]
-
-
-def shard_path(folder: Path, kind: str, shard: int) -> Path:
-    """Where shard number `shard` of `s1`, `s2` or `label` lies."""
-    return folder / kind / f"{shard:05d}.npy"
 
 
 PIXELS = 2**18

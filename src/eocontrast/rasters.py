@@ -7,7 +7,9 @@ name any other file of the machine, and `/vsicurl/` any address of the network.
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import rasterio
@@ -16,6 +18,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from rasterio.io import DatasetReader
 
 from eocontrast.errors import UserError
+from eocontrast.georeference import Place, named_place
 from eocontrast.modalities import Modality
 
 DRIVERS = ("GTiff", "PNG", "JPEG", "JP2OpenJPEG", "ENVI", "HFA")
@@ -29,6 +32,25 @@ _OPTIONS = {
 }
 
 
+Fault = Literal["unreadable", "bands", "size", "dtype", "mask"]
+
+
+class RasterError(UserError):
+    """A raster that cannot be used, and the audit's rule that it breaks."""
+
+    def __init__(self, rule: Fault, message: str) -> None:
+        super().__init__(" ".join(message.split()))  # GDAL breaks lines
+        self.rule = rule
+
+
+@dataclass(frozen=True)
+class Raster:
+    """Values, shape (bands, H, W), NaN where no data, and the places that its files name."""
+
+    values: NDArray[np.float64]
+    places: tuple[Place, ...]
+
+
 def expand(path: str | Path, bands: tuple[str, ...]) -> list[Path]:
     """The files behind one cell of a manifest: one a band where it holds `{band}`, else itself."""
     if "{band}" not in str(path):
@@ -40,10 +62,10 @@ def open_raster(path: Path) -> DatasetReader:
     """Open a raster of an allowed format; use it as a context manager.
 
     Raises:
-        UserError: the file is missing, damaged or of another format.
+        RasterError: the file is missing, damaged or of another format.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such file")
+        raise RasterError("unreadable", f"{path}: no such file")
     with rasterio.Env(**_OPTIONS), warnings.catch_warnings():
         # patches without georeference are welcome: pairs are matched by the manifest, not by place
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -51,14 +73,15 @@ def open_raster(path: Path) -> DatasetReader:
             # rasterio.open takes one driver only
             return DatasetReader(path.absolute(), driver=list(DRIVERS))
         except RasterioIOError as error:
-            raise UserError(f"{path} cannot be read as {', '.join(DRIVERS)}: {error}") from error
+            message = f"{path} cannot be read as {', '.join(DRIVERS)}: {error}"
+            raise RasterError("unreadable", message) from error
 
 
 def bands_size(path: str | Path, modality: Modality) -> tuple[int, int]:
     """Height and width in pixels that `read_bands` will return, from the headers alone.
 
     Raises:
-        UserError: a file is missing or unreadable, or its bands are not those of the modality.
+        RasterError: a file is missing or unreadable, or its bands are not those of the modality.
     """
     sizes = {}
     for file, bands in _files(path, modality):
@@ -69,28 +92,49 @@ def bands_size(path: str | Path, modality: Modality) -> tuple[int, int]:
 
 
 def read_bands(path: str | Path, modality: Modality) -> NDArray[np.float64]:
-    """Values of all bands, shape (bands, H, W), in the modality's units; NaN where no data.
+    """Values of all bands, shape (bands, H, W), as `read_raster` gives them."""
+    return read_raster(path, modality).values
+
+
+def read_raster(path: str | Path, modality: Modality) -> Raster:
+    """All bands in the modality's units, with the place of each file.
 
     With `{band}` in the path, coarse bands are brought to the finest band's grid bilinearly. A
     scale and an offset that the file declares are applied unless the units are digital numbers.
 
     Raises:
-        UserError: a file is missing, truncated or unreadable, or its bands are not the modality's.
+        RasterError: a file is missing, truncated or unreadable, or its bands are not the
+            modality's.
     """
-    parts = {}
+    parts, places = {}, []
     for file, bands in _files(path, modality):
         with rasterio.Env(**_OPTIONS), open_raster(file) as raster:
             _check_bands(file, raster, bands)
             parts[file] = _read(file, raster, len(bands), scaled=modality.units != "DN")
+            places += named_place(raster)
     size = _finest({file: (part.shape[1], part.shape[2]) for file, part in parts.items()})
-    return np.concatenate([_bilinear(part, size) for part in parts.values()])
+    values = np.concatenate([_bilinear(part, size) for part in parts.values()])
+    return Raster(values, tuple(places))
+
+
+def read_stored(file: Path, raster: DatasetReader, count: int) -> NDArray[np.generic]:
+    """The first `count` bands of an open raster as they are on disk, shape (count, H, W).
+
+    Raises:
+        RasterError: the file is truncated.
+    """
+    try:
+        stored: NDArray[np.generic] = raster.read(list(range(1, count + 1)))
+    except RasterioIOError as error:
+        raise RasterError("unreadable", f"{file} is truncated or damaged: {error}") from error
+    return stored
 
 
 def mask_size(path: Path) -> tuple[int, int]:
     """Height and width of a mask in pixels, from its header alone.
 
     Raises:
-        UserError: it cannot be opened, or is a picture whose values cannot be class values.
+        RasterError: it cannot be opened, or is a picture whose values cannot be class values.
     """
     with open_raster(path) as raster:
         _check_mask(path, raster)
@@ -98,19 +142,25 @@ def mask_size(path: Path) -> tuple[int, int]:
 
 
 def read_mask(path: Path) -> NDArray[np.int64]:
-    """Class values of band 1, shape (H, W); -1, which is no class value, where there is no data.
+    """Class values of band 1, shape (H, W), as `read_mask_raster` gives them."""
+    return np.asarray(read_mask_raster(path).values[0], dtype=np.int64)
+
+
+def read_mask_raster(path: Path) -> Raster:
+    """Class values of band 1; -1, which is no class value, where there is no data.
 
     Raises:
-        UserError: it cannot be read, or holds values that are not whole numbers.
+        RasterError: it cannot be read, or holds values that are not whole numbers.
     """
     with rasterio.Env(**_OPTIONS), open_raster(path) as raster:
         _check_mask(path, raster)
-        values = _read(path, raster, 1, scaled=False)[0]
+        values = _read(path, raster, 1, scaled=False)
+        places = tuple(named_place(raster))
     values[np.isnan(values)] = -1
     odd = values[(values != np.rint(values)) | np.isinf(values)]
     if odd.size:
-        raise UserError(f"{path}: a mask holds whole class values, found {odd[0]:g}")
-    return np.asarray(values, dtype=np.int64)
+        raise RasterError("mask", f"{path}: a mask holds whole class values, found {odd[0]:g}")
+    return Raster(values, places)
 
 
 def _files(path: str | Path, modality: Modality) -> list[tuple[Path, tuple[str, ...]]]:
@@ -124,18 +174,21 @@ def _files(path: str | Path, modality: Modality) -> list[tuple[Path, tuple[str, 
 def _check_bands(file: Path, raster: DatasetReader, bands: tuple[str, ...]) -> None:
     if raster.count != len(bands):
         expected = f"{len(bands)}: {', '.join(bands)}"
-        raise UserError(f"{file}: {raster.count} band(s), expected {expected}")
+        raise RasterError("bands", f"{file}: {raster.count} band(s), expected {expected}")
     found = raster.descriptions
     if found != bands and set(found) == set(bands):
-        raise UserError(f"{file}: bands are {', '.join(found)}, declared {', '.join(bands)}")
+        named = ", ".join(str(name) for name in found)
+        raise RasterError("bands", f"{file}: bands are {named}, declared {', '.join(bands)}")
     _refuse(file, raster)
 
 
 def _check_mask(path: Path, raster: DatasetReader) -> None:
     if raster.driver == "JPEG":
-        raise UserError(f"{path}: a JPEG does not keep class values; use PNG or GeoTIFF")
+        message = f"{path}: a JPEG does not keep class values; use PNG or GeoTIFF"
+        raise RasterError("mask", message)
     if raster.driver == "PNG" and raster.count > 2:
-        raise UserError(f"{path} is a colour picture, expected class values in a single band")
+        message = f"{path} is a colour picture, expected class values in a single band"
+        raise RasterError("mask", message)
     _refuse(path, raster)
 
 
@@ -145,30 +198,29 @@ def _finest(sizes: dict[Path, tuple[int, int]]) -> tuple[int, int]:
     height, width = sizes[finest]
     for file, (h, w) in sizes.items():
         if height % h or width % w or height // h != width // w:
-            raise UserError(
+            raise RasterError(
+                "size",
                 f"{file} is {h} x {w} pixels and {finest} is {height} x {width}: the bands of one "
-                "patch must cover the same ground"
+                "patch must cover the same ground",
             )
     return height, width
 
 
 def _refuse(file: Path, raster: DatasetReader) -> None:
     if any(dtype.startswith("complex") for dtype in raster.dtypes):
-        raise UserError(f"{file}: complex values, expected real ones such as backscatter in dB")
+        message = f"{file}: complex values, expected real ones such as backscatter in dB"
+        raise RasterError("dtype", message)
     if raster.driver == "ENVI":
         # GDAL reads zeros past the end of a raw file
         pixel = sum(np.dtype(dtype).itemsize for dtype in raster.dtypes)
         wanted = raster.height * raster.width * pixel
-        if file.stat().st_size < wanted:
-            raise UserError(f"{file}: {file.stat().st_size} bytes, its header promises {wanted}")
+        if (found := file.stat().st_size) < wanted:
+            raise RasterError("unreadable", f"{file}: {found} bytes, its header promises {wanted}")
 
 
 def _read(file: Path, raster: DatasetReader, count: int, scaled: bool) -> NDArray[np.float64]:
     """The first `count` bands, shape (count, h, w) as on disk, NaN where the file says no data."""
-    try:
-        raw = raster.read(list(range(1, count + 1)))
-    except RasterioIOError as error:
-        raise UserError(f"{file} is truncated or damaged: {error}") from error
+    raw = read_stored(file, raster, count)
     values: NDArray[np.float64] = raw.astype(np.float64)
     for band, nodata in enumerate(raster.nodatavals[:count]):
         if nodata is not None:

@@ -1,132 +1,101 @@
-"""Patches into shards: bounded files, one index, one pass of statistics."""
+"""A shard of the patch store: rows of the manifest, read, encoded and written by one worker.
+
+Shards are written on their own, so any number of workers on any number of machines may write them
+in any order, and a killed run continues with those that are missing.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from eocontrast.audit import Finding
-from eocontrast.disk import check_free_disk
-from eocontrast.errors import UserError
-from eocontrast.inputs import InputSpec
-from eocontrast.modalities import SENSORS, Modality, Sensor
-from eocontrast.moments import Moments
-from eocontrast.pairs import Patch, check_same_size
-from eocontrast.patches import shard_path
+from eocontrast.audit import has_error
+from eocontrast.audited import Audited
+from eocontrast.disk import whole
+from eocontrast.modalities import SENSORS
+from eocontrast.pairs import Patch, read_pair
+from eocontrast.shard_files import note_path, shard_path
 from eocontrast.sources import Source
 
+Rows = Sequence[dict[str, str]]
+"""Of a manifest."""
 
-class ShardWriter:
-    """Collects patches into shards of bounded size, and what is to be known of all of them.
+
+def audit_rows(
+    source: Source, check_shift: bool, number: int, rows: Rows
+) -> tuple[int, list[Audited]]:
+    """What is to be known of the patches of `rows`, and nothing stored.
 
     Args:
-        folder: where the store is built.
-        source: what the patches are of.
-        shard_mib: largest shard of one sensor, in MiB.
-        expected: number of patches to come, to check the free disk by.
+        source: what the rasters are.
+        check_shift: whether to look for a shift of S1 against S2.
+        number: of the piece of the manifest, given back.
+        rows: of the manifest.
     """
-
-    def __init__(self, folder: Path, source: Source, shard_mib: int, expected: int) -> None:
-        self.folder, self.source = folder, source
-        self.shard_bytes = shard_mib * 2**20
-        self.expected = expected
-        self.findings: list[Finding] = []
-        self.facts: list[dict[str, object]] = []
-        self.moments: dict[Sensor, Moments] = {}
-        self.pending: list[Patch] = []
-        self.shard = 0
-        self.size: tuple[int, ...] | None = None
-        self.digest = hashlib.sha256()
-
-    def add(self, patch: Patch) -> None:
-        """Keep a patch, or quarantine it when an error was found."""
-        self.findings += patch.findings
-        if any(finding.severity == "error" for finding in patch.findings):
-            return
-        self._check_size(patch)
-        self.pending.append(patch)
-        if patch.facts["split"] != "test":  # statistics must not know the test split
-            for sensor, moments in patch.moments.items():
-                known = self.moments.get(sensor)
-                self.moments[sensor] = known.merge(moments) if known else moments
-        if len(self.pending) * max(a.nbytes for a in patch.arrays.values()) >= self.shard_bytes:
-            self._flush()
-
-    def finish(self) -> dict[str, int]:
-        """Write what is left, the index and the statistics."""
-        self._flush()
-        if not self.facts:
-            raise UserError("the manifest leaves no usable patch; see the findings above")
-        index = pd.DataFrame(self.facts)
-        self.digest.update(index.to_csv(index=False).encode())
-        index.to_parquet(self.folder / "index.parquet", index=False)
-        header = json.dumps(self._header(), indent=1)
-        (self.folder / "stats.json").write_text(header + "\n")
-        counts = {str(split): int(n) for split, n in index["split"].value_counts().items()}
-        bad = {f.id for f in self.findings if f.severity == "error"}
-        return {**dict(sorted(counts.items())), "quarantined": len(bad)}
-
-    def _check_size(self, patch: Patch) -> None:
-        size = patch.arrays["s2"].shape[1:]
-        if self.size is None:
-            self.size = size
-            needed = self.expected * sum(array.nbytes for array in patch.arrays.values())
-            check_free_disk(self.folder, needed, "the patch store")
-        if size[0] != size[1]:
-            raise UserError(
-                f"patch {patch.facts['id']} is not square: {size[0]} x {size[1]} pixels"
-            )
-        check_same_size(str(patch.facts["id"]), "it", size, "the patches before it", self.size)
-
-    def _flush(self) -> None:
-        if not self.pending:
-            return
-        for row, patch in enumerate(self.pending):
-            self.facts.append({**patch.facts, "shard": self.shard, "row": row})
-        for kind, arrays in self._stacks():
-            path = shard_path(self.folder, kind, self.shard)
-            path.parent.mkdir(exist_ok=True)
-            self.digest.update(arrays.tobytes())
-            np.save(path, arrays, allow_pickle=False)
-        self.pending = []
-        self.shard += 1
-
-    def _stacks(self) -> Iterator[tuple[str, NDArray[np.integer]]]:
-        for sensor in SENSORS:
-            yield sensor, np.stack([patch.arrays[sensor] for patch in self.pending])
-        if any("label" in patch.arrays for patch in self.pending):
-            nothing = np.full(self.size or (), 255, dtype=np.uint8)
-            yield "label", np.stack([p.arrays.get("label", nothing) for p in self.pending])
-
-    def _header(self) -> dict[str, object]:
-        assert self.size is not None  # there is a patch
-        header: dict[str, object] = {
-            "classes": list(self.source.classes),
-            "palette": self.source.palette,
-            "patch_size": self.size[0],
-            "digest": self.digest.hexdigest(),
-        }
-        if not self.moments:
-            raise UserError(
-                "every usable patch is in the split test: statistics need others, give some of "
-                "them the split train or pretrain"
-            )
-        for sensor, modality in self.source.modalities.items():
-            spec = _input_spec(sensor, modality, self.moments[sensor], self.size[0])
-            header[sensor] = spec.to_dict()
-        return header
+    return number, [_audited(read_pair(source, row, check_shift)) for row in rows]
 
 
-def _input_spec(sensor: Sensor, modality: Modality, moments: Moments, patch_size: int) -> InputSpec:
-    constant = [b for b, sd in zip(modality.bands, moments.sd, strict=True) if not sd > 0]
-    if constant:
-        raise UserError(f"{sensor}: bands {constant} hold one value everywhere; drop them")
-    # six significant digits: rounding noise of another CPU does not change the artifact
-    mean, sd = (tuple(float(f"{v:.6g}") for v in values) for values in (moments.mean, moments.sd))
-    return InputSpec(modality, mean, sd, patch_size)
+def write_shard(
+    source: Source, check_shift: bool, number: int, rows: Rows, side: int, folder: Path
+) -> tuple[int, list[Audited]]:
+    """Read, audit, encode and write the patches of `rows`; those with an error are left out.
+
+    Args:
+        source: what the rasters are.
+        check_shift: whether to look for a shift of S1 against S2.
+        number: of the shard.
+        rows: of the manifest.
+        side: of every patch in pixels; one of another size is left out.
+        folder: of the store that is built.
+
+    Returns:
+        The number, and what is to be known of every row; also left in `folder`, when all is there.
+    """
+    patches = [read_pair(source, row, check_shift) for row in rows]
+    kept = [patch for patch in patches if _fits(patch, side)]
+    for kind, arrays in _stacks(kept, side):
+        with whole(shard_path(folder, kind, number)) as partial, partial.open("wb") as file:
+            np.save(file, arrays, allow_pickle=False)
+    places = {patch.id: {"shard": number, "row": row} for row, patch in enumerate(kept)}
+    audited = [_audited(patch, places.get(patch.id)) for patch in patches]
+    with whole(note_path(folder, number)) as partial:
+        partial.write_text(json.dumps([each.to_dict() for each in audited]))
+    return number, audited
+
+
+def known_shard(folder: Path, number: int) -> list[Audited] | None:
+    """What `write_shard` left of a shard that is complete; None where it is not."""
+    path = note_path(folder, number)
+    if not path.exists():
+        return None
+    return [Audited.from_dict(fields) for fields in json.loads(path.read_text())]
+
+
+def _fits(patch: Patch, side: int) -> bool:
+    return not has_error(patch.findings) and patch.arrays["s2"].shape[1:] == (side, side)
+
+
+def _audited(patch: Patch, place: dict[str, int] | None = None) -> Audited:
+    return Audited(
+        id=patch.id,
+        split=patch.split,
+        findings=patch.findings,
+        size=patch.arrays["s2"].shape[1:] if patch.arrays else (),
+        digests=patch.digests,
+        facts={**patch.facts, **place} if place else {},
+        moments=patch.moments if place else {},
+    )
+
+
+def _stacks(patches: Sequence[Patch], side: int) -> Iterator[tuple[str, NDArray[np.integer]]]:
+    if not patches:
+        return
+    for sensor in SENSORS:
+        yield sensor, np.stack([patch.arrays[sensor] for patch in patches])
+    if any("label" in patch.arrays for patch in patches):
+        nothing = np.full((side, side), 255, dtype=np.uint8)
+        yield "label", np.stack([p.arrays.get("label", nothing) for p in patches])

@@ -7,7 +7,7 @@ import rasterio
 from eocontrast.params import BigEarthNetParams
 from eocontrast.rasters import read_bands
 from eocontrast.sources import Source, bigearthnet
-from eocontrast.sources.bigearthnet import Pair, describe, neighbours
+from eocontrast.sources.bigearthnet import Pair, describe
 from eocontrast.sources.bigearthnet_labels import CLASSES, PALETTE, groups_held
 from eocontrast.sources.catalogue import check_manifest
 
@@ -16,7 +16,7 @@ from eocontrast.sources.catalogue import check_manifest
 def fetched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Source]:
     """The real pairs, by the user's own pip configuration: 59 MiB, once a session."""
     folder = tmp_path_factory.mktemp("bigearthnet")
-    return folder, bigearthnet.fetch(folder, BigEarthNetParams())
+    return folder, bigearthnet.fetch(folder, BigEarthNetParams(path=None))
 
 
 def test_thirty_pairs_with_both_classes_learnt_and_scored(fetched: tuple[Path, Source]) -> None:
@@ -94,28 +94,9 @@ def test_a_second_fetch_changes_nothing(
     folder, source = fetched
     before = {path: path.read_bytes() for path in sorted(folder.rglob("*.tif"))}
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    again = bigearthnet.fetch(folder, BigEarthNetParams())
+    again = bigearthnet.fetch(folder, BigEarthNetParams(path=None))
     assert again.manifest.equals(source.manifest)
     assert {path: path.read_bytes() for path in sorted(folder.rglob("*.tif"))} == before
-
-
-def test_neighbours_are_linked_over_one_patch() -> None:
-    places = [("T", 10, 10), ("T", 12, 12), ("T", 14, 11), ("T", 17, 11), ("U", 10, 10)]
-    assert neighbours(places) == ["T_10_10", "T_10_10", "T_10_10", "T_17_11", "U_10_10"]
-    assert neighbours(places[::-1]) == neighbours(places)[::-1]
-
-
-def test_neighbours_match_a_closure_by_brute_force() -> None:
-    rng = np.random.default_rng(0)
-    corners = {(int(column), int(row)) for column, row in rng.integers(0, 25, (60, 2))}
-    places = [("T", column, row) for column, row in sorted(corners)]
-    near = np.array(
-        [[max(abs(a[1] - b[1]), abs(a[2] - b[2])) <= 2 for a in places] for b in places]
-    )
-    linked = np.linalg.matrix_power(near.astype(float), len(places)) > 0
-    groups = np.array(neighbours(places), dtype="U9")
-    np.testing.assert_array_equal(groups[:, None] == groups, linked)
-    assert 1 < len(set(groups)) < len(places)
 
 
 def pair(column: int, *labels: str, test: bool) -> Pair:

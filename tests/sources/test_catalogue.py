@@ -26,9 +26,19 @@ PARAMS = SourcesParams.model_validate(
             "train_scenes": 1,
             "test_scenes": 1,
         },
-        "bigearthnet": {},
-        "sen12ms": {"path": "SEN12MS", "seasons": ["spring"]},
-        "dfc2020": {"path": "DFC2020", "train": "validation"},
+        "bigearthnet": {"path": None},
+        "sen12ms": {
+            "path": "SEN12MS",
+            "seasons": ["spring"],
+            "splits": None,
+            "find_overlaps": False,
+        },
+        "dfc2020": {
+            "path": "DFC2020",
+            "train": "validation",
+            "splits": None,
+            "find_overlaps": False,
+        },
         "manifest": {
             "path": "m.csv",
             "s1": {"bands": ["VV"], "units": "dB", "valid_range": [-40, 10]},

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from eocontrast.errors import UserError
-from eocontrast.sources.rois import RoiPatch, data_folder, find_patches
+from eocontrast.sources.rois import RoiPatch, data_folder, find_patches, patch_name
 
 
 def touch(folder: Path, paths: Iterable[str]) -> Path:
@@ -95,3 +95,30 @@ def test_the_folder_may_lie_at_home_or_beside(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("HOME", "/home/someone")
     assert data_folder(Path("~/SEN12MS")) == Path("/home/someone/SEN12MS")
     assert data_folder(Path("data/x")) == Path.cwd() / "data/x"
+
+
+def test_named_scenes_come_by_name_and_keep_their_layout(tmp_path: Path) -> None:
+    layouts = ("{roi}/{kind}_{scene}", "{roi}/{kind}_{half}", "flat/{kind}")
+    for layout in layouts:
+        places = [("Mumbai", "10"), ("CapeTown", "3"), ("Mumbai", "2"), ("0", "7")]
+        patches = [RoiPatch("ROIs1_spring", *place, layout) for place in places]
+        folder = tmp_path / layout.replace("/", "_")
+        touch(folder, [patch.path(kind) for patch in patches for kind in ("s1", "s2")])
+        found = find_patches(folder, "ROIs1_spring", ("s1", "s2"), "see the manual", layouts)
+        assert found == [patches[3], patches[1], patches[2], patches[0]]
+    assert patches[1].path("s2") == "flat/s2/ROIs1_spring_s2_CapeTown_p3.tif"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ROIs1_spring_12_p7", "ROIs1_spring_12_p7"),
+        (" a/b/ROIs1_spring_lc_12_p7.tif ", "ROIs1_spring_12_p7"),
+        ("ROIs1_spring_s1_CapeTown_p7.tif", "ROIs1_spring_CapeTown_p7"),
+        ("ROIs1_spring_12_p7.tif.aux.xml", None),
+        ("patch", None),
+        ("", None),
+    ],
+)
+def test_patch_and_rasters_have_one_name(text: str, expected: str | None) -> None:
+    assert patch_name(text) == expected

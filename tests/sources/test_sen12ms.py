@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def read(data: Path, *seasons: str) -> Source:
-    params = SEN12MSParams.model_validate({"path": data, "seasons": seasons})
-    return fetch(Path("unused"), params)
+def read(
+    data: Path, *seasons: str, splits: Path | None = None, find_overlaps: bool = False
+) -> Source:
+    fields = {"path": data, "seasons": seasons, "splits": splits, "find_overlaps": find_overlaps}
+    return fetch(Path("unused"), SEN12MSParams.model_validate(fields))
 
 
 def test_folders_are_those_that_the_simulator_writes() -> None:
@@ -65,7 +68,9 @@ def test_seasons_can_be_chosen(data: Path) -> None:
 @pytest.mark.parametrize("seasons", [(), ("autumn",), ("fall", "fall")])
 def test_seasons_are_some_of_the_four_each_once(seasons: tuple[str, ...]) -> None:
     with pytest.raises(ValidationError, match="seasons"):
-        SEN12MSParams.model_validate({"path": "SEN12MS", "seasons": seasons})
+        SEN12MSParams.model_validate(
+            {"path": "SEN12MS", "seasons": seasons, "splits": None, "find_overlaps": False}
+        )
 
 
 def test_a_season_that_is_not_there_is_told_with_its_page(tmp_path: Path) -> None:
@@ -87,3 +92,35 @@ def test_a_missing_partner_is_named(tmp_path: Path) -> None:
     (tmp_path / "ROIs1158_spring/s2_1/ROIs1158_spring_s2_1_p2.tif").unlink()
     with pytest.raises(UserError, match=r"s2_1_p2\.tif is missing.*1 of 4 patches.*lack their s2"):
         read(tmp_path, "spring")
+
+
+def test_patches_of_a_hold_out_list_are_never_learnt_from(data: Path, tmp_path: Path) -> None:
+    held_out = [f"ROIs1868_summer_s2_2_p{number}.tif" for number in range(4)]
+    listed = tmp_path / "test_list.txt"
+    listed.write_text("\n".join(["name", *held_out, "ROIs1158_spring_s2_5_p1.tif"]))
+    rows = read(data, "spring", "summer", splits=listed).manifest
+    check_manifest(rows)
+    by_group = rows.groupby("group")["split"].unique().map(list).to_dict()
+    assert by_group == {
+        "spring_1": ["pretrain"],
+        "spring_5": ["pretrain"],
+        "spring_5_test": ["test"],
+        "summer_2": ["test"],
+    }
+    # the list is of all seasons: the others' names are passed over
+    assert set(read(data, "spring", splits=listed).manifest["split"]) == {"pretrain", "test"}
+
+
+def test_scenes_that_share_ground_become_one_group(data: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(data, tmp_path / "data")
+    shutil.copy(
+        folder / "ROIs1158_spring/s2_1/ROIs1158_spring_s2_1_p3.tif",
+        folder / "ROIs1970_fall/s2_3/ROIs1970_fall_s2_3_p0.tif",
+    )
+    groups = read(folder, *ALL, find_overlaps=True).manifest["group"]
+    assert groups.value_counts().to_dict() == {
+        "spring_1": 8,
+        "spring_5": 4,
+        "summer_2": 4,
+        "winter_4": 4,
+    }

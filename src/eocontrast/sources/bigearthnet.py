@@ -1,5 +1,6 @@
-"""Thirty real BigEarthNet pairs that ship with two packages, so that anyone can try real data.
+"""BigEarthNet: the user's whole reBEN, or thirty real pairs, so that anyone can try real data.
 
+The user's folder is told of in `reben`. Without one, the pairs that ship with two packages serve:
 `bigearthnet-common` holds 6 pairs of version 1 as GeoTIFF, `configilm` 24 pairs of version 2
 (reBEN) as safetensors in an LMDB; Sentinel-2 L2A and Sentinel-1 GRD in dB, 1.2 km x 1.2 km each.
 They are written as the full data set is laid out: a folder a patch, a file a band at its native
@@ -32,6 +33,8 @@ from eocontrast.modalities import SENTINEL1, SENTINEL2_L2A
 from eocontrast.params import BigEarthNetParams
 from eocontrast.sources import COLUMNS, Source
 from eocontrast.sources.bigearthnet_labels import CLASSES, PALETTE, groups_held
+from eocontrast.sources.neighbours import Place, neighbours
+from eocontrast.sources.reben import describe_folder
 from eocontrast.wheels import fetch_wheel
 
 PATCH_METRES = 1200
@@ -57,18 +60,25 @@ class Pair:
     test: bool
 
     @property
-    def place(self) -> tuple[str, int, int]:
+    def place(self) -> Place:
         """Tile, column and row; Sentinel-1 names end in them in both versions."""
         tile, column, row = self.s1.split("_")[-3:]
         return tile, int(column), int(row)
 
 
 def fetch(folder: Path, params: BigEarthNetParams) -> Source:
-    """Write the pairs into `BigEarthNet-S1` and `BigEarthNet-S2` of `folder`.
+    """Name the pairs of the user's folder; without one, write the sample into `folder`.
 
     Raises:
-        UserError: a package cannot be had, or the disk is full.
+        UserError: the folder is no whole reBEN, a package cannot be had, or the disk is full.
     """
+    if params.path is not None:
+        return Source(SENTINEL1, SENTINEL2_L2A, CLASSES, PALETTE, describe_folder(params.path))
+    return Source(SENTINEL1, SENTINEL2_L2A, CLASSES, PALETTE, describe(_write_sample(folder)))
+
+
+def _write_sample(folder: Path) -> list[Pair]:
+    """The thirty pairs, put into `BigEarthNet-S1` and `BigEarthNet-S2` of `folder`."""
     v1 = fetch_wheel(
         "bigearthnet-common",
         "2.8.0",
@@ -88,7 +98,7 @@ def fetch(folder: Path, params: BigEarthNetParams) -> Source:
         for name in ("BigEarthNet-S1", "BigEarthNet-S2"):
             shutil.rmtree(folder / name, ignore_errors=True)
             os.replace(work / name, folder / name)
-    return Source(SENTINEL1, SENTINEL2_L2A, CLASSES, PALETTE, describe(pairs))
+    return pairs
 
 
 def describe(pairs: Sequence[Pair]) -> pd.DataFrame:
@@ -103,28 +113,6 @@ def describe(pairs: Sequence[Pair]) -> pd.DataFrame:
         split = "test" if group not in learnt else "train" if label else "pretrain"
         rows.append((pair.s2, s1, s2, label, group, split))
     return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values("id", ignore_index=True)
-
-
-def neighbours(places: Sequence[tuple[str, int, int]]) -> list[str]:
-    """The group of each (tile, column, row), named by its first member.
-
-    Two patches belong together if they are of one tile and touch or have room for one patch between
-    them; so do all that are linked by such steps.
-    """
-    groups: dict[tuple[str, int, int], str] = {}
-    for first in sorted(places):
-        reached = [] if first in groups else [first]
-        while reached:
-            here = reached.pop()
-            groups[here] = "_".join(str(part) for part in first)
-            reached += [
-                place
-                for place in places
-                if place not in groups
-                and place[0] == here[0]
-                and max(abs(place[1] - here[1]), abs(place[2] - here[2])) <= 2
-            ]
-    return [groups[place] for place in places]
 
 
 def _unpack_geotiffs(wheel: Path, work: Path) -> Iterator[Pair]:
@@ -162,7 +150,7 @@ def _unpack_lmdb(wheel: Path, work: Path) -> Iterator[Pair]:
         yield pair
 
 
-def write_band(path: Path, values: NDArray[np.generic], place: tuple[str, int, int]) -> None:
+def write_band(path: Path, values: NDArray[np.generic], place: Place) -> None:
     """One band, shape (H, W), as a GeoTIFF at the place of (tile, column, row)."""
     tile, column, row = place
     epsg, left, top = _CORNERS[tile]

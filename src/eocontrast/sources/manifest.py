@@ -31,6 +31,17 @@ def fetch(folder: Path, params: ManifestParams) -> Source:
         UserError: names the manifest, the row as a spreadsheet counts it, the id, the column, what
             was seen and what was expected.
     """
+    source = describe(params)
+    _check_rasters(source.manifest, params)
+    return source
+
+
+def describe(params: ManifestParams) -> Source:
+    """Check the user's table without opening a raster; all its paths become absolute.
+
+    Raises:
+        UserError: as `fetch` does.
+    """
     classes = dict(params.classes)
     if len(set(classes.values())) != len(classes):
         raise UserError(f"sources.manifest.classes gives two classes one value: {classes}")
@@ -40,7 +51,6 @@ def fetch(folder: Path, params: ManifestParams) -> Source:
         table[sensor] = _absolute(params.path, table, sensor)
     table["label"] = _label_paths(params.path, table, classes)
     _check_shared(params.path, table)
-    _check_rasters(table, params)
     return Source(params.s1.modality(), params.s2.modality(), classes, palette(classes), table)
 
 

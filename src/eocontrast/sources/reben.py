@@ -1,0 +1,131 @@
+"""The user's whole reBEN (BigEarthNet v2): 480,038 pairs, read where they are.
+
+    BigEarthNet-S2/<tile>/<patch>/<patch>_B02.tif
+    BigEarthNet-S1/<scene>/<patch>/<patch>_VV.tif
+    metadata.parquet, of which patch_id, labels, split and s1_name are read
+
+A tile and a scene are called as their patches, less the column and row (and, of Sentinel-1, the
+name of the tile) at the end. The data set's own split holds: test is `test`, train and validation
+are `train`, or `pretrain` where the labels give no class. A group is what is linked by steps over
+at most one missing patch within a tile; the split cuts tiles, so a group ends where the split does.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from eocontrast.errors import UserError
+from eocontrast.sources import COLUMNS
+from eocontrast.sources.bigearthnet_labels import groups_held
+from eocontrast.sources.neighbours import Place, neighbours
+from eocontrast.sources.rois import LISTED, content, data_folder
+
+METADATA = ("patch_id", "labels", "split", "s1_name")
+_S1_NAME = re.compile(r".+_(\w{5})_(\d+)_(\d+)")
+SPLITS = {"train": "train", "validation": "train", "test": "test"}
+
+ADVICE = (
+    "sources.bigearthnet.path in params.yaml names the folder (null for a sample of 30 pairs); the "
+    "data are at https://bigearth.net"
+)
+
+
+def describe_folder(path: Path) -> pd.DataFrame:
+    """The manifest of a full reBEN folder, from its metadata and the names of its folders.
+
+    Raises:
+        UserError: the layout is another, a column lacks, a split or label is unknown, or patches of
+            the metadata are not on disk.
+    """
+    data = data_folder(path)
+    table = _metadata(data)
+    splits = [_known_split(data, split) for split in table["split"]]
+    groups = neighbours(
+        [_place(name, split) for name, split in zip(table["s1_name"], splits, strict=True)]
+    )
+    for sensor, names in (("S1", table["s1_name"]), ("S2", table["patch_id"])):
+        _check_on_disk(data / f"BigEarthNet-{sensor}", [_folder(sensor, name) for name in names])
+    rows = []
+    for row, split, group in zip(table.to_dict("records"), splits, groups, strict=True):
+        name, label = row["patch_id"], _label(row["patch_id"], row["labels"])
+        paths = (_raster(data, "S1", row["s1_name"]), _raster(data, "S2", name))
+        learnt = "pretrain" if split == "train" and not label else split
+        rows.append((name, *paths, label, group, learnt))
+    return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values("id", ignore_index=True)
+
+
+def _metadata(data: Path) -> pd.DataFrame:
+    needed = ("metadata.parquet", "BigEarthNet-S1", "BigEarthNet-S2")
+    lacking = [name for name in needed if not (data / name).exists()]
+    if lacking:
+        raise UserError(
+            f"looked for {', '.join(needed)} in {data}, {', '.join(lacking)} is missing; found "
+            f"{content(data)}; {ADVICE}"
+        )
+    try:
+        return pd.read_parquet(data / "metadata.parquet", columns=list(METADATA))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{data / 'metadata.parquet'} cannot be read as Parquet with the columns "
+            f"{', '.join(METADATA)}: {error}; {ADVICE}"
+        ) from error
+
+
+def _folder(sensor: str, name: str) -> str:
+    """Of one patch, in that of its sensor."""
+    return f"{name.rsplit('_', 3 if sensor == 'S1' else 2)[0]}/{name}"
+
+
+def _raster(data: Path, sensor: str, name: str) -> str:
+    """The path of one patch, `{band}` standing for its files."""
+    return f"{data}/BigEarthNet-{sensor}/{_folder(sensor, name)}/{name}_{{band}}.tif"
+
+
+def _place(s1_name: str, split: str) -> Place:
+    """Tile, column and row; a split's part of a tile counts as a tile."""
+    match = _S1_NAME.fullmatch(s1_name)
+    if not match:
+        raise UserError(
+            f"metadata.parquet has the s1_name {s1_name!r}, expected one that ends in tile, column "
+            f"and row, as _33UUP_26_57; {ADVICE}"
+        )
+    return f"{split}_{match[1]}", int(match[2]), int(match[3])
+
+
+def _check_on_disk(folder: Path, wanted: list[str]) -> None:
+    # one listing a tile: half a million look-ups by name take minutes on a network's disk
+    tiles = {name.partition("/")[0] for name in wanted}
+    there = {
+        f"{tile}/{patch.name}"
+        for tile in tiles
+        if (folder / tile).is_dir()
+        for patch in (folder / tile).iterdir()
+    }
+    missing = [name for name in wanted if name not in there]
+    if missing:
+        raise UserError(
+            f"{len(missing)} of {len(wanted)} patches of metadata.parquet are not in {folder}: "
+            f"{', '.join(missing[:LISTED])}; unpack those too, or take them out of the metadata; "
+            f"{ADVICE}"
+        )
+
+
+def _known_split(data: Path, split: str) -> str:
+    if split not in SPLITS:
+        raise UserError(
+            f"{data / 'metadata.parquet'} has the split {split!r}, expected {', '.join(SPLITS)}"
+        )
+    return SPLITS[split]
+
+
+def _label(name: str, labels: list[str]) -> str:
+    try:
+        return groups_held(labels)
+    except KeyError as error:
+        raise UserError(
+            f"{name} has the label {error}, which is none of BigEarthNet's: use the metadata of "
+            "version 2"
+        ) from None

@@ -1,0 +1,53 @@
+"""Work spread over processes or machines by Dask.
+
+A local cluster by default; any other by its address in `DASK_SCHEDULER_ADDRESS`, or wherever else
+Dask's own configuration has `scheduler-address`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import dask
+from distributed import Client, as_completed
+
+Found = TypeVar("Found")
+
+
+def spread(
+    function: Callable[..., Found], calls: Sequence[tuple[Any, ...]], workers: int | None = None
+) -> Iterator[Found]:
+    """Results of `function` for the arguments of every call, as they come.
+
+    A call whose worker dies is made again elsewhere, so it must not mind having been made before.
+
+    Args:
+        function: may be sent to another machine, like arguments and results.
+        calls: positional arguments.
+        workers: local processes, one a core where None; 1 makes the calls here. A cluster that
+            Dask's configuration names is used whatever this says.
+    """
+    elsewhere = dask.config.get("scheduler-address", None) is not None
+    if not elsewhere and (workers == 1 or len(calls) < 2):
+        yield from (function(*call) for call in calls)
+        return
+    with _client(elsewhere, workers) as client:
+        futures = [client.submit(function, *call, pure=False) for call in calls]
+        for future in as_completed(futures):
+            yield future.result()
+            future.release()
+
+
+@contextmanager
+def _client(elsewhere: bool, workers: int | None) -> Iterator[Client]:
+    if elsewhere:
+        with Client() as client:
+            yield client
+        return
+    # processes, because opening a small raster is a millisecond that holds the interpreter's lock
+    local = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
+    with Client(processes=True, silence_logs=logging.ERROR, **local) as client:
+        yield client

@@ -1,0 +1,87 @@
+"""What the patch store says of itself: an index of its patches, statistics and a digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from eocontrast.audited import Audited
+from eocontrast.errors import UserError
+from eocontrast.inputs import InputSpec
+from eocontrast.modalities import Modality, Sensor
+from eocontrast.moments import Moments
+from eocontrast.shard_files import KINDS, shard_path
+from eocontrast.sources import Source
+
+
+def write_index(
+    folder: Path, source: Source, side: int, shards: int, patches: Sequence[Audited]
+) -> dict[str, int]:
+    """Write `index.parquet` and `stats.json` beside the shards.
+
+    Args:
+        folder: of the store.
+        source: what the patches are of.
+        side: of every patch in pixels.
+        shards: how many were written.
+        patches: those that count, in the order of the manifest.
+
+    Returns:
+        Number of patches by split.
+
+    Raises:
+        UserError: there is no patch, none outside the test split, or a band never changes.
+    """
+    if not patches:
+        raise UserError("the manifest leaves no usable patch; see the findings above")
+    index = pd.DataFrame([patch.facts for patch in patches])
+    header: dict[str, object] = {
+        "classes": list(source.classes),
+        "palette": source.palette,
+        "patch_size": side,
+        "digest": _digest(folder, shards, index),
+    }
+    moments = _moments(patches)
+    for sensor, modality in source.modalities.items():
+        header[sensor] = _input_spec(sensor, modality, moments[sensor], side).to_dict()
+    index.to_parquet(folder / "index.parquet", index=False)
+    (folder / "stats.json").write_text(json.dumps(header, indent=1) + "\n")
+    return {str(split): int(n) for split, n in index["split"].value_counts().sort_index().items()}
+
+
+def _digest(folder: Path, shards: int, index: pd.DataFrame) -> str:
+    told = hashlib.sha256()
+    for number in range(shards):
+        for path in (shard_path(folder, kind, number) for kind in KINDS):
+            if path.exists():
+                told.update(np.load(path, allow_pickle=False).tobytes())
+    told.update(index.to_csv(index=False).encode())
+    return told.hexdigest()
+
+
+def _moments(patches: Sequence[Audited]) -> dict[Sensor, Moments]:
+    known: dict[Sensor, Moments] = {}
+    for patch in patches:
+        if patch.split != "test":  # statistics must not know the test split
+            for sensor, moments in patch.moments.items():
+                known[sensor] = known[sensor].merge(moments) if sensor in known else moments
+    if not known:
+        raise UserError(
+            "every usable patch is in the split test: statistics need others, give some of "
+            "them the split train or pretrain"
+        )
+    return known
+
+
+def _input_spec(sensor: Sensor, modality: Modality, moments: Moments, patch_size: int) -> InputSpec:
+    constant = [b for b, sd in zip(modality.bands, moments.sd, strict=True) if not sd > 0]
+    if constant:
+        raise UserError(f"{sensor}: bands {constant} hold one value everywhere; drop them")
+    # six significant digits: rounding noise of another CPU does not change the artifact
+    mean, sd = (tuple(float(f"{v:.6g}") for v in values) for values in (moments.mean, moments.sd))
+    return InputSpec(modality, mean, sd, patch_size)
