@@ -11,9 +11,10 @@ from eocontrast.tracking import Tracker
 
 
 def main(name: SourceName, rasters: Path, manifests: Path) -> None:
-    params = load_params().sources
-    source = fetch_source(name, rasters, manifests, params)
-    described = getattr(params, name).model_dump(mode="json")
+    params = load_params()
+    keep = params.data.keep_archives
+    source = fetch_source(name, rasters, manifests, params.sources, keep_archives=keep)
+    described = getattr(params.sources, name).model_dump(mode="json")
     with Tracker("download").start(f"download {name}", {"source": name, **described}) as run:
         run.log({"pairs": len(source.manifest)})
         run.file(manifests / "source.json")

@@ -14,10 +14,23 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TypeVar
 
+import zstandard
 from tqdm import tqdm
 
 from eocontrast.disk import check_free_disk
 from eocontrast.errors import UserError
+
+_ZSTD = b"\x28\xb5\x2f\xfd"
+"""What a zstd frame begins with (RFC 8878)."""
+
+_DAMAGE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    zstandard.ZstdError,
+    EOFError,
+    OSError,
+)
 
 Member = TypeVar("Member", tarfile.TarInfo, zipfile.ZipInfo)
 
@@ -38,7 +51,7 @@ def extract(archive: Path, patterns: Sequence[str], folder: Path) -> list[Path]:
     try:
         unpack = _extract_zip if zipfile.is_zipfile(archive) else _extract_tar
         names = unpack(archive, patterns, folder)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+    except _DAMAGE as error:
         raise UserError(f"{archive} cannot be unpacked: {error}") from error
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
@@ -104,22 +117,39 @@ def _extract_zip(archive: Path, patterns: Sequence[str], folder: Path) -> list[s
 
 
 def _extract_tar(archive: Path, patterns: Sequence[str], folder: Path) -> list[str]:
-    with tarfile.open(archive) as opened:
-        members = [
-            member
-            for member in _progress(opened, f"list {archive.name}")
-            if not member.isdir() and _matches(member.name, patterns)
-        ]
-        for member in members:
-            _check_member(archive, member.name, plain=member.isreg())
-        check_free_disk(folder, sum(member.size for member in members), archive.name)
-        for member in _progress(members, f"unpack {archive.name}"):
-            opened.extract(member, folder, filter="data")
-        return [member.name for member in members]
+    names, size = [], 0
+    with _opened_tar(archive) as opened:
+        for member in _progress(opened, f"list {archive.name}"):
+            if not member.isdir() and _matches(member.name, patterns):
+                _check_member(archive, member.name, plain=member.isreg())
+                names.append(member.name)
+                size += member.size
+    check_free_disk(folder, size, archive.name)
+    with _opened_tar(archive) as opened:  # anew: what is compressed is read forwards only
+        for member in _progress(opened, f"unpack {archive.name}", len(names)):
+            if not member.isdir() and _matches(member.name, patterns):
+                opened.extract(member, folder, filter="data")
+    return names
 
 
-def _progress(members: Iterable[Member], what: str) -> Iterable[Member]:
-    return tqdm(members, what, unit="file", leave=False, delay=1, disable=None)
+@contextmanager
+def _opened_tar(archive: Path) -> Iterator[tarfile.TarFile]:
+    """A tar archive of any compression, to be read once from front to back."""
+    with archive.open("rb") as file:
+        packed = file.read(len(_ZSTD)) == _ZSTD
+    if not packed:
+        with tarfile.open(archive) as opened:
+            yield opened
+        return
+    # tarfile knows zstd from Python 3.14 on
+    with zstandard.open(archive, "rb") as stream, tarfile.open(fileobj=stream, mode="r|") as opened:
+        yield opened
+
+
+def _progress(
+    members: Iterable[Member], what: str, total: int | None = None
+) -> Iterable[Member]:
+    return tqdm(members, what, total, unit="file", leave=False, delay=1, disable=None)
 
 
 def _check_no_other(archive: Path, work: Path, folder: Path) -> None:

@@ -84,10 +84,11 @@ class Section(BaseModel):
 
 
 class DataParams(Section):
-    """Which source each half of the pipeline reads."""
+    """Which source each half of the pipeline reads; whether unpacked archives stay on the disk."""
 
     pretrain: SourceName
     finetune: SourceName
+    keep_archives: bool
 
 
 class SimulatedParams(Section):
@@ -101,6 +102,12 @@ class SimulatedParams(Section):
     test_scenes: PositiveInt
 
 
+Address = Annotated[
+    str, Field(pattern=r"^(ftp|ftps|http|https)://[^\s]+[^\s/]$", examples=["https://host/folder"])
+]
+"""Of a folder of archives."""
+
+
 class BigEarthNetParams(Section):
     """Where the user's reBEN lies; None for the 30 pairs that ship with two packages."""
 
@@ -108,12 +115,15 @@ class BigEarthNetParams(Section):
 
 
 class SEN12MSParams(Section):
-    """Where the user's SEN12MS lies, which seasons are read, and what is left out of learning.
+    """Where SEN12MS lies, which seasons are read, and what is left out of learning.
 
-    `find_overlaps` joins groups that share ground, for which every Sentinel-2 raster is read.
+    Without a path the archives of these seasons are fetched from `url`; `md5s` is a file with their
+    digests in place of the publisher's. `find_overlaps` joins groups that share ground, for which every Sentinel-2 raster is read.
     """
 
-    path: Path
+    path: Path | None
+    url: Address
+    md5s: Path | None
     seasons: Annotated[tuple[Season, ...], Field(min_length=1)]
     splits: SplitLists
     find_overlaps: bool
@@ -126,14 +136,16 @@ class SEN12MSParams(Section):
 
 
 class DFC2020Params(Section):
-    """Where the user's DFC2020 lies, and which of its halves is learnt from.
+    """Where DFC2020 lies, and which of its halves is learnt from; `path` and `url` as of SEN12MS.
 
     `validation` learns from the 986 patches of that name and tests on the 5,128 called `test`, as
     P2; `test` is the opposite, as P1. `splits` are lists that take the place of the halves, and
     `find_overlaps` makes groups of the patches that share ground.
     """
 
-    path: Path
+    path: Path | None
+    url: Address
+    md5s: Path | None
     train: Literal["validation", "test"]
     splits: SplitLists
     find_overlaps: bool

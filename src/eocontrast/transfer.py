@@ -27,6 +27,7 @@ def fetch_file(
     *,
     md5: str,
     size: int | None = None,
+    beside: int = 0,
     attempts: int = 8,
     pause: float = 1.0,
     stall: int = 60,
@@ -38,6 +39,7 @@ def fetch_file(
         target: where to keep it.
         md5: of the file, in hex.
         size: of the file in bytes, where known: then its room is checked before the first request.
+        beside: bytes that must be free beside it, such as for what it unpacks to.
         attempts: connections in a row that may fail without a new byte.
         pause: seconds before the second of them, doubled each time up to a minute.
         stall: seconds after which a connection that brings nothing is given up.
@@ -52,7 +54,7 @@ def fetch_file(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with PartialFile(target.with_name(f"{target.name}.partial")) as partial:
-            _Transfer(url, partial, md5, size, stall).run(attempts, pause)
+            _Transfer(url, partial, md5, size, beside, stall).run(attempts, pause)
         os.replace(partial.path, target)
     except OSError as error:
         raise UserError(
@@ -65,11 +67,17 @@ class _Transfer:
     """A file on its way from `url` into `partial`."""
 
     def __init__(
-        self, url: str, partial: PartialFile, md5: str, size: int | None, stall: int
+        self,
+        url: str,
+        partial: PartialFile,
+        md5: str,
+        size: int | None,
+        beside: int,
+        stall: int,
     ) -> None:
         self.url, self.shown = url, without_credentials(url)
         self.partial, self.md5, self.size = partial, md5, size
-        self.stall = stall
+        self.beside, self.stall = beside, stall
         self.bar = tqdm(
             total=size,
             desc=partial.path.stem,
@@ -146,7 +154,8 @@ class _Transfer:
             )
 
     def _check_room(self, size: int) -> None:
-        check_free_disk(self.partial.path.parent, size - self.partial.size, self.shown)
+        missing = size - self.partial.size + self.beside
+        check_free_disk(self.partial.path.parent, missing, self.shown)
 
     def _start_over(self, reason: str) -> None:
         self.partial.clear()

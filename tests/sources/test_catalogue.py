@@ -29,12 +29,16 @@ PARAMS = SourcesParams.model_validate(
         "bigearthnet": {"path": None},
         "sen12ms": {
             "path": "SEN12MS",
+            "url": "https://nowhere.invalid/folder",
+            "md5s": None,
             "seasons": ["spring"],
             "splits": None,
             "find_overlaps": False,
         },
         "dfc2020": {
             "path": "DFC2020",
+            "url": "https://nowhere.invalid/folder",
+            "md5s": None,
             "train": "validation",
             "splits": None,
             "find_overlaps": False,

@@ -39,7 +39,14 @@ def read(
     splits: Path | dict[Split, Path] | None = None,
     find_overlaps: bool = False,
 ) -> Source:
-    params = DFC2020Params(path=data, train=train, splits=splits, find_overlaps=find_overlaps)
+    params = DFC2020Params(
+        path=data,
+        url="https://nowhere.invalid/folder",
+        md5s=None,
+        train=train,
+        splits=splits,
+        find_overlaps=find_overlaps,
+    )
     return fetch(Path("unused"), params)
 
 

@@ -74,7 +74,7 @@ def test_pairs_are_read_where_they_lie(data: Path, tmp_path: Path) -> None:
 
 
 def test_the_split_is_the_metadata_s_and_cuts_groups(data: Path) -> None:
-    rows = describe_folder(data)
+    rows = describe_folder(data, Path("unused"))
     assert list(rows["split"]) == ["train", "train", "test", "pretrain", "test"]
     assert list(rows["label"]) == [
         "Agricultural",
@@ -90,18 +90,18 @@ def test_the_split_is_the_metadata_s_and_cuts_groups(data: Path) -> None:
 def test_a_patch_that_is_not_unpacked_is_named(data: Path) -> None:
     shutil.rmtree(data / f"BigEarthNet-S1/{S1}/{names(12)[0]}")
     with pytest.raises(UserError, match=rf"1 of 5 patches .*BigEarthNet-S1: {S1}/{names(12)[0]};"):
-        describe_folder(data)
+        describe_folder(data, Path("unused"))
     shutil.rmtree(data / f"BigEarthNet-S2/{S2}")
     shutil.rmtree(data / f"BigEarthNet-S1/{S1}")
     with pytest.raises(UserError, match="5 of 5 patches"):
-        describe_folder(data)
+        describe_folder(data, Path("unused"))
 
 
 @pytest.mark.parametrize("name", ["metadata.parquet", "BigEarthNet-S1", "BigEarthNet-S2"])
 def test_another_layout_is_told_with_what_there_is(data: Path, name: str) -> None:
     (data / name).rename(data / "elsewhere")
     with pytest.raises(UserError, match=rf"{name} is missing; found in .*elsewhere.*bigearth\.net"):
-        describe_folder(data)
+        describe_folder(data, Path("unused"))
 
 
 @pytest.mark.parametrize(
@@ -121,10 +121,10 @@ def test_another_layout_is_told_with_what_there_is(data: Path, name: str) -> Non
 def test_metadata_that_do_not_fit_are_named(data: Path, table: pd.DataFrame, expected: str) -> None:
     table.to_parquet(data / "metadata.parquet")
     with pytest.raises(UserError, match=expected):
-        describe_folder(data)
+        describe_folder(data, Path("unused"))
 
 
 def test_no_parquet_is_no_metadata(data: Path) -> None:
     (data / "metadata.parquet").write_text("patch_id,labels")
     with pytest.raises(UserError, match="cannot be read as Parquet"):
-        describe_folder(data)
+        describe_folder(data, Path("unused"))

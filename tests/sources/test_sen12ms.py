@@ -17,6 +17,7 @@ from eocontrast.sources.simulated import geotiff
 TINY = SimulatedParams(
     seed=3, patch_size=16, scene_size=2, pretrain_scenes=5, train_scenes=1, test_scenes=1
 )
+PLACE = {"url": "https://nowhere.invalid/folder", "md5s": None}
 ALL = ("spring", "summer", "fall", "winter")
 
 
@@ -31,8 +32,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def read(
     data: Path, *seasons: str, splits: Path | None = None, find_overlaps: bool = False
 ) -> Source:
-    fields = {"path": data, "seasons": seasons, "splits": splits, "find_overlaps": find_overlaps}
-    return fetch(Path("unused"), SEN12MSParams.model_validate(fields))
+    fields = {"seasons": seasons, "splits": splits, "find_overlaps": find_overlaps}
+    return fetch(Path("unused"), SEN12MSParams.model_validate(PLACE | {"path": data} | fields))
 
 
 def test_folders_are_those_that_the_simulator_writes() -> None:
@@ -69,7 +70,8 @@ def test_seasons_can_be_chosen(data: Path) -> None:
 def test_seasons_are_some_of_the_four_each_once(seasons: tuple[str, ...]) -> None:
     with pytest.raises(ValidationError, match="seasons"):
         SEN12MSParams.model_validate(
-            {"path": "SEN12MS", "seasons": seasons, "splits": None, "find_overlaps": False}
+            PLACE
+            | {"path": "SEN12MS", "seasons": seasons, "splits": None, "find_overlaps": False}
         )
 
 

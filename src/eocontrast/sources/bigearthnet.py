@@ -67,13 +67,14 @@ class Pair:
 
 
 def fetch(folder: Path, params: BigEarthNetParams) -> Source:
-    """Name the pairs of the user's folder; without one, write the sample into `folder`.
+    """Name the pairs of the user's folder or archives; without a path, write the sample into `folder`.
 
     Raises:
         UserError: the folder is no whole reBEN, a package cannot be had, or the disk is full.
     """
     if params.path is not None:
-        return Source(SENTINEL1, SENTINEL2_L2A, CLASSES, PALETTE, describe_folder(params.path))
+        manifest = describe_folder(params.path, folder)
+        return Source(SENTINEL1, SENTINEL2_L2A, CLASSES, PALETTE, manifest)
     return Source(SENTINEL1, SENTINEL2_L2A, CLASSES, PALETTE, describe(_write_sample(folder)))
 
 

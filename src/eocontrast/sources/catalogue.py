@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -23,8 +22,8 @@ from eocontrast.sources import (
 )
 from eocontrast.sources.contents import contents
 
-# each takes the params.yaml entry of its own name
-SOURCES: dict[SourceName, Callable[[Path, Any], Source]] = {
+# each takes a folder and the params.yaml entry of its own name
+SOURCES: dict[SourceName, Callable[..., Source]] = {
     "simulated": simulated.fetch,
     "bigearthnet": bigearthnet.fetch,
     "sen12ms": sen12ms.fetch,
@@ -33,7 +32,18 @@ SOURCES: dict[SourceName, Callable[[Path, Any], Source]] = {
 }
 
 
-def fetch_source(name: SourceName, rasters: Path, manifests: Path, params: SourcesParams) -> Source:
+PUBLISHED = ("sen12ms", "dfc2020")
+"""Those that come in archives."""
+
+
+def fetch_source(
+    name: SourceName,
+    rasters: Path,
+    manifests: Path,
+    params: SourcesParams,
+    *,
+    keep_archives: bool = False,
+) -> Source:
     """Put a source's rasters on disk and describe them.
 
     Args:
@@ -41,6 +51,7 @@ def fetch_source(name: SourceName, rasters: Path, manifests: Path, params: Sourc
         rasters: folder for what the source writes; kept from run to run, so that it may continue.
         manifests: small folder for the manifest, the declaration, and what every raster holds.
         params: of all sources.
+        keep_archives: what was fetched stays beside what it unpacked to.
 
     Raises:
         UserError: no such source, or its data cannot be had or do not fit together.
@@ -48,7 +59,9 @@ def fetch_source(name: SourceName, rasters: Path, manifests: Path, params: Sourc
     if name not in SOURCES:
         raise UserError(f"there is no source {name!r}, only {', '.join(SOURCES)}")
     rasters.mkdir(parents=True, exist_ok=True)
-    source = replace(SOURCES[name](rasters, getattr(params, name)), rasters=rasters)
+    options = {"keep_archives": keep_archives} if name in PUBLISHED else {}
+    source = SOURCES[name](rasters, getattr(params, name), **options)
+    source = replace(source, rasters=rasters)
     check_manifest(source.manifest)
     manifests.mkdir(parents=True, exist_ok=True)
     source.write(manifests)

@@ -1,5 +1,6 @@
-"""DFC2020 (Robinson et al. 2021): 6,114 pairs with land cover of 10 m, read where they are.
+"""DFC2020 (Robinson et al. 2021): 6,114 pairs with land cover of 10 m.
 
+They are read where they are, unpacked from the user's archive, or (5,128 of them) fetched.
 The archives that go round lay the same patches out differently; which one it is, is seen. Three
 hold the contest's two halves, whose files call every scene 0:
 
@@ -31,11 +32,11 @@ from eocontrast.params import DFC2020Params, Split
 from eocontrast.sources import COLUMNS, Source
 from eocontrast.sources.official_splits import apply_lists, divide_groups
 from eocontrast.sources.overlaps import footprint, merge_overlapping
+from eocontrast.sources.published import Archive, fetched, in_place, listed_as
 from eocontrast.sources.rois import (
     BY_SCENE,
     RoiPatch,
     content,
-    data_folder,
     expected,
     look_for_patches,
 )
@@ -53,31 +54,44 @@ KINDS = ("s1", "s2", "dfc")
 LAYOUTS = (BY_SCENE, "{roi}/{kind}_{half}", "dfc2020_s1s2/{kind}", "{kind}")
 """Of the halves."""
 
+MIRROR = Archive(
+    "dfc2020.zip",
+    "f10ba017dab6f38b7a6857b169ea924b",
+    5_128 * 256 * 256 * (2 * 4 + 13 * 2 + 1),
+    "dfc2020_s1s2",
+)
+"""Of the half `test` only; IEEE DataPort, which has both, asks for a login."""
+
 ADVICE = (
     "sources.dfc2020.path in params.yaml names the folder; the data are at "
     "https://doi.org/10.21227/rha7-m332"
 )
 
 
-def fetch(folder: Path, params: DFC2020Params) -> Source:
-    """Name the pairs and masks; copies nothing, and reads pixels only to find overlaps.
+def fetch(folder: Path, params: DFC2020Params, *, keep_archives: bool = False) -> Source:
+    """Name the pairs and masks; fetches them into `folder` where no path is named.
+
+    Pixels are read only to find overlaps.
 
     Raises:
-        UserError: there is no patch where it is looked for, a patch lacks a raster, a list of the
+        UserError: the archive cannot be had or unpacked, there is no patch where it is looked for, a patch lacks a raster, a list of the
             split does not fit, or there would be nothing to test on.
     """
-    data = data_folder(params.path)
+    if params.path:
+        data = in_place(params.path, [], folder)
+    else:
+        data = fetched([MIRROR], params.url, params.md5s, folder, keep=keep_archives)
     halves, seasons = _look(data, HALVES, LAYOUTS), _look(data, SEASONS, (BY_SCENE,))
     _check_found(data, halves, seasons)
     if halves and not params.splits:
         _check_halves(data, halves, params)
-    manifest = _manifest(data, halves, seasons, params)
+    manifest = _manifest(data, folder, halves, seasons, params)
     if params.splits:
         manifest = apply_lists(
             manifest, params.splits, _others(params.splits), "sources.dfc2020.splits"
         )
     if params.find_overlaps:
-        manifest = merge_overlapping(manifest, footprint)
+        manifest = merge_overlapping(manifest, lambda raster: footprint(folder / raster))
     return Source(SENTINEL1, SENTINEL2_L1C, DFC_CLASSES, DFC_PALETTE, divide_groups(manifest))
 
 
@@ -125,13 +139,15 @@ def _check_halves(data: Path, halves: Found, params: DFC2020Params) -> None:
     print(f"{seen}: it is split by group", file=sys.stderr)
 
 
-def _manifest(data: Path, halves: Found, seasons: Found, params: DFC2020Params) -> pd.DataFrame:
+def _manifest(
+    data: Path, folder: Path, halves: Found, seasons: Found, params: DFC2020Params
+) -> pd.DataFrame:
     rows = []
     for part, patches in (halves or seasons).items():
         split = ("train" if part == params.train else "test") if len(halves) == 2 else ""
         for patch in patches:
             # patches of a half start alone where overlaps then join them
             alone = patch.name if params.find_overlaps else f"{part}_{patch.scene}"
-            paths = [str(data / patch.path(kind)) for kind in KINDS]
+            paths = [listed_as(data, patch.path(kind), folder) for kind in KINDS]
             rows.append((patch.name, *paths, alone if halves else patch.scene, split))
     return pd.DataFrame(rows, columns=list(COLUMNS))

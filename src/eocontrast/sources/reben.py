@@ -1,8 +1,10 @@
-"""The user's whole reBEN (BigEarthNet v2): 480,038 pairs, read where they are.
+"""The user's whole reBEN (BigEarthNet v2): 480,038 pairs, read where they are, or unpacked once.
 
     BigEarthNet-S2/<tile>/<patch>/<patch>_B02.tif
     BigEarthNet-S1/<scene>/<patch>/<patch>_VV.tif
     metadata.parquet, of which patch_id, labels, split and s1_name are read
+
+Instead of the two folders the two archives may lie beside the metadata.
 
 A tile and a scene are called as their patches, less the column and row (and, of Sentinel-1, the
 name of the tile) at the end. The data set's own split holds: test is `test`, train and validation
@@ -13,6 +15,7 @@ at most one missing patch within a tile; the split cuts tiles, so a group ends w
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -21,11 +24,15 @@ from eocontrast.errors import UserError
 from eocontrast.sources import COLUMNS
 from eocontrast.sources.bigearthnet_labels import groups_held
 from eocontrast.sources.neighbours import Place, neighbours
+from eocontrast.sources.published import Archive, in_place, listed_as
 from eocontrast.sources.rois import LISTED, content, data_folder
 
 METADATA = ("patch_id", "labels", "split", "s1_name")
 _S1_NAME = re.compile(r".+_(\w{5})_(\d+)_(\d+)")
 SPLITS = {"train": "train", "validation": "train", "test": "test"}
+
+ARCHIVES = [Archive(f"BigEarthNet-{s}.tar.zst", "", 0, f"BigEarthNet-{s}") for s in ("S1", "S2")]
+"""As published; their publisher's digests are not known to us, and zstd has its own checksums."""
 
 ADVICE = (
     "sources.bigearthnet.path in params.yaml names the folder (null for a sample of 30 pairs); the "
@@ -33,16 +40,21 @@ ADVICE = (
 )
 
 
-def describe_folder(path: Path) -> pd.DataFrame:
+def describe_folder(path: Path, folder: Path) -> pd.DataFrame:
     """The manifest of a full reBEN folder, from its metadata and the names of its folders.
+
+    Args:
+        path: the user's folder.
+        folder: for what its archives hold, where it has those in place of the rasters.
 
     Raises:
         UserError: the layout is another, a column lacks, a split or label is unknown, or patches of
             the metadata are not on disk.
     """
-    data = data_folder(path)
-    table = _metadata(data)
-    splits = [_known_split(data, split) for split in table["split"]]
+    table = _metadata(data_folder(path))
+    data = in_place(path, ARCHIVES, folder)
+    _check_layout(data, [archive.holds for archive in ARCHIVES])
+    splits = [_known_split(split) for split in table["split"]]
     groups = neighbours(
         [_place(name, split) for name, split in zip(table["s1_name"], splits, strict=True)]
     )
@@ -51,20 +63,15 @@ def describe_folder(path: Path) -> pd.DataFrame:
     rows = []
     for row, split, group in zip(table.to_dict("records"), splits, groups, strict=True):
         name, label = row["patch_id"], _label(row["patch_id"], row["labels"])
-        paths = (_raster(data, "S1", row["s1_name"]), _raster(data, "S2", name))
+        rasters = (_raster("S1", row["s1_name"]), _raster("S2", name))
+        paths = (listed_as(data, raster, folder) for raster in rasters)
         learnt = "pretrain" if split == "train" and not label else split
         rows.append((name, *paths, label, group, learnt))
     return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values("id", ignore_index=True)
 
 
 def _metadata(data: Path) -> pd.DataFrame:
-    needed = ("metadata.parquet", "BigEarthNet-S1", "BigEarthNet-S2")
-    lacking = [name for name in needed if not (data / name).exists()]
-    if lacking:
-        raise UserError(
-            f"looked for {', '.join(needed)} in {data}, {', '.join(lacking)} is missing; found "
-            f"{content(data)}; {ADVICE}"
-        )
+    _check_layout(data, ["metadata.parquet"])
     try:
         return pd.read_parquet(data / "metadata.parquet", columns=list(METADATA))
     except (OSError, ValueError) as error:
@@ -74,14 +81,23 @@ def _metadata(data: Path) -> pd.DataFrame:
         ) from error
 
 
+def _check_layout(data: Path, needed: Sequence[str]) -> None:
+    lacking = [name for name in needed if not (data / name).exists()]
+    if lacking:
+        raise UserError(
+            f"looked for {', '.join(needed)} in {data}, {', '.join(lacking)} is missing; found "
+            f"{content(data)}; {ADVICE}"
+        )
+
+
 def _folder(sensor: str, name: str) -> str:
     """Of one patch, in that of its sensor."""
     return f"{name.rsplit('_', 3 if sensor == 'S1' else 2)[0]}/{name}"
 
 
-def _raster(data: Path, sensor: str, name: str) -> str:
+def _raster(sensor: str, name: str) -> str:
     """The path of one patch, `{band}` standing for its files."""
-    return f"{data}/BigEarthNet-{sensor}/{_folder(sensor, name)}/{name}_{{band}}.tif"
+    return f"BigEarthNet-{sensor}/{_folder(sensor, name)}/{name}_{{band}}.tif"
 
 
 def _place(s1_name: str, split: str) -> Place:
@@ -113,11 +129,9 @@ def _check_on_disk(folder: Path, wanted: list[str]) -> None:
         )
 
 
-def _known_split(data: Path, split: str) -> str:
+def _known_split(split: str) -> str:
     if split not in SPLITS:
-        raise UserError(
-            f"{data / 'metadata.parquet'} has the split {split!r}, expected {', '.join(SPLITS)}"
-        )
+        raise UserError(f"metadata.parquet has the split {split!r}, expected {', '.join(SPLITS)}")
     return SPLITS[split]
 
 

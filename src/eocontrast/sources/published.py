@@ -1,0 +1,167 @@
+"""The archives in which a data set is published: fetched, verified, unpacked and dropped.
+
+They come one after the other, so that no more than one lies beside what is unpacked already. What
+is done is noted in `archives/<name>.md5`, in md5sum's own format, so that a dropped archive is not
+fetched again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from eocontrast.archives import unpack
+from eocontrast.disk import file_md5, whole
+from eocontrast.errors import UserError
+from eocontrast.sources.rois import data_folder
+from eocontrast.transfer import fetch_file
+
+_LINE = re.compile(r"([0-9a-fA-F]{32}) [ *](.+)")
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One archive of a data set.
+
+    Attributes:
+        name: of the file.
+        md5: in hex, or empty where its publisher gives none: then it is not fetched.
+        size: bytes of all that it unpacks to, or 0 where that is not known before it is read.
+        holds: a shell pattern of what it unpacks to.
+    """
+
+    name: str
+    md5: str
+    size: int
+    holds: str
+
+
+def fetched(
+    archives: Sequence[Archive], url: str, md5s: Path | None, folder: Path, *, keep: bool
+) -> Path:
+    """`folder`, with the content of all archives.
+
+    Args:
+        archives: what is published.
+        url: of the folder that they lie in.
+        md5s: a file as md5sum writes it, in place of the publisher's digests.
+        folder: what they unpack to, and `archives/` within it.
+        keep: an archive stays there when it is unpacked.
+
+    Raises:
+        UserError: one cannot be had, has another md5, cannot be unpacked, or the disk is full.
+    """
+    for archive in _of_mirror(archives, md5s) if md5s else archives:
+        if not _is_done(folder, archive.name, archive.md5):
+            target = folder / "archives" / archive.name
+            fetch_file(f"{url}/{archive.name}", target, md5=archive.md5, beside=archive.size)
+            _unpack(target, folder, archive.md5)
+            if not keep:
+                target.unlink()
+    return folder
+
+
+def in_place(path: Path, archives: Sequence[Archive], folder: Path) -> Path:
+    """Where the user's data set lies: `path`; or `folder`, where `path` holds it as archives.
+
+    Args:
+        path: a folder; or one archive, of any name.
+        archives: how they are called within a folder, where they have names.
+        folder: as of `fetched`; the user's archives stay where they are.
+
+    Raises:
+        UserError: an archive has another md5, cannot be unpacked, or the disk is full.
+    """
+    data = data_folder(path)
+    if data.is_file():
+        return _unpacked(data, folder, md5="")
+    unpacked = any(any(data.glob(archive.holds)) for archive in archives)
+    complete = archives and all((data / archive.name).is_file() for archive in archives)
+    if unpacked or not complete:
+        return data
+    for archive in archives:
+        _unpacked(data / archive.name, folder, archive.md5)
+    return folder
+
+
+def listed_as(data: Path, raster: str, folder: Path) -> str:
+    """A raster's path as it stands in the manifest: as of `folder` where its data set is there.
+
+    Args:
+        data: where the data set lies, as `fetched` or `in_place` say.
+        raster: a path within it.
+        folder: what was unpacked; manifests are relative to it.
+    """
+    return raster if data == folder else str(data / raster)
+
+
+def read_md5s(path: Path) -> dict[str, str]:
+    """Digests by file name, of a file as md5sum writes it.
+
+    Raises:
+        UserError: it cannot be read, or a line is none of md5sum's.
+    """
+    try:
+        lines = data_folder(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error}), expected what md5sum writes") from error
+    found = {}
+    for number, line in enumerate(lines, 1):
+        match = _LINE.fullmatch(line)
+        if line and not match:
+            raise UserError(
+                f"{path} line {number} is {line[:60]!r}, expected 32 hex digits, two spaces and a "
+                "file name, as md5sum writes them"
+            )
+        if match:
+            found[Path(match[2]).name] = match[1].lower()
+    return found
+
+
+def _of_mirror(archives: Sequence[Archive], md5s: Path) -> list[Archive]:
+    """The archives as somebody packed them anew."""
+    listed = read_md5s(md5s)
+    for archive in archives:
+        if archive.name not in listed:
+            raise UserError(
+                f"{md5s} has no line for {archive.name}, which is to be fetched: add it, as md5sum "
+                "writes it"
+            )
+    return [replace(archive, md5=listed[archive.name], size=0) for archive in archives]
+
+
+def _unpacked(archive: Path, folder: Path, md5: str) -> Path:
+    """`folder`, with the content of a user's archive, that is unpacked once."""
+    if md5 and _is_done(folder, archive.name, md5):
+        return folder
+    found = file_md5(archive)  # without its publisher's digest it is known by its own
+    if md5 not in ("", found):
+        raise UserError(
+            f"{archive} has md5 {found}, expected {md5}: it is damaged or another release; fetch "
+            "it again"
+        )
+    if not _is_done(folder, archive.name, found):
+        _unpack(archive, folder, found)
+    return folder
+
+
+def _unpack(archive: Path, folder: Path, md5: str) -> None:
+    unpack(archive, folder)
+    with whole(_note(folder, archive.name)) as note:
+        note.write_text(f"{md5}  {archive.name}\n")
+
+
+def _is_done(folder: Path, name: str, md5: str) -> bool:
+    note = _note(folder, name)
+    return note.exists() and read_md5s(note) == {name: md5}
+
+
+def _note(folder: Path, name: str) -> Path:
+    return _made(folder / "archives") / f"{name}.md5"
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,202 @@
+"""The real names and layouts, made by the simulator and served on this machine."""
+
+import hashlib
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import zstandard
+from servers import FtpServer
+
+from eocontrast.errors import UserError
+from eocontrast.params import DFC2020Params, SEN12MSParams, SimulatedParams
+from eocontrast.sources import dfc2020, sen12ms, simulated
+from eocontrast.sources.published import Archive, in_place, read_md5s
+
+TINY = SimulatedParams(
+    seed=3, patch_size=16, scene_size=2, pretrain_scenes=2, train_scenes=1, test_scenes=3
+)
+SEASONS = ("spring", "summer")
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scenes")
+    simulated.fetch(folder, TINY, workers=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def published(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archives of two seasons, the DFC2020 mirror's, and their digests."""
+    folder = tmp_path_factory.mktemp("published")
+    for archive in sen12ms.archives(SEASONS):
+        with tarfile.open(folder / archive.name, "w:gz") as packed:
+            for path in scenes.glob(archive.holds):
+                packed.add(path, path.relative_to(scenes))
+    with zipfile.ZipFile(folder / dfc2020.MIRROR.name, "w") as packed_zip:
+        for kind in dfc2020.KINDS:
+            for path in scenes.glob(f"ROIs0000_test/{kind}_0/*"):
+                packed_zip.write(path, f"dfc2020_s1s2/{kind}/{path.name}")
+    lines = [
+        f"{hashlib.md5(path.read_bytes()).hexdigest()}  {path.name}\n"
+        for path in sorted(folder.iterdir())
+    ]
+    (folder / "md5sums").write_text("".join(lines))
+    return folder
+
+
+@pytest.fixture
+def server(published: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FtpServer]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    server = FtpServer(published)
+    yield server
+    server.stop()
+
+
+def seasons(url: str, published: Path, **fields: object) -> SEN12MSParams:
+    return SEN12MSParams.model_validate(
+        {
+            "path": None,
+            "url": url,
+            "md5s": published / "md5sums",
+            "seasons": SEASONS,
+            "splits": None,
+            "find_overlaps": True,
+            **fields,
+        }
+    )
+
+
+def test_seasons_come_through_cut_connections(
+    server: FtpServer, published: Path, scenes: Path, tmp_path: Path
+) -> None:
+    size = (published / "ROIs1158_spring_s1.tar.gz").stat().st_size
+    server.cuts = [1, size // 2, 100, 7, 50_000]
+    source = sen12ms.fetch(tmp_path, seasons(server.url, published))
+    rows = source.manifest
+    assert not server.cuts
+    assert len(rows) == 8
+    for sensor in ("s1", "s2"):
+        for path in rows[sensor]:
+            assert (tmp_path / path).read_bytes() == (scenes / path).read_bytes()
+    assert sorted(path.name for path in (tmp_path / "archives").iterdir()) == [
+        f"{archive.name}.md5" for archive in sen12ms.archives(SEASONS)
+    ]
+    logins = server.logins
+    again = sen12ms.fetch(tmp_path, seasons(server.url, published)).manifest
+    pd.testing.assert_frame_equal(again, rows)
+    assert server.logins == logins, "what is unpacked is not fetched again"
+
+
+def test_archives_may_stay(server: FtpServer, published: Path, tmp_path: Path) -> None:
+    sen12ms.fetch(tmp_path, seasons(server.url, published), keep_archives=True)
+    for archive in sen12ms.archives(SEASONS):
+        kept = tmp_path / "archives" / archive.name
+        assert kept.read_bytes() == (published / archive.name).read_bytes()
+
+
+def test_the_publisher_s_digests_hold_where_no_others_are_named(
+    server: FtpServer, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=2**40))
+    wanted = sen12ms.archives(SEASONS)[0].md5
+    with pytest.raises(UserError, match=rf"spring_s1.tar.gz has md5 \w+, expected {wanted}"):
+        sen12ms.fetch(tmp_path, seasons(server.url, published, md5s=None))
+    assert not list(tmp_path.rglob("*.tif"))
+
+
+def test_room_is_needed_for_archive_and_content(
+    server: FtpServer, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = 40_883 * 256 * 256 * 2 * 4  # as much as the first archive unpacks to
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    with pytest.raises(UserError, match=r"spring_s1.tar.gz needs .* MiB free"):
+        sen12ms.fetch(tmp_path, seasons(server.url, published, md5s=None))
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def mirrored(**fields: object) -> DFC2020Params:
+    defaults = {"path": None, "url": "ftp://127.0.0.1", "md5s": None, "train": "test"}
+    return DFC2020Params.model_validate(
+        {**defaults, "splits": None, "find_overlaps": True, **fields}
+    )
+
+
+def test_the_mirror_has_one_half(server: FtpServer, published: Path, tmp_path: Path) -> None:
+    server.cuts = [1000]
+    params = mirrored(url=server.url, md5s=published / "md5sums")
+    rows = dfc2020.fetch(tmp_path, params).manifest
+    assert len(rows) == 12
+    assert rows["s1"][0] == "dfc2020_s1s2/s1/ROIs0000_test_s1_0_p0.tif"
+    assert all((tmp_path / path).exists() for path in rows["label"])
+
+
+def test_the_user_s_archive_is_unpacked_once_and_kept(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path / "my own.tar"
+    with tarfile.open(mine, "w") as packed:
+        for half in dfc2020.HALVES:
+            packed.add(scenes / f"ROIs0000_{half}", f"ROIs0000_{half}")
+    rows = dfc2020.fetch(tmp_path / "raw", mirrored(path=mine)).manifest
+    assert rows["split"].value_counts().to_dict() == {"train": 12, "test": 4}
+    assert mine.exists()
+    monkeypatch.setattr("eocontrast.archives.extract", lambda *_: pytest.fail("unpacked again"))
+    again = dfc2020.fetch(tmp_path / "raw", mirrored(path=mine)).manifest
+    pd.testing.assert_frame_equal(again, rows)
+
+
+def packed_zstd(folder: Path, name: str) -> None:
+    with (
+        zstandard.open(folder / f"{name}.tar.zst", "wb") as stream,
+        tarfile.open(fileobj=stream, mode="w|") as packed,
+    ):
+        packed.add(folder / name, name)
+
+
+def test_archives_in_the_user_s_folder_are_unpacked_elsewhere(tmp_path: Path) -> None:
+    mine, wanted = tmp_path / "mine", []
+    for name in ("S1", "S2"):
+        (mine / name).mkdir(parents=True)
+        (mine / name / "a.tif").write_text(name)
+        packed_zstd(mine, name)
+        wanted.append(Archive(f"{name}.tar.zst", "", 0, name))
+    assert in_place(mine, wanted, tmp_path / "raw") == mine, "rasters are read where they are"
+    for name in ("S1", "S2"):
+        shutil.rmtree(mine / name)
+    assert in_place(mine, wanted, tmp_path / "raw") == tmp_path / "raw"
+    for name in ("S1", "S2"):
+        assert (tmp_path / "raw" / name / "a.tif").read_text() == name
+    (mine / "S2.tar.zst").unlink()
+    assert in_place(mine, wanted, tmp_path / "raw") == mine, "the source says what is missing"
+
+
+def test_a_damaged_archive_of_the_user_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(b"x" * 2000)
+    with pytest.raises(UserError, match=r"a.tar has md5 \w{32}, expected 0{32}: it is damaged"):
+        in_place(tmp_path, [Archive("a.tar", "0" * 32, 0, "a")], tmp_path / "raw")
+    with pytest.raises(UserError, match=r"a.tar cannot be unpacked"):
+        in_place(tmp_path / "a.tar", [], tmp_path / "raw")
+
+
+@pytest.mark.parametrize("text", ["0" * 31 + "  a.tar\n", "a.tar " + "0" * 32, "\n0  a"])
+def test_digests_are_as_md5sum_writes_them(tmp_path: Path, text: str) -> None:
+    (tmp_path / "sums").write_text(f"{'A' * 32} *b.tar\n{text}")
+    with pytest.raises(UserError, match=r"sums line \d is .*expected 32 hex digits"):
+        read_md5s(tmp_path / "sums")
+
+
+def test_an_archive_without_a_digest_is_named(
+    server: FtpServer, published: Path, tmp_path: Path
+) -> None:
+    sums = tmp_path / "sums"
+    sums.write_text(f"{'a' * 32}  other.zip\n")
+    with pytest.raises(UserError, match=r"sums has no line for dfc2020.zip"):
+        dfc2020.fetch(tmp_path / "raw", mirrored(url=server.url, md5s=sums))
