@@ -34,7 +34,7 @@ def single(patches: Path, scores: Path, predictions: Path, models: Path) -> None
 def grid(patches: Path, scores: Path, predictions: Path, models: Path) -> None:
     store, curve = PatchStore(patches), load_params().label_curve
     for name in (*curve.arms, *curve.ensembles):
-        found = [read_index(models / member) for member in curve.members(name)]
+        found = [read_index(models / curve.folder(member)) for member in curve.members(name)]
         points = evaluated(name, store, *(files for files, _ in found))
         write_arm(name, points, left_out=found[0][1], path=scores / f"{name}.json")
         write_predictions(points, predictions / f"{name}.parquet")

@@ -1,6 +1,6 @@
 """Draw what the segmenters of the curve say of a few test patches.
 
-python stages/qualitative.py STORE OUT.png BASELINE SCRATCH FINETUNED
+python stages/qualitative.py STORE OUT.png MODELS
 """
 
 import sys
@@ -20,13 +20,16 @@ from eocontrast.stage import stage
 from eocontrast.tracking import Tracker
 
 
-def main(patches: Path, out: Path, *models: Path) -> None:
+def main(patches: Path, out: Path, models: Path) -> None:
     params = load_params()
     chosen = params.qualitative
     store, device = PatchStore(patches), accelerator(params.precision)
-    files = [point_file(folder, chosen.fraction, chosen.seed) for folder in models]
-    columns = {folder.name: [file] for folder, file in zip(models, files, strict=True)}
-    columns["ensemble"] = [files[0], files[-1]]
+    place = (chosen.fraction, chosen.seed)
+    columns = {
+        arm: [point_file(models / params.label_curve.folder(arm), *place)]
+        for arm in (chosen.baseline, chosen.scratch, chosen.finetuned)
+    }
+    columns["ensemble"] = columns[chosen.baseline] + columns[chosen.finetuned]
     if not store.has_masks:  # classes by patch: the segmenters were left out
         draw_nothing("no masks: nothing was segmented", out)
         return

@@ -50,7 +50,7 @@ def main(patches: Path, pretrained: Path, out: Path, names: list[str]) -> None:
         scratch = params.pretrain.runs[given.init].method == "random"
         metric = task_of(given, recipes).metric
         for arm in settings(given, scratch):
-            fixed = (patches, pretrained / f"{arm.init}.safetensors", arm, recipes)
+            fixed = (name, patches, pretrained / f"{arm.init}.safetensors", arm, recipes)
             with tempfile.TemporaryDirectory() as temporary:
                 jobs = [Job(*fixed, f, s, params.precision, Path(temporary)) for f, s in POINTS]
                 files = [[trained.file] for trained in train_points(jobs)]

@@ -10,7 +10,7 @@ from pyftpdlib.servers import FTPServer
 
 
 class FtpServer:
-    """Serves a folder to m1474000:secret; each of `cuts` is how many bytes one of the next connections sends."""
+    """Serves a folder to m1474000:secret; each of `cuts` is how many bytes a connection sends."""
 
     def __init__(self, folder: Path) -> None:
         self.sent, self.logins = 0, 0

@@ -66,7 +66,7 @@ def test_a_stage_depends_on_the_modules_that_it_uses(name: str) -> None:
 def test_the_single_run_and_other_arms_are_no_business_of_an_arm() -> None:
     """Else one experiment would train the whole curve again."""
     tracked = STAGES["finetune_grid"]["do"]["params"]
-    whole = {"finetune", "finetune.recipe", "label_curve", "label_curve.arms"}
+    whole = {"finetune", "finetune.recipe", "label_curve", "label_curve.cells"}
     assert not whole & set(tracked)
 
 

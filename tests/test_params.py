@@ -62,16 +62,19 @@ MISTAKES: dict[str, tuple[str, object]] = {
     "task": ("finetune.task", "detection"),
     "head": ("finetune.head", "mlp"),
     "modality_dropout: all": ("finetune.modality_dropout", 1.0),
-    "modality_dropout: missing": ("label_curve.arms.late.modality_dropout", MISSING),
+    "modality_dropout: missing": ("label_curve.cells.scratch.arms.late.modality_dropout", MISSING),
     "classes: a name that joins": ("sources.manifest.classes", {"a|b": 1}),
     "classes: a name for nothing": ("sources.manifest.classes", {"none": 0}),
     "no fractions": ("label_curve.fractions", []),
     "fractions: twice": ("label_curve.fractions", [0.1, 1, 1.0]),
     "seeds: twice": ("label_curve.seeds", [0, 1, 0]),
     "too few samples": ("label_curve.bootstrap_samples", 10),
-    "arm: unknown init": ("label_curve.arms.s1.init", "nothing"),
-    "arm: lr of an arm that is named like a method": ("label_curve.arms.dual_simclr.lr", -1),
-    "arm: a name that is no file name": ("label_curve.arms.my/arm", {}),
+    "arm: unknown init": ("label_curve.cells.scratch.init", "nothing"),
+    "arm: lr of an arm that is named like a method": (
+        "label_curve.cells.dual_simclr.arms.dual_simclr.lr",
+        -1,
+    ),
+    "arm: a name that is no file name": ("label_curve.cells.scratch.arms.my/arm", {}),
     "ensemble: one member": ("label_curve.ensembles.ensemble.second", MISSING),
     "ensemble: a name that is no file name": ("label_curve.ensembles.my/pair", {}),
     "qualitative: no patches": ("qualitative.patches", 0),
@@ -213,7 +216,14 @@ def test_the_committed_file_loads() -> None:
 
 def test_every_arm_and_run_of_the_committed_file_is_read() -> None:
     params, raw = load_params(COMMITTED), YAML(typ="safe").load(COMMITTED)
-    assert list(params.label_curve.arms) == list(raw["label_curve"]["arms"])
+    cells = raw["label_curve"]["cells"]
+    assert list(params.label_curve.arms) == [
+        name for cell in cells.values() for name in cell["arms"]
+    ]
+    for cell, content in cells.items():
+        for name in content["arms"]:
+            assert params.label_curve.arms[name].init == content["init"]
+            assert params.label_curve.folder(name) == f"{cell}/{name}"
     assert list(params.label_curve.ensembles) == list(raw["label_curve"]["ensembles"])
     assert list(params.pretrain.runs) == list(raw["pretrain"]["runs"])
     assert params.label_curve.fractions == tuple(raw["label_curve"]["fractions"])
@@ -276,12 +286,18 @@ def test_all_mistakes_are_named_at_once(raw: dict[str, Any]) -> None:
         check_params(raw)
 
 
-ARMS = pytest.mark.parametrize("where", ["finetune", "label_curve.arms.dual_simclr"])
+ARMS = pytest.mark.parametrize("where", ["finetune", "label_curve.cells.dual_simclr"])
 
 
 def put_all(raw: dict[str, Any], where: str, fields: Mapping[str, object]) -> dict[str, Any]:
+    """An arm with these fields; a cell is left with that one arm."""
+    in_cell = where != "finetune"
+    if in_cell:
+        cell = raw["label_curve"]["cells"]["dual_simclr"]
+        cell["arms"] = {"dual_simclr": cell["arms"]["dual_simclr"]}
     for name, value in fields.items():
-        put(raw, f"{where}.{name}", value)
+        of_cell = in_cell and name not in ("task", "init")
+        put(raw, f"{where}.arms.dual_simclr.{name}" if of_cell else f"{where}.{name}", value)
     return raw
 
 
@@ -290,7 +306,7 @@ def put_all(raw: dict[str, Any], where: str, fields: Mapping[str, object]) -> di
 def test_an_arm_that_cannot_be_is_refused_by_name(
     raw: dict[str, Any], where: str, fields: dict[str, object], says: str
 ) -> None:
-    with pytest.raises(UserError, match=rf"{where}(:|\.).*{says}|{where}\.{says}"):
+    with pytest.raises(UserError, match=rf"{where}[:.].*{says}|{where}\.{says}"):
         check_params(put_all(raw, where, fields))
 
 
@@ -301,6 +317,13 @@ def test_an_arm_that_can_be_is_taken(
 ) -> None:
     params = check_params(put_all(raw, where, fields))
     assert {"s1", "s2"} >= set(params.finetune.sensors)
+
+
+def test_an_arm_stands_in_one_cell(raw: dict[str, Any]) -> None:
+    arms = raw["label_curve"]["cells"]["mma"]["arms"]
+    put(raw, "label_curve.cells.scratch.arms.mma", arms["mma"])
+    with pytest.raises(UserError, match=r"cells\.mma and .*cells\.scratch both have an arm mma"):
+        check_params(raw)
 
 
 def test_an_arm_of_imported_weights_may_ask_for_both_sensors(raw: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,13 @@ POINTS = len(FRACTIONS) * len(SEEDS)
 """Of every arm."""
 
 
+def keep_arms(curve: dict[str, Any], names: Collection[str]) -> None:
+    """Leave the other arms out, and cells that lose all of theirs."""
+    for cell in curve["cells"].values():
+        cell["arms"] = {name: arm for name, arm in cell["arms"].items() if name in names}
+    curve["cells"] = {name: cell for name, cell in curve["cells"].items() if cell["arms"]}
+
+
 def shrink(params: dict[str, Any]) -> None:
     """Every stage and every kind of arm, seconds each."""
     params["precision"] = "no"
@@ -90,7 +97,7 @@ def shrink(params: dict[str, Any]) -> None:
     for recipe in params["finetune"]["recipe"].values():
         recipe |= {"epochs": 1, "min_steps": 12, "crop": 24}
     curve |= {"fractions": list(FRACTIONS), "seeds": list(SEEDS), "bootstrap_samples": 100}
-    curve["arms"] = {name: curve["arms"][name] for name in ARMS}
+    keep_arms(curve, ARMS)
     params["qualitative"] |= {"patches": 2, "scratch": "unet"}
 
 
@@ -100,7 +107,7 @@ def shrink_further(params: dict[str, Any]) -> None:
     runs, curve = params["pretrain"]["runs"], params["label_curve"]
     inits = ("random_resnet", "dual_simclr_resnet")
     params["pretrain"]["runs"] = {name: runs[name] for name in inits}
-    curve["arms"] = {name: curve["arms"][name] for name in ("s2", "dual_simclr", "unet")}
+    keep_arms(curve, ("s2", "dual_simclr", "unet"))
     curve |= {"fractions": [0.01, 1.0], "ensembles": {}}
     params["qualitative"] |= {"baseline": "unet", "scratch": "unet", "finetuned": "unet"}
 

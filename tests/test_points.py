@@ -76,7 +76,7 @@ def jobs(
     out = tmp_path_factory.mktemp("grid")
     return {
         name: [
-            Job(mixed_folder, inits[arm.init], arm, tiny_recipes, *point, "no", out / name)
+            Job(name, mixed_folder, inits[arm.init], arm, tiny_recipes, *point, "no", out / name)
             for point in POINTS
         ]
         for name, arm in ARMS.items()

@@ -80,7 +80,7 @@ def point(folder: Path, seed: int = 0) -> Trained:
     file = folder / f"0.1-{seed}.safetensors"
     file.write_bytes(b"weights" + bytes([seed]))
     history = [{"epoch": k, "loss": 1 / k, "val_AA": 0.1 * k} for k in (1, 2, 3)]
-    return Trained(file, header(seed), history)
+    return Trained("dual", file, header(seed), history)
 
 
 def evaluations(seed: int = 0, urban: str = "Urban/Built-up") -> list[Evaluation]:

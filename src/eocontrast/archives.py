@@ -146,9 +146,7 @@ def _opened_tar(archive: Path) -> Iterator[tarfile.TarFile]:
         yield opened
 
 
-def _progress(
-    members: Iterable[Member], what: str, total: int | None = None
-) -> Iterable[Member]:
+def _progress(members: Iterable[Member], what: str, total: int | None = None) -> Iterable[Member]:
     return tqdm(members, what, total, unit="file", leave=False, delay=1, disable=None)
 
 

@@ -118,7 +118,8 @@ class SEN12MSParams(Section):
     """Where SEN12MS lies, which seasons are read, and what is left out of learning.
 
     Without a path the archives of these seasons are fetched from `url`; `md5s` is a file with their
-    digests in place of the publisher's. `find_overlaps` joins groups that share ground, for which every Sentinel-2 raster is read.
+    digests in place of the publisher's. `find_overlaps` joins groups that share ground, for which
+    every Sentinel-2 raster is read.
     """
 
     path: Path | None
@@ -335,12 +336,10 @@ class Recipes(Section):
     segmentation: Recipe
 
 
-class Arm(Section):
-    """One line of the curve: what it does, what it starts from, what it sees, what may change."""
+class CellArm(Section):
+    """What an arm adds to its cell: what stands on the weights, what it sees, what may change."""
 
-    task: Literal["classification", "segmentation"]
     head: Head
-    init: Name
     fusion: Fusion
     frozen: bool
     lr: PositiveFloat
@@ -351,6 +350,21 @@ class Arm(Section):
     def sensors(self) -> tuple[Sensor, ...]:
         """What the arm sees."""
         return tuple(sensor for stream in STREAMS[self.fusion] for sensor in stream)
+
+
+class Arm(CellArm):
+    """One line of the curve: what it does, what it starts from, and the rest."""
+
+    task: Literal["classification", "segmentation"]
+    init: Name
+
+
+class Cell(Section):
+    """Arms of one task that start from the same weights; a stage trains them together."""
+
+    task: Literal["classification", "segmentation"]
+    init: Name
+    arms: Annotated[dict[Name, CellArm], Field(min_length=1)]
 
 
 class FinetuneParams(Arm):
@@ -378,8 +392,34 @@ class LabelCurveParams(Section):
     fractions: Annotated[tuple[Fraction, ...], Field(min_length=1)]
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     bootstrap_samples: Annotated[int, Field(ge=100)]
-    arms: dict[Name, Arm]
+    cells: dict[Name, Cell]
     ensembles: dict[Name, Ensemble]
+
+    @property
+    def arms(self) -> dict[Name, Arm]:
+        """Every line of the curve by name, in the order of the cells."""
+        return {
+            name: Arm(task=cell.task, init=cell.init, **arm.model_dump())
+            for cell in self.cells.values()
+            for name, arm in cell.arms.items()
+        }
+
+    def folder(self, arm: Name) -> str:
+        """Where an arm's points lie among the models of the grid."""
+        cell = next(name for name, cell in self.cells.items() if arm in cell.arms)
+        return f"{cell}/{arm}"
+
+    @model_validator(mode="after")
+    def _no_arm_twice(self) -> LabelCurveParams:
+        seen: dict[Name, Name] = {}
+        for cell, content in self.cells.items():
+            for name in content.arms:
+                if (other := seen.setdefault(name, cell)) != cell:
+                    raise ValueError(
+                        f"label_curve.cells.{cell} and label_curve.cells.{other} both have an arm "
+                        f"{name}; give one another name"
+                    )
+        return self
 
     @model_validator(mode="after")
     def _no_point_twice(self) -> LabelCurveParams:
@@ -425,8 +465,11 @@ class Params(Section):
             _known(f"pretrain.runs.{name}.backbone", run.backbone, self.backbones)
             _check_bands(f"pretrain.runs.{name}.bands", run)
         self._check_arm("finetune", self.finetune)
-        for name, arm in self.label_curve.arms.items():
-            self._check_arm(f"label_curve.arms.{name}", arm)
+        for cell, content in self.label_curve.cells.items():
+            _known(f"label_curve.cells.{cell}.init", content.init, self.pretrain.runs)
+            for name in content.arms:
+                where = f"label_curve.cells.{cell}.arms.{name}"
+                self._check_arm(where, self.label_curve.arms[name])
         for name, ensemble in self.label_curve.ensembles.items():
             self._check_ensemble(f"label_curve.ensembles.{name}", name, ensemble)
         self._check_qualitative(self.qualitative)

@@ -36,8 +36,12 @@ def point_file(folder: Path, fraction: float, seed: int) -> Path:
 
 @dataclass(frozen=True)
 class Job:
-    """All that one point needs; small enough to send to another process."""
+    """All that one point needs; small enough to send to another process.
 
+    `name` is the arm's, for whoever reads of it.
+    """
+
+    name: str
     store: Path
     init: Path
     arm: Arm
@@ -58,6 +62,11 @@ class Job:
         return task_of(self.arm, self.recipes)
 
     @property
+    def on_features(self) -> bool:
+        """Whether a head alone is trained, on features that are computed once."""
+        return self.arm.frozen and self.arm.task == "classification"
+
+    @property
     def recipe(self) -> Recipe | ClassificationRecipe:
         """How it is learnt."""
         recipe: Recipe = getattr(self.recipes, self.arm.task)
@@ -66,25 +75,26 @@ class Job:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a point left behind: its weights, their header, and metrics an epoch."""
+    """What a point of an arm left behind: its weights, their header, and metrics an epoch."""
 
+    arm: str
     file: Path
     header: dict[str, Any]
     history: list[dict[str, float]]
 
 
 def train_points(jobs: Sequence[Job]) -> Iterator[Trained]:
-    """Train and save every point, in order; one arm's jobs share store, init and recipe.
+    """Train and save every point; all jobs share store and init.
+
+    Heads on frozen backbones come first, arm by arm, then the others in their order.
 
     Raises:
         UserError: a fraction holds fewer patches than there are classes.
     """
-    if not jobs:  # every fraction was left out
-        return
-    if jobs[0].arm.frozen and jobs[0].arm.task == "classification":
-        yield from _train_heads(jobs)
-    else:
-        yield from side_by_side(train_point, jobs)
+    heads = [job for job in jobs if job.on_features]
+    for name in dict.fromkeys(job.name for job in heads):
+        yield from _train_heads([job for job in heads if job.name == name])
+    yield from side_by_side(train_point, [job for job in jobs if not job.on_features])
 
 
 def train_point(job: Job, features: Features | None = None) -> Trained:
@@ -96,7 +106,7 @@ def train_point(job: Job, features: Features | None = None) -> Trained:
     model = new_model(init, header)
     history = list(_train(job, model, store, budget, features))
     save_weights(job.file, model.state_dict(), header)
-    return Trained(job.file, header, history)
+    return Trained(job.name, job.file, header, history)
 
 
 def _train(

@@ -33,7 +33,7 @@ def side_by_side(function: Callable[[Item], Found], items: Sequence[Item]) -> It
         yield from map(function, items)
         return
     workers = min(len(items), len(os.sched_getaffinity(0)))
-    if workers < 2:
+    if workers < 2:  # none at all where there are no items
         with _one_thread():
             yield from map(function, items)
         return

@@ -14,14 +14,14 @@ import zstandard
 from servers import FtpServer
 
 from eocontrast.errors import UserError
-from eocontrast.params import DFC2020Params, SEN12MSParams, SimulatedParams
+from eocontrast.params import DFC2020Params, Season, SEN12MSParams, SimulatedParams
 from eocontrast.sources import dfc2020, sen12ms, simulated
 from eocontrast.sources.published import Archive, in_place, read_md5s
 
 TINY = SimulatedParams(
     seed=3, patch_size=16, scene_size=2, pretrain_scenes=2, train_scenes=1, test_scenes=3
 )
-SEASONS = ("spring", "summer")
+SEASONS: tuple[Season, ...] = ("spring", "summer")
 
 
 @pytest.fixture(scope="module")

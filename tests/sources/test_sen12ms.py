@@ -70,8 +70,7 @@ def test_seasons_can_be_chosen(data: Path) -> None:
 def test_seasons_are_some_of_the_four_each_once(seasons: tuple[str, ...]) -> None:
     with pytest.raises(ValidationError, match="seasons"):
         SEN12MSParams.model_validate(
-            PLACE
-            | {"path": "SEN12MS", "seasons": seasons, "splits": None, "find_overlaps": False}
+            PLACE | {"path": "SEN12MS", "seasons": seasons, "splits": None, "find_overlaps": False}
         )
 
 

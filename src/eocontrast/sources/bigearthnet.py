@@ -67,7 +67,7 @@ class Pair:
 
 
 def fetch(folder: Path, params: BigEarthNetParams) -> Source:
-    """Name the pairs of the user's folder or archives; without a path, write the sample into `folder`.
+    """Name the pairs of the user's folder or archives; without one, write the sample.
 
     Raises:
         UserError: the folder is no whole reBEN, a package cannot be had, or the disk is full.

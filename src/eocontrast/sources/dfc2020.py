@@ -74,8 +74,9 @@ def fetch(folder: Path, params: DFC2020Params, *, keep_archives: bool = False) -
     Pixels are read only to find overlaps.
 
     Raises:
-        UserError: the archive cannot be had or unpacked, there is no patch where it is looked for, a patch lacks a raster, a list of the
-            split does not fit, or there would be nothing to test on.
+        UserError: the archive cannot be had or unpacked, there is no patch where it is looked for,
+            a patch lacks a raster, a list of the split does not fit, or there would be nothing to
+            test on.
     """
     if params.path:
         data = in_place(params.path, [], folder)

@@ -1,9 +1,10 @@
 """SEN12MS (Schmitt et al. 2019): 180,662 pairs of all continents and seasons, to pretrain on.
 
-The archives are fetched, or the user's rasters are read where they are. The land cover that comes with them, MODIS at 500 m, is not:
-both papers pretrain on the images alone. A scene's patches may overlap, so a scene is a group;
-scenes may overlap too, which `find_overlaps` finds by reading every Sentinel-2 raster. Patches of a
-hold-out list are `test`, which is never learnt from, even where it shares a scene with others.
+The archives are fetched, or the user's rasters are read where they are. The land cover that comes
+with them, MODIS at 500 m, is not: both papers pretrain on the images alone. A scene's patches may
+overlap, so a scene is a group; scenes may overlap too, which `find_overlaps` finds by reading every
+Sentinel-2 raster. Patches of a hold-out list are `test`, which is never learnt from, even where it
+shares a scene with others.
 """
 
 from __future__ import annotations
