@@ -1,6 +1,8 @@
 """Servers on this machine, which cut connections as those far away do."""
 
 import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from pyftpdlib.authorizers import DummyAuthorizer
@@ -55,3 +57,62 @@ class FtpServer:
     def stop(self) -> None:
         self.running = False
         self.thread.join()
+
+
+class _HttpHandler(BaseHTTPRequestHandler):
+    server: "HttpServer"
+
+    def do_GET(self) -> None:
+        asked = self.headers.get("Range")
+        self.server.asked.append(asked)
+        if self.server.refusals:
+            self.send_error(self.server.refusals.pop(0))
+        elif self.path in self.server.moved:
+            self.send_response(302)
+            self.send_header("Location", self.server.moved[self.path])
+            self.end_headers()
+        elif asked and self.server.ranges == "refused":
+            self.send_error(416)
+        elif self.path.partition("?")[0] not in self.server.files:
+            self.send_error(404)
+        else:
+            whole = asked is None or self.server.ranges == "unknown"
+            self.send_from(0 if whole else int(str(asked)[len("bytes=") :].rstrip("-")), whole)
+
+    def send_from(self, start: int, whole: bool) -> None:
+        content = self.server.files[self.path.partition("?")[0]]
+        if start >= len(content):
+            self.send_error(416)
+            return
+        self.send_response(200 if whole else 206)
+        if self.server.sizes:
+            self.send_header("Content-Length", str(len(content) - start))
+        if not whole:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.end_headers()
+        end = self.server.ends.pop(0) if self.server.ends else len(content)
+        self.server.sent += max(end - start, 0)
+        self.wfile.write(content[start:end])
+        self.server.after()
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+class HttpServer(ThreadingHTTPServer):
+    """Serves bytes by path; `ends` are offsets at which the next connections are cut."""
+
+    def __init__(self, files: dict[str, bytes], port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _HttpHandler)
+        self.files, self.ranges, self.sizes, self.sent = files, "known", True, 0
+        self.asked: list[str | None] = []
+        self.refusals: list[int] = []
+        self.moved: dict[str, str] = {}
+        self.ends: list[int] = []
+        self.after: Callable[[], object] = lambda: None
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+    def stop(self) -> None:
+        self.shutdown()
+        self.server_close()

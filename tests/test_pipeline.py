@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 import warnings
+import zipfile
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,8 +24,11 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from rasterio.errors import NotGeoreferencedWarning
 from ruamel.yaml import YAML
+from servers import FtpServer, HttpServer
 
 from eocontrast.label_curve import COLUMNS
+from eocontrast.params import SimulatedParams
+from eocontrast.sources import dfc2020, sen12ms, simulated
 
 pytestmark = [
     pytest.mark.slow,
@@ -433,3 +440,56 @@ def test_a_users_own_pairs_run_through_the_graph(pair_clones: list[Path]) -> Non
     _, clone = pair_clones
     summary = json.loads((clone / "metrics/summary.json").read_text())["single_label"]
     assert summary["best_supervised"]["n_labels"] > 4
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Two seasons of SEN12MS and both halves of DFC2020 by path on a server, with their digests."""
+    scenes = tmp_path_factory.mktemp("scenes")
+    few = {"pretrain_scenes": 6, "train_scenes": 6, "test_scenes": 4}
+    size = {"seed": 0, "patch_size": 32, "scene_size": 2}
+    simulated.fetch(scenes, SimulatedParams.model_validate(few | size))
+    packed = {}
+    for archive in sen12ms.archives(("spring", "summer")):
+        with tarfile.open(fileobj=(content := io.BytesIO()), mode="w:gz") as opened:
+            for path in scenes.glob(archive.holds):
+                opened.add(path, path.relative_to(scenes))
+        packed[f"/{archive.name}"] = content.getvalue()
+    with zipfile.ZipFile(content := io.BytesIO(), "w") as zipped:
+        for path in sorted(scenes.glob("ROIs0000_*/*/*.tif")):
+            zipped.write(path, path.relative_to(scenes))
+    return packed | {f"/{dfc2020.MIRROR.name}": content.getvalue()}
+
+
+def fetch_archives(params: dict[str, Any], sums: Path, ftp: str, http: str) -> None:
+    """Learn from what two servers hold."""
+    shrink_further(params)
+    params["data"] |= {"pretrain": "sen12ms", "finetune": "dfc2020"}
+    params["sources"]["sen12ms"] |= {"url": ftp, "md5s": str(sums), "seasons": ["spring", "summer"]}
+    params["sources"]["dfc2020"] |= {"url": http, "md5s": str(sums), "train": "test"}
+
+
+def test_archives_that_are_served_run_through_the_graph(
+    archives: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ENVIRONMENT, "no_proxy", "127.0.0.1")
+    (tmp_path / "served").mkdir()
+    for path, content in archives.items():
+        (tmp_path / "served" / path[1:]).write_bytes(content)
+    digests = {path[1:]: hashlib.md5(content).hexdigest() for path, content in archives.items()}
+    sums = tmp_path / "sums"
+    sums.write_text("".join(f"{digest}  {name}\n" for name, digest in digests.items()))
+    ftp, http = FtpServer(tmp_path / "served"), HttpServer(archives)
+    ftp.cuts, http.ends = [1, 50_000], [1, 1000]
+    clone = clone_to(tmp_path / "clone", lambda p: fetch_archives(p, sums, ftp.url, http.url))
+    run(clone, "dvc", "repro")
+    ftp.stop()
+    http.stop()
+    assert not ftp.cuts
+    assert not http.ends
+    assert not list(clone.rglob("*.tar.gz")) + list(clone.rglob("*.zip"))
+    assert list(json.loads((clone / "metrics/summary.json").read_text())) == [
+        "single_label",
+        "segmentation",
+    ]
+    assert run(clone, "dvc", "status").strip() == "Data and pipelines are up to date."

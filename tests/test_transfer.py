@@ -8,81 +8,26 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from servers import HttpServer
 
 from eocontrast.errors import UserError
 from eocontrast.transfer import fetch_file
 
 CONTENT = random.Random(0).randbytes(200_001)
+PATH = "/pairs.tar.gz"
 MD5, SIZE, HALF = hashlib.md5(CONTENT).hexdigest(), len(CONTENT), len(CONTENT) // 2
 
 
-class Handler(BaseHTTPRequestHandler):
-    server: "Server"
-
-    def do_GET(self) -> None:
-        asked = self.headers.get("Range")
-        self.server.asked.append(asked)
-        if self.server.refusals:
-            self.send_error(self.server.refusals.pop(0))
-        elif self.path in self.server.moved:
-            self.send_response(302)
-            self.send_header("Location", self.server.moved[self.path])
-            self.end_headers()
-        elif asked and self.server.ranges == "refused":
-            self.send_error(416)
-        else:
-            whole = asked is None or self.server.ranges == "unknown"
-            self.send_from(0 if whole else int(str(asked)[len("bytes=") :].rstrip("-")), whole)
-
-    def send_from(self, start: int, whole: bool) -> None:
-        content = self.server.content
-        if start >= len(content):
-            self.send_error(416)
-            return
-        self.send_response(200 if whole else 206)
-        if self.server.sizes:
-            self.send_header("Content-Length", str(len(content) - start))
-        if not whole:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        self.end_headers()
-        end = self.server.ends.pop(0) if self.server.ends else len(content)
-        self.server.sent += max(end - start, 0)
-        self.wfile.write(content[start:end])
-        self.server.after()
-
-    def log_message(self, *_: object) -> None:
-        """Quiet."""
-
-
-class Server(ThreadingHTTPServer):
-    """Serves CONTENT; `ends` are offsets at which the next connections are cut."""
-
-    def __init__(self, port: int = 0) -> None:
-        super().__init__(("127.0.0.1", port), Handler)
-        self.content, self.ranges, self.sizes, self.sent = CONTENT, "known", True, 0
-        self.asked: list[str | None] = []
-        self.refusals: list[int] = []
-        self.moved: dict[str, str] = {}
-        self.ends: list[int] = []
-        self.after: Callable[[], object] = lambda: None
-        self.url = f"http://127.0.0.1:{self.server_port}/pairs.tar.gz"
-        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
-
-    def stop(self) -> None:
-        self.shutdown()
-        self.server_close()
-
-
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HttpServer]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    server = Server()
+    server = HttpServer({PATH: CONTENT})
+    server.url += PATH
     yield server
     server.stop()
 
@@ -107,7 +52,11 @@ def check_whole(target: Path) -> None:
 @pytest.mark.parametrize("size", [SIZE, None])
 @pytest.mark.parametrize("sizes", [True, False])
 def test_a_file_is_fetched_once_and_quietly(
-    server: Server, target: Path, size: int | None, sizes: bool, capsys: pytest.CaptureFixture[str]
+    server: HttpServer,
+    target: Path,
+    size: int | None,
+    sizes: bool,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     server.sizes = sizes
     assert fetch_file(server.url, target, md5=MD5.upper(), size=size) == target
@@ -117,7 +66,7 @@ def test_a_file_is_fetched_once_and_quietly(
     assert capsys.readouterr().err == ""
 
 
-def test_a_damaged_file_is_replaced_by_a_right_one_alone(server: Server, target: Path) -> None:
+def test_a_damaged_file_is_replaced_by_a_right_one_alone(server: HttpServer, target: Path) -> None:
     target.parent.mkdir()
     target.write_bytes(b"x" * SIZE)
     server.refusals = [404]
@@ -131,7 +80,7 @@ def test_a_damaged_file_is_replaced_by_a_right_one_alone(server: Server, target:
 @pytest.mark.parametrize("sizes", [True, False])
 @pytest.mark.parametrize("end", [0, 1, HALF, SIZE - 1])
 def test_a_cut_transfer_goes_on_at_its_byte(
-    server: Server, target: Path, end: int, sizes: bool
+    server: HttpServer, target: Path, end: int, sizes: bool
 ) -> None:
     server.ends, server.sizes = [end, end], sizes  # the second brings nothing
     fetch_file(server.url, target, md5=MD5, size=SIZE, attempts=3, pause=0.01)
@@ -140,7 +89,7 @@ def test_a_cut_transfer_goes_on_at_its_byte(
     assert server.asked == [None, *[f"bytes={end}-" if end else None] * 2]
 
 
-def test_attempts_are_counted_anew_when_bytes_arrived(server: Server, target: Path) -> None:
+def test_attempts_are_counted_anew_when_bytes_arrived(server: HttpServer, target: Path) -> None:
     server.ends = [end for step in range(1, 9) for end in (step * 9000, step * 9000)]
     fetch_file(server.url, target, md5=MD5, attempts=3, pause=0)
     check_whole(target)
@@ -149,7 +98,7 @@ def test_attempts_are_counted_anew_when_bytes_arrived(server: Server, target: Pa
 
 @pytest.mark.parametrize("ranges", ["known", "unknown", "refused"])
 def test_no_progress_ends_with_what_is_there_kept(
-    server: Server, target: Path, ranges: str
+    server: HttpServer, target: Path, ranges: str
 ) -> None:
     server.ends, server.ranges = [HALF] * 50, ranges
     start = time.monotonic()
@@ -161,7 +110,7 @@ def test_no_progress_ends_with_what_is_there_kept(
 
 
 @pytest.mark.parametrize("ranges", ["unknown", "refused"])
-def test_a_server_without_ranges_starts_over(server: Server, target: Path, ranges: str) -> None:
+def test_a_server_without_ranges_starts_over(server: HttpServer, target: Path, ranges: str) -> None:
     server.ranges = ranges
     partial_of(target, CONTENT[:HALF])
     fetch_file(server.url, target, md5=MD5, size=SIZE, attempts=1)
@@ -169,7 +118,7 @@ def test_a_server_without_ranges_starts_over(server: Server, target: Path, range
     assert server.asked == [f"bytes={HALF}-", None]
 
 
-def test_a_partial_file_that_holds_all_needs_no_byte(server: Server, target: Path) -> None:
+def test_a_partial_file_that_holds_all_needs_no_byte(server: HttpServer, target: Path) -> None:
     partial_of(target, CONTENT)
     fetch_file(server.url, target, md5=MD5)
     check_whole(target)
@@ -179,7 +128,7 @@ def test_a_partial_file_that_holds_all_needs_no_byte(server: Server, target: Pat
     check_whole(target)
 
 
-def test_more_than_the_file_starts_over(server: Server, target: Path) -> None:
+def test_more_than_the_file_starts_over(server: HttpServer, target: Path) -> None:
     partial_of(target, CONTENT + b"x")
     fetch_file(server.url, target, md5=MD5, size=SIZE)
     check_whole(target)
@@ -191,11 +140,11 @@ def test_more_than_the_file_starts_over(server: Server, target: Path) -> None:
 
 @pytest.mark.parametrize("start", [0, HALF])
 def test_a_wrong_hash_is_named_and_its_bytes_removed(
-    server: Server, target: Path, start: int
+    server: HttpServer, target: Path, start: int
 ) -> None:
     partial_of(target, b"x" * start)
-    server.content = CONTENT[:-1] + b"x"
-    found = hashlib.md5(b"x" * start + server.content[start:]).hexdigest()
+    server.files[PATH] = CONTENT[:-1] + b"x"
+    found = hashlib.md5(b"x" * start + server.files[PATH][start:]).hexdigest()
     with pytest.raises(UserError, match=f"has md5 {found}, expected {MD5}"):
         fetch_file(server.url, target, md5=MD5, size=SIZE)
     assert not list(target.parent.iterdir())
@@ -204,9 +153,9 @@ def test_a_wrong_hash_is_named_and_its_bytes_removed(
 
 @pytest.mark.parametrize("content", [CONTENT + b"x", CONTENT[:-1]])
 def test_another_size_is_seen_before_the_transfer(
-    server: Server, target: Path, content: bytes
+    server: HttpServer, target: Path, content: bytes
 ) -> None:
-    server.content = content
+    server.files[PATH] = content
     with pytest.raises(UserError, match=rf"has {len(content)} bytes, expected {SIZE}"):
         fetch_file(server.url, target, md5=MD5, size=SIZE)
     assert not list(target.parent.iterdir())
@@ -218,7 +167,7 @@ def test_another_size_is_seen_before_the_transfer(
 
 @pytest.mark.parametrize("answer", [401, 403, 404, 410])
 def test_a_refusal_is_said_at_once_without_the_password(
-    server: Server, target: Path, answer: int
+    server: HttpServer, target: Path, answer: int
 ) -> None:
     server.refusals = [answer] * 3
     url = server.url.replace("//", "//user:secret@") + "?token=secret"
@@ -229,13 +178,13 @@ def test_a_refusal_is_said_at_once_without_the_password(
     assert not list(target.parent.iterdir())
 
 
-def test_a_busy_server_is_asked_again(server: Server, target: Path) -> None:
+def test_a_busy_server_is_asked_again(server: HttpServer, target: Path) -> None:
     server.refusals = [503, 429, 500]
     fetch_file(server.url, target, md5=MD5, size=SIZE, attempts=4, pause=0)
     check_whole(target)
 
 
-def test_a_redirect_is_followed_over_http_alone(server: Server, target: Path) -> None:
+def test_a_redirect_is_followed_over_http_alone(server: HttpServer, target: Path) -> None:
     server.moved = {"/old": server.url, "/file": target.as_uri(), "/ftp": "ftp://127.0.0.1/x"}
     root = server.url.rpartition("/")[0]
     for path in ("file", "ftp"):
@@ -247,7 +196,7 @@ def test_a_redirect_is_followed_over_http_alone(server: Server, target: Path) ->
 
 @pytest.mark.parametrize("size", [SIZE, None])
 def test_a_full_disk_is_seen_beforehand(
-    server: Server, target: Path, size: int | None, monkeypatch: pytest.MonkeyPatch
+    server: HttpServer, target: Path, size: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     partial_of(target, CONTENT[:HALF])
     coming = SIZE - HALF
@@ -261,7 +210,7 @@ def test_a_full_disk_is_seen_beforehand(
     check_whole(target)
 
 
-def test_a_stalled_transfer_is_connected_anew(server: Server, target: Path) -> None:
+def test_a_stalled_transfer_is_connected_anew(server: HttpServer, target: Path) -> None:
     released = threading.Event()
     # few bytes: the speed is an average of the last seconds
     server.ends, server.after = [500], lambda: len(server.asked) > 1 or released.wait(30)
@@ -273,13 +222,13 @@ def test_a_stalled_transfer_is_connected_anew(server: Server, target: Path) -> N
     assert time.monotonic() - start < 10
 
 
-def test_a_server_that_was_restarted_is_found_again(server: Server, target: Path) -> None:
-    restarted: list[Server] = []
+def test_a_server_that_was_restarted_is_found_again(server: HttpServer, target: Path) -> None:
+    restarted: list[HttpServer] = []
 
     def restart() -> None:
         server.stop()
         time.sleep(0.3)
-        restarted.append(Server(server.server_port))
+        restarted.append(HttpServer({PATH: CONTENT}, server.server_port))
 
     server.ends, server.after = [HALF], threading.Thread(target=restart).start
     fetch_file(server.url, target, md5=MD5, size=SIZE, pause=0.1)
@@ -289,7 +238,9 @@ def test_a_server_that_was_restarted_is_found_again(server: Server, target: Path
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
-def test_a_killed_run_is_gone_on_with(server: Server, target: Path, end: signal.Signals) -> None:
+def test_a_killed_run_is_gone_on_with(
+    server: HttpServer, target: Path, end: signal.Signals
+) -> None:
     released = threading.Event()
     server.ends, server.after = [HALF], lambda: len(server.asked) > 1 or released.wait(30)
     code = "import sys; from pathlib import Path; from eocontrast.transfer import fetch_file; "

@@ -1,20 +1,25 @@
 """The real names and layouts, made by the simulator and served on this machine."""
 
 import hashlib
+import io
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import zstandard
-from servers import FtpServer
+from layouts import by_regions, by_validation_folders, flat
+from servers import FtpServer, HttpServer
 
 from eocontrast.errors import UserError
+from eocontrast.normalisation import build_store
 from eocontrast.params import DFC2020Params, Season, SEN12MSParams, SimulatedParams
+from eocontrast.patches import PatchStore
 from eocontrast.sources import dfc2020, sen12ms, simulated
 from eocontrast.sources.published import Archive, in_place, read_md5s
 
@@ -200,3 +205,62 @@ def test_an_archive_without_a_digest_is_named(
     sums.write_text(f"{'a' * 32}  other.zip\n")
     with pytest.raises(UserError, match=r"sums has no line for dfc2020.zip"):
         dfc2020.fetch(tmp_path / "raw", mirrored(url=server.url, md5s=sums))
+
+
+def zipped(data: Path) -> bytes:
+    """A folder as an archive of that layout."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path in sorted(data.rglob("*")):
+            archive.write(path, path.relative_to(data))
+    return packed.getvalue()
+
+
+def by_halves(_: Path) -> None:
+    """The layout that the simulator writes."""
+
+
+@pytest.mark.parametrize(
+    ("layout", "counts"),
+    [
+        (by_halves, {"train": 12, "test": 4}),
+        (by_validation_folders, {"train": 12, "test": 4}),
+        (by_regions, {"train": 12, "test": 4}),
+        (flat, {"train": 8, "test": 4}),
+    ],
+)
+def test_every_layout_becomes_a_store(
+    scenes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    layout: Callable[[Path], None],
+    counts: dict[str, int],
+) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    data = tmp_path / "packed"
+    for half in dfc2020.HALVES:
+        shutil.copytree(scenes / f"ROIs0000_{half}", data / f"ROIs0000_{half}")
+    layout(data)
+    archive = zipped(data)
+    server = HttpServer({f"/{dfc2020.MIRROR.name}": archive})
+    server.ends = [1, len(archive) // 3, len(archive) - 1]
+    sums = tmp_path / "sums"
+    sums.write_text(f"{hashlib.md5(archive).hexdigest()}  {dfc2020.MIRROR.name}\n")
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    source = dfc2020.fetch(tmp_path / "raw", mirrored(url=server.url, md5s=sums))
+    server.stop()
+    assert not server.ends
+    replace(source, rasters=tmp_path / "raw").write(tmp_path)
+    build_store(
+        tmp_path,
+        tmp_path / "store",
+        tmp_path / "audit.json",
+        seed=0,
+        test_fraction=0.3,
+        shard_mib=1,
+        max_bad_fraction=0,
+        check_shift=False,
+    )
+    store = PatchStore(tmp_path / "store")
+    assert {split: len(store.rows(split)) for split in ("train", "test")} == counts
+    assert store.has_masks

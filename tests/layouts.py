@@ -1,0 +1,33 @@
+"""The layouts in which DFC2020 goes round, made of the simulator's."""
+
+import shutil
+from pathlib import Path
+
+
+def by_validation_folders(data: Path) -> None:
+    """The layout of IEEE DataPort's older archive."""
+    for kind in ("s1", "s2", "lc", "dfc"):
+        half = data / "ROIs0000_validation"
+        (half / f"{kind}_0").rename(half / f"{kind}_validation")
+
+
+def flat(data: Path, folder: str = "dfc2020_s1s2") -> None:
+    """The layout of Copernicus-Bench: the half `test` alone, without `lc`."""
+    (data / folder).mkdir(exist_ok=True)
+    for kind in ("s1", "s2", "dfc"):
+        (data / f"ROIs0000_test/{kind}_0").rename(data / folder / kind)
+    (data / folder / "dfc-train-new.csv").write_text("no raster")
+    for half in ("validation", "test"):
+        shutil.rmtree(data / f"ROIs0000_{half}")
+
+
+def by_regions(data: Path) -> None:
+    """The layout of four seasons: the simulated halves as patches of two regions, one of 16."""
+    for path in sorted(data.glob("ROIs0000_*/*/*.tif")):
+        _, half, kind, _, number = path.stem.split("_")
+        season, region = ("autumn", "Mumbai") if half == "test" else ("spring", "KippaRing")
+        target = data / f"ROIs0000_{season}/{kind}_{region}"
+        target.mkdir(parents=True, exist_ok=True)
+        path.rename(target / f"ROIs0000_{season}_{kind}_{region}_{number}.tif")
+    for half in ("validation", "test"):
+        shutil.rmtree(data / f"ROIs0000_{half}")
