@@ -338,8 +338,8 @@ def test_several_classes_a_patch_train_classifiers_again_and_no_segmenter(
 ) -> None:
     clone = clones[1]
     output = experiment(clone, "finetune.recipe.classification.labels=multi_label")
-    trained = {f"finetune_grid@{arm}" for arm in CLASSIFIERS}
-    scored = {"evaluate", "evaluate_grid", "label_curve"}
+    trained = {f"finetune_grid@{cell}" for cell in ("scratch", "mma", "dual_simclr")}
+    scored = {"evaluate", "evaluate_grid", "qualitative", "label_curve"}
     assert set(stages_run(output)) == {"finetune", *trained, *scored}
     summary = json.loads((clone / "metrics/summary.json").read_text())
     assert set(summary) == {"multi_label", "segmentation"}
@@ -399,7 +399,7 @@ def write_pairs(folder: Path, patches: int = 24, size: int = 32) -> None:
 def use_own_pairs(params: dict[str, Any], table: Path) -> None:
     """Learn from the user's pairs."""
     shrink_further(params)
-    params["data"] = {"pretrain": "manifest", "finetune": "manifest"}
+    params["data"] |= {"pretrain": "manifest", "finetune": "manifest"}
     params["sources"]["manifest"] = {
         "path": str(table),
         "s1": {"bands": ["amplitude"], "units": "DN", "valid_range": [0.0, 255.0]},

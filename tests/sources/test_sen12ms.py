@@ -7,26 +7,21 @@ from pydantic import ValidationError
 from eocontrast.errors import UserError
 from eocontrast.labels import DFC_CLASSES
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
-from eocontrast.params import SEN12MSParams, SimulatedParams
+from eocontrast.params import SEN12MSParams
 from eocontrast.rasters import bands_size
-from eocontrast.sources import COLUMNS, Source, simulated
+from eocontrast.sources import COLUMNS, Source
 from eocontrast.sources.catalogue import check_manifest
 from eocontrast.sources.sen12ms import ROIS, fetch
 from eocontrast.sources.simulated import geotiff
 
-TINY = SimulatedParams(
-    seed=3, patch_size=16, scene_size=2, pretrain_scenes=5, train_scenes=1, test_scenes=1
-)
 PLACE = {"url": "https://nowhere.invalid/folder", "md5s": None}
 ALL = ("spring", "summer", "fall", "winter")
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def data(scenes: Path) -> Path:
     """Five scenes: two of spring, one of each other season."""
-    folder = tmp_path_factory.mktemp("SEN12MS")
-    simulated.fetch(folder, TINY, workers=1)
-    return folder
+    return scenes
 
 
 def read(
@@ -87,9 +82,9 @@ def test_a_season_that_is_not_there_is_told_with_its_page(tmp_path: Path) -> Non
         assert part in str(caught.value)
 
 
-def test_a_missing_partner_is_named(tmp_path: Path) -> None:
-    one = TINY.model_copy(update={"pretrain_scenes": 1})
-    simulated.fetch(tmp_path, one, workers=1)
+def test_a_missing_partner_is_named(data: Path, tmp_path: Path) -> None:
+    for kind in ("s1_1", "s2_1"):
+        shutil.copytree(data / f"ROIs1158_spring/{kind}", tmp_path / f"ROIs1158_spring/{kind}")
     (tmp_path / "ROIs1158_spring/s2_1/ROIs1158_spring_s2_1_p2.tif").unlink()
     with pytest.raises(UserError, match=r"s2_1_p2\.tif is missing.*1 of 4 patches.*lack their s2"):
         read(tmp_path, "spring")
