@@ -19,6 +19,9 @@ COLUMNS = ("task", "arm", "n_labels", "seed", "metric", "value")
 METRICS = {"single_label": "AA", "multi_label": "macro_F1", "segmentation": "mIoU"}
 """The score that arms of a task are compared by, as `tasks.TASKS` has it, without torch."""
 
+Line = tuple[int, dict[str, str]]
+"""A row by column, with the line of the file that it ends in."""
+
 FEWEST_COUNTS = 3
 """A curve of three parameters says nothing of fewer."""
 
@@ -55,33 +58,41 @@ def read_runs(path: Path) -> dict[tuple[str, str], list[Run]]:
         UserError: the file is unreadable or empty, lacks a column, or holds what is no score; an
             arm has fewer than three numbers of labels, or a seed twice.
     """
-    lines = _lines(path)
-    metrics = _metrics(path, lines)
-    widest: dict[tuple[str, str], int] = {}
-    for _, row in lines:
-        key = row["task"], row["arm"]
-        widest[key] = max(widest.get(key, 0), row.get("inputs", "").count("+"))
     arms: dict[tuple[str, str], list[Run]] = {}
     seen: dict[tuple[str, ...], int] = {}
-    for line, row in lines:
-        key = row["task"], row["arm"]
-        sensors = row.get("inputs", "").count("+")
-        if row["metric"] != metrics[row["task"]] or sensors < widest[key]:
-            continue
+    for line, row in _compared(path, _lines(path)):
         run = _run(f"{path}, line {line}", row)
-        first = seen.setdefault((*key, str(run.n_labels), run.seed), line)
+        first = seen.setdefault((run.task, run.arm, str(run.n_labels), run.seed), line)
         if first != line:
             raise UserError(
                 f"{path}, line {line}, column seed: {run.arm} has seed {run.seed} at "
                 f"{run.n_labels:g} labels already in line {first}; expected one row a model"
             )
-        arms.setdefault(key, []).append(run)
+        arms.setdefault((run.task, run.arm), []).append(run)
     for (task, arm), runs in arms.items():
         _refuse_few(f"{path}, column n_labels", task, arm, runs)
     return arms
 
 
-def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:
+def _compared(path: Path, lines: list[Line]) -> list[Line]:
+    """The rows that arms are compared by: of their task's metric, with the most sensors."""
+    metrics = _metrics(path, lines)
+    most: dict[tuple[str, str], int] = {}
+    for _, row in lines:
+        key = row["task"], row["arm"]
+        most[key] = max(most.get(key, 0), _sensors(row))
+    return [
+        (line, row)
+        for line, row in lines
+        if row["metric"] == metrics[row["task"]] and _sensors(row) == most[row["task"], row["arm"]]
+    ]
+
+
+def _sensors(row: dict[str, str]) -> int:
+    return row.get("inputs", "").count("+")
+
+
+def _lines(path: Path) -> list[Line]:
     """Rows by column, with the line of the file that they end in."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -107,7 +118,7 @@ def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:
     return lines
 
 
-def _metrics(path: Path, lines: list[tuple[int, dict[str, str]]]) -> dict[str, str]:
+def _metrics(path: Path, lines: list[Line]) -> dict[str, str]:
     """The metric of every task: this project's, or the only one there is."""
     known: dict[str, dict[str, int]] = {}
     for line, row in lines:
