@@ -221,3 +221,61 @@ def test_help_does_not_wait_for_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert re.search(r"import-weights\s+make a weight file", done.stdout)
+
+
+@pytest.fixture
+def curve(tmp_path: Path) -> Path:
+    """A label curve of two arms, one from labels alone, in a CSV."""
+    rows = [
+        f"crops,{arm},{init},{n},{seed},F1,{top - n**-0.5 + 0.01 * seed:.4f}"
+        for arm, init, top in (("base", "random", 0.7), ("quick", "mma", 0.8))
+        for n in (10, 50, 200, 800)
+        for seed in range(2)
+    ]
+    path = tmp_path / "mine.csv"
+    path.write_text("\n".join(["task,arm,init,n_labels,seed,metric,value", *rows]))
+    return path
+
+
+def test_a_plan_of_ones_own_curve_is_told_and_drawn(
+    curve: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "plan.png"
+    command = ["plan", "--target", "0.65", "--from-csv", str(curve)]
+    assert main([*command, "-o", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "seeds alone" in printed
+    assert re.search(r"^quick +\d+ \(\d+ to \d+\) +\S", printed, re.MULTILINE)
+    assert out.read_bytes().startswith(b"\x89PNG")
+    assert main([*command, "--json", "--arm", "quick"]) == 0
+    ((arm,),) = [task["arms"] for task in json.loads(capsys.readouterr().out)]
+    assert (arm["arm"], arm["reach"]) == ("quick", "measured")
+    labels = arm["labels_needed"]
+    assert labels["low"] < 0.15**-2 < labels["high"]
+
+
+def test_a_plan_loses_no_file_and_names_a_mistake(
+    curve: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "plan.png"
+    out.write_text("mine")
+    command = ["plan", "--from-csv", str(curve), "-o", str(out), "--target"]
+    assert main([*command, "0.65"]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert out.read_text() == "mine"
+    assert main([*command, "65", "--overwrite"]) == 2
+    assert "no score between 0 and 1" in capsys.readouterr().err
+    curve.write_text(curve.read_text().replace("0.3", "high", 1))
+    assert main([*command, "0.65", "--overwrite"]) == 2
+    assert re.search(r"mine\.csv, line \d+, column value: 'high", capsys.readouterr().err)
+    assert out.read_text() == "mine"
+
+
+def test_a_plan_does_not_wait_for_torch(curve: Path) -> None:
+    code = (
+        "import sys\nfrom eocontrast.cli import main\n"
+        f"code = main(['plan', '--target', '.65', '--from-csv', {str(curve)!r}])\n"
+        "sys.exit(code or 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
