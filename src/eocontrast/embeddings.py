@@ -188,7 +188,7 @@ def _scene_columns(
 def _footprint(grid: Grid, cell: Tile) -> bytes:
     """Well-known binary of a cell's polygon: little-endian, type 3, one ring of five points."""
     ring = [(0, 0), (0, 1), (1, 1), (1, 0), (0, 0)]
-    corners = [grid.transform * (cell.col + right, cell.row + down) for right, down in ring]
+    corners = [grid.transform @ (cell.col + right, cell.row + down) for right, down in ring]
     return struct.pack("<BIII10d", 1, 3, 1, 5, *(n for corner in corners for n in corner))
 
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from rasterio import Affine
+from affine import Affine
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.io import DatasetReader
@@ -39,7 +39,7 @@ class Grid:
     def coarser(self, factor: int) -> Grid:
         """Squares of `factor` pixels from the same corner; the last ones may reach beyond it."""
         height, width = math.ceil(self.height / factor), math.ceil(self.width / factor)
-        return Grid(self.crs, self.transform * Affine.scale(factor), height, width)
+        return Grid(self.crs, self.transform @ Affine.scale(factor), height, width)
 
     def coincides(self, other: Grid) -> bool:
         """Whether pixels lie on each other, within a hundredth of one.
@@ -50,9 +50,9 @@ class Grid:
             return False
         if not (self.located and other.located):
             return True
-        shift = ~other.transform * self.transform
+        shift = ~other.transform @ self.transform
         corners = [(0, 0), (self.width, 0), (0, self.height)]
-        near = all(math.dist(shift * corner, corner) < 0.01 for corner in corners)
+        near = all(math.dist(shift @ corner, corner) < 0.01 for corner in corners)
         return near and bool(self.crs == other.crs)
 
 

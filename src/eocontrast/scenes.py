@@ -74,7 +74,8 @@ class Scene:
             (stored[sensor] != self.inputs[sensor].modality.storage.nodata).any(0)
             for sensor in self.images
         ]
-        return np.logical_and.reduce(known)
+        found: NDArray[np.bool_] = np.logical_and.reduce(known)
+        return found
 
 
 @contextmanager
@@ -128,6 +129,11 @@ def _check(
     image.spec.prepare(values, bands=bands, units=units, check_scale=False)
     if not check_scale:
         return
+    if units == "linear" and np.nanmedian(values) < 0:  # a few bright targets exceed 0 dB
+        raise UserError(
+            "most values said to be linear are negative, which looks like dB: name their units by "
+            f"--{sensor}-units"
+        )
     try:
         image.spec.prepare(values, bands=bands, units=units)
     except UserError as error:

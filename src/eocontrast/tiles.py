@@ -145,7 +145,6 @@ def cut(images_BCHW: Tensor, side: int) -> Tensor:
 
     Patches of one image follow each other row by row.
     """
-    apart = images_BCHW.unflatten(3, (-1, side)).unflatten(
-        2, (-1, side)
-    )  # (B, C, h, side, w, side)
-    return apart.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
+    size, bands, height, width = images_BCHW.shape
+    apart_BChPwP = images_BCHW.reshape(size, bands, height // side, side, width // side, side)
+    return apart_BChPwP.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
