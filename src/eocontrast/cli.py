@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from eocontrast.errors import UserError
 from eocontrast.modalities import Modality, Units
+from eocontrast.scene_cli import add_scene_commands
 
 if TYPE_CHECKING:  # `--help` answers at once; torch and timm take seconds
     from eocontrast.checkpoints import State
@@ -235,6 +236,7 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
     )
+    add_scene_commands(commands)
     return parser
 
 

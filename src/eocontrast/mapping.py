@@ -1,0 +1,141 @@
+"""What a fine-tuned model says of a whole scene, as a map.
+
+Segmenters say the class of every pixel, in overlapping tiles that are blended. Classifiers say it
+of patches as large as they learnt from: a pixel of their map is a patch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from tqdm import tqdm
+
+from eocontrast.devices import accelerator
+from eocontrast.disk import file_sha256
+from eocontrast.errors import UserError
+from eocontrast.finetuned import load_finetuned, refuse_sensors
+from eocontrast.grids import Grid
+from eocontrast.inputs import Batch
+from eocontrast.maps import Block, described, layers, refuse_existing, write_map
+from eocontrast.modalities import Sensor
+from eocontrast.scenes import Scene, open_scene
+from eocontrast.sensor_images import Image
+from eocontrast.streams import Model
+from eocontrast.tasks import TASKS, Task
+from eocontrast.tiles import Blend, Tiling, cut
+from eocontrast.windows import read_ahead
+
+TILE = 512
+"""Side of a segmenter's tiles: `patches.PIXELS` together, which a CPU does faster than more."""
+
+MIN_VALID = 0.5
+"""Share of a patch's pixels that need data for a class; a pixel needs its own."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """How a scene is cut up: `side` pixels of it are one of the map, in tiles of these."""
+
+    side: int
+    tiling: Tiling
+
+
+def map_scene(
+    file: Path,
+    images: Mapping[Sensor, Image],
+    out: Path,
+    tile: int | None,
+    overlap: int | None,
+    probabilities: bool,
+    check_scale: bool,
+    overwrite: bool,
+) -> list[Path]:
+    """Write the map of a scene; returns the files, that of the classes first.
+
+    Memory does not grow with the scene, but for `overlap` rows of its width: at most two batches of
+    tiles as integers, one in the model, and 64 MiB of GDAL's cache.
+
+    Args:
+        file: a fine-tuned model.
+        images: of the scene; a sensor may lack where the model has a backbone for each.
+        out: of the map.
+        tile: side of a tile in pixels, for classifiers of a patch; by the model where None.
+        overlap: pixels that tiles share; by the model where None.
+        probabilities: whether to write a band a class besides.
+        check_scale: refuse values that can hardly be of their units.
+        overwrite: replace what is there.
+
+    Raises:
+        UserError: the model or the scene cannot be read or do not suit each other, or the map is
+            there.
+    """
+    model, header = load_finetuned(file)
+    refuse_sensors(model, images)
+    task, classes = TASKS[header["task"]], tuple(header["classes"])
+    wanted = layers(classes, task.exclusive, probabilities)
+    refuse_existing(out, wanted, overwrite)
+    colours = {name: header["palette"][name] for name in classes}
+    tags = described(header, file.name, file_sha256(file))
+    with open_scene(images, model.inputs, check_scale) as scene:
+        cells = cells_of(model, header, scene.grid, tile, overlap)
+        blocks = say(model, task, scene, cells, accelerator("auto"))
+        return write_map(out, scene.grid.coarser(cells.side), wanted, colours, tags, blocks)
+
+
+def cells_of(
+    model: Model, header: dict[str, Any], grid: Grid, tile: int | None, overlap: int | None
+) -> Cells:
+    """Pixels in overlapping tiles for segmenters, patches side by side for classifiers.
+
+    Where every crop is divided by its maximum, tiles are of the size that was learnt from and share
+    half of it: each has a scale of its own.
+
+    Raises:
+        UserError: the overlap is more than half a tile, or there is one of patches.
+    """
+    learnt = max(spec.patch_size for spec in model.inputs.values())
+    if header["task"] != "segmentation":
+        if overlap:
+            raise UserError(f"a map by {header['head']} has patches side by side, no --overlap")
+        side = tile or learnt
+        coarse = grid.coarser(side)
+        return Cells(side, Tiling(coarse.height, coarse.width, max(1, TILE // side), 0))
+    by_crop = any(spec.scaling == "crop_maximum" for spec in model.inputs.values())
+    side = tile or (learnt if by_crop else TILE)
+    if overlap is None:
+        overlap = side // 2 if by_crop else side // 16
+    return Cells(1, Tiling(grid.height, grid.width, side, overlap))
+
+
+def say(
+    model: Model, task: Task, scene: Scene, cells: Cells, device: Accelerator
+) -> Iterator[Block]:
+    """Probabilities of all cells, block by block, with a progress bar where there is a terminal."""
+    model.to(device.device).eval()
+    blend = Blend(cells.tiling)
+    with tqdm(total=len(cells.tiling), unit="tile", disable=None) as bar:
+        for windows in read_ahead(scene, cells.tiling, cells.side):
+            answers = _answers(model, task, windows.batch, cells.side, device)
+            for tile, answer, valid in zip(windows.tiles, answers, windows.valid, strict=True):
+                place, final = blend.add(tile, answer)
+                yield Block(place, final, valid[: place.height, : place.width] >= MIN_VALID)
+            bar.update(len(windows.tiles))
+
+
+@torch.no_grad()
+def _answers(model: Model, task: Task, batch: Batch, side: int, device: Accelerator) -> Tensor:
+    """Probabilities (B, C, h, w) of the cells of a batch of windows."""
+    height, width = (n // side for n in next(iter(batch.values())).shape[2:])
+    pixels = {sensor: stored.to(device.device) for sensor, stored in batch.items()}
+    if task.name != "segmentation":
+        pixels = {sensor: cut(stored, side) for sensor, stored in pixels.items()}
+    with device.autocast():
+        logits = model(pixels)
+    found = task.probabilities(logits.float())
+    return found if found.ndim == 4 else found.view(-1, height, width, found.shape[1]).movedim(3, 1)

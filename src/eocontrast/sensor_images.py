@@ -1,0 +1,171 @@
+"""One sensor's image: which bands of which files a model takes, and what their numbers mean."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+
+from eocontrast.errors import UserError
+from eocontrast.grids import Grid, on_grid
+from eocontrast.inputs import InputSpec
+from eocontrast.modalities import Modality, Units
+from eocontrast.rasters import expand, open_raster
+
+
+@dataclass(frozen=True)
+class Image:
+    """Where an image lies, and what its files may not say.
+
+    Attributes:
+        path: of one raster; or of one a band where it holds `{band}`.
+        bands: names in the order of the file; its descriptions, or those that a model expects,
+            where None.
+        units: of the values; those that a model expects where None.
+    """
+
+    path: str
+    bands: tuple[str, ...] | None = None
+    units: Units | None = None
+
+
+@dataclass(frozen=True)
+class BandFile:
+    """An open raster, and the numbers of the bands that are read of it, from 1."""
+
+    path: Path
+    raster: DatasetReader
+    numbers: list[int]
+
+    def read(self, window: Window | None, shape: tuple[int, int] | None) -> NDArray[np.float64]:
+        """Values as on disk, (bands, h, w), NaN for no data."""
+        out_shape = (len(self.numbers), *shape) if shape else None
+        try:
+            stored = self.raster.read(self.numbers, window=window, out_shape=out_shape)
+        except RasterioError as error:
+            raise UserError(f"{self.path} is truncated or damaged: {error}") from error
+        values: NDArray[np.float64] = stored.astype(np.float64)
+        for values_HW, stored_HW, number in zip(values, stored, self.numbers, strict=True):
+            nodata = self.raster.nodatavals[number - 1]
+            if nodata is not None:
+                # -3.4e38 in the header means the float32 nearest to it in the pixels
+                same = stored.dtype.type(nodata) if stored.dtype.kind == "f" else nodata
+                values_HW[stored_HW == same] = np.nan
+        return values
+
+
+@dataclass(frozen=True)
+class SensorImage:
+    """The bands that a model expects of a sensor, in its order.
+
+    Attributes:
+        files: that hold them.
+        units: of their values.
+        spec: what the model expects.
+    """
+
+    files: list[BandFile]
+    units: Units
+    spec: InputSpec
+
+    def read(
+        self, window: Window | None = None, shape: tuple[int, int] | None = None
+    ) -> NDArray[np.float64]:
+        """Values in `units`, (bands, h, w), NaN for no data.
+
+        A scale and an offset that a file declares are applied unless the units are digital numbers,
+        as `normalise` does.
+
+        Args:
+            window: of the grid; all of it where None.
+            shape: to thin the pixels to.
+
+        Raises:
+            UserError: a file is truncated.
+        """
+        values = np.concatenate([file.read(window, shape) for file in self.files])
+        if self.units == "DN":
+            return values
+        scales, offsets = (
+            [getattr(file.raster, name)[n - 1] for file in self.files for n in file.numbers]
+            for name in ("scales", "offsets")
+        )
+        scaled: NDArray[np.float64] = values * np.reshape(scales, (-1, 1, 1))
+        return scaled + np.reshape(offsets, (-1, 1, 1))
+
+    def encode(self, values: NDArray[np.float64]) -> NDArray[np.integer]:
+        """Values to the integers that models take, same shape."""
+        modality = self.spec.modality
+        return Modality(modality.bands, self.units, modality.valid_range).encode(values)
+
+    def on_grid(self, stack: ExitStack, grid: Grid) -> SensorImage:
+        """The same, warped where it lies on another grid.
+
+        Raises:
+            UserError: a file does not say where it lies.
+        """
+        files = [
+            BandFile(file.path, on_grid(stack, file.path, file.raster, grid), file.numbers)
+            for file in self.files
+        ]
+        # a view of a raster has its scales
+        return SensorImage(files, self.units, self.spec)
+
+
+def open_image(stack: ExitStack, image: Image, spec: InputSpec) -> SensorImage:
+    """The files that hold the bands that are expected.
+
+    Raises:
+        UserError: one cannot be read, other units, or a band that lacks.
+    """
+    if "{band}" in image.path:
+        names = image.bands or spec.modality.bands
+        paths = expand(image.path, names)
+        chosen = [paths[place] for place in _places(image, names, spec)]
+        files = [BandFile(path, stack.enter_context(open_raster(path)), [1]) for path in chosen]
+    else:
+        path = Path(image.path)
+        raster = stack.enter_context(open_raster(path))
+        places = _places(image, _names(image, raster, spec), spec)
+        files = [BandFile(path, raster, [place + 1 for place in places])]
+    for file in files:
+        if "{band}" in image.path and file.raster.count != 1:
+            raise UserError(f"{file.path}: {file.raster.count} bands, expected one a file")
+        if any(dtype.startswith("complex") for dtype in file.raster.dtypes):
+            raise UserError(f"{file.path}: complex values, expected real ones such as dB")
+    return SensorImage(files, image.units or spec.modality.units, spec)
+
+
+def _places(image: Image, names: tuple[str, ...], spec: InputSpec) -> list[int]:
+    data = Modality(names, image.units or spec.modality.units, spec.modality.valid_range)
+    try:
+        return spec.channels(data)
+    except UserError as error:
+        raise UserError(f"{image.path}: {error}") from error
+
+
+def _names(image: Image, raster: DatasetReader, spec: InputSpec) -> tuple[str, ...]:
+    """Of a raster's bands: as given, as it describes them, or as expected if so many."""
+    expected = spec.modality.bands
+    if image.bands:
+        if len(image.bands) != raster.count:
+            raise UserError(
+                f"{image.path}: {raster.count} band(s), but {len(image.bands)} are named: "
+                f"{', '.join(image.bands)}"
+            )
+        return image.bands
+    described = tuple(name for name in raster.descriptions if name)
+    if len(described) == raster.count:
+        return described
+    if raster.count != len(expected):
+        raise UserError(
+            f"{image.path}: {raster.count} band(s) without names, expected {len(expected)}: "
+            f"{', '.join(expected)}; say what they are by --s1-bands or --s2-bands"
+        )
+    return expected
