@@ -9,6 +9,7 @@ from pathlib import Path
 
 from eocontrast.cards import add_scores
 from eocontrast.figures import draw_label_curve
+from eocontrast.headline import headline
 from eocontrast.label_curve import arm_curves, per_class, plot_rows, summarise, tidy
 from eocontrast.params import load_params
 from eocontrast.results import read_arm
@@ -24,7 +25,9 @@ def main(scores: Path, predictions: Path, pretrained: Path, out: Path) -> None:
     curves = arm_curves(arms, params.seeds, params.bootstrap_samples)
     tidy(arms).to_csv(out / "label_curve.csv", index=False)
     per_class(arms).to_csv(out / "per_class.csv", index=False)
-    (out / "summary.json").write_text(json.dumps(summarise(curves), indent=1) + "\n")
+    summary = summarise(curves)
+    (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    (out / "headline.json").write_text(json.dumps(headline(summary), indent=1) + "\n")
     (out / "plots.json").write_text(json.dumps(plot_rows(arms), indent=0) + "\n")
     draw_label_curve(curves, out / "label_curve.png")
     add_scores(pretrained, curves)

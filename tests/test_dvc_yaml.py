@@ -60,7 +60,13 @@ def test_a_stage_depends_on_the_modules_that_it_uses(name: str) -> None:
     missing = [f for f in needed if not any(f == d or d in f.parents for d in listed)]
     assert not missing
     idle = [d for d in listed if not any(f == d or d in f.parents for f in needed)]
-    assert not [d for d in idle if d.stem not in PLUMBING]
+    assert not [d for d in idle if d.stem not in PLUMBING and d.suffix != ".jinja"]
+
+
+def test_the_page_depends_on_its_template() -> None:
+    templates = {f"src/eocontrast/{path.name}" for path in PACKAGE.glob("*.jinja")}
+    assert templates
+    assert templates <= set(STAGES["report"]["deps"])
 
 
 def test_the_single_run_and_other_arms_are_no_business_of_an_arm() -> None:

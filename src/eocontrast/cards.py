@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eocontrast.bootstrap import group_intervals
+from eocontrast.bootstrap import Interval, group_intervals
 from eocontrast.inputs import InputSpec
 from eocontrast.modalities import Sensor
 from eocontrast.weights import Pretrained
@@ -100,37 +100,56 @@ def finetuned_card(evaluations: Sequence[Evaluation], made: Mapping[str, str]) -
         made: what the file does not hold, by what it is called: commit, hardware, date.
     """
     whole = evaluations[0]
-    header = whole.header
+    intervals = group_intervals(whole.tally, whole.task.exclusive, samples=1000)
+    metric = whole.task.metric
+    alone = {other.inputs: other.scores[metric] for other in evaluations[1:]}
+    return card_of_header(whole.header, intervals, metric, alone, made)
+
+
+def card_of_header(
+    header: Mapping[str, Any],
+    intervals: Mapping[str, Interval],
+    metric: str,
+    alone: Mapping[str, float],
+    made: Mapping[str, str],
+) -> str:
+    """The same from the file's header and the scores.
+
+    Args:
+        header: of the file.
+        intervals: by score, over test groups.
+        metric: the score that arms of the task are compared by.
+        alone: that score by the sensor that was given alone.
+        made: as above; without anything the card has no section of it.
+    """
     specs: dict[Sensor, InputSpec] = {
         sensor: InputSpec.from_dict(fields) for sensor, fields in header["inputs"].items()
     }
     facts = ("task", "head", "init", "fusion", "frozen", "fraction", "n_labels", "n_pixels", "seed")
     rows = [(name, _plain(header[name])) for name in facts]
     rows.append(("classes", ", ".join(header["classes"])))
-    intervals = group_intervals(whole.tally, whole.task.exclusive, samples=1000)
-    scored = [
-        (name, f"{i.value:.3f}", f"{i.low:.3f} to {i.high:.3f}") for name, i in intervals.items()
-    ]
-    alone = [
-        (f"{other.inputs} alone", f"{other.scores[whole.task.metric]:.3f}", "")
-        for other in evaluations[1:]
-    ]
     parts = [
         f"# {header['architecture']['name']}, fine-tuned for {header['task']}",
         _section("What it is", _table(("", ""), rows)),
         _section("What it expects", _inputs(specs)),
-        _section(
-            "Scores on the test split",
-            _table(("score", "value", "95 % interval over test groups"), scored)
-            + (f"\n\n{whole.task.metric} of one sensor:\n\n" if alone else "")
-            + _table(("sensor", whole.task.metric, ""), alone),
-        ),
+        _section("Scores on the test split", _scored(intervals, metric, alone)),
         _section("How it was made", _table(("", ""), [("data digest", header["data_digest"])])),
         _section("Provenance", _table(("", ""), list(made.items()))),
         _section("Intended use and limits", _LIMITS),
         _section("Licence", _LICENCE),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _scored(intervals: Mapping[str, Interval], metric: str, alone: Mapping[str, float]) -> str:
+    rows = [
+        (name, f"{i.value:.3f}", f"{i.low:.3f} to {i.high:.3f}") for name, i in intervals.items()
+    ]
+    scores = _table(("score", "value", "95 % interval over test groups"), rows)
+    if not alone:
+        return scores
+    of_one = [(f"{sensor} alone", f"{value:.3f}", "") for sensor, value in alone.items()]
+    return f"{scores}\n\n{metric} of one sensor:\n\n{_table(('sensor', metric, ''), of_one)}"
 
 
 _LIMITS = """\

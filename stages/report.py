@@ -1,0 +1,33 @@
+"""Put what all stages found on one page, and one that tells times and machines into MLflow.
+
+python stages/report.py METRICS MODELS OUT.html
+"""
+
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from eocontrast.disk import whole
+from eocontrast.params import load_params
+from eocontrast.report import render
+from eocontrast.report_contents import read_contents, where_it_ran
+from eocontrast.stage import stage
+from eocontrast.tracking import Tracker
+
+
+def main(metrics: Path, models: Path, out: Path) -> None:
+    params = load_params()
+    runs = tuple(params.pretrain.runs)
+    contents = read_contents(metrics, models, params.data.pretrain, params.data.finetune, runs)
+    with whole(out) as partial:
+        partial.write_text(render(contents), encoding="utf-8")
+    with TemporaryDirectory() as folder:
+        page = Path(folder, out.name)
+        page.write_text(render(contents, where_it_ran(models, runs)), encoding="utf-8")
+        with Tracker("report").start("report", {}) as run:
+            run.file(page)
+
+
+if __name__ == "__main__":
+    with stage("report"):
+        main(*map(Path, sys.argv[1:]))
