@@ -14,7 +14,7 @@ import rasterio.shutil
 import torch
 from affine import Affine
 from numpy.typing import NDArray
-from rio_cogeo import cog_validate
+from rio_cogeo.cogeo import cog_validate
 
 from eocontrast.cli import main
 from eocontrast.disk import file_sha256

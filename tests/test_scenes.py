@@ -64,6 +64,7 @@ def test_windows_are_parts_of_the_scene_and_void_beyond_it(write: WriteImage) ->
         "s2": Image(write("s2.tif", s2, nodata=0)),
     }
     with open_scene(images, INPUTS) as scene:
+        assert scene.grid.crs is not None
         assert (scene.grid.crs.to_epsg(), scene.grid.transform) == (32633, PLACE)
         found = scene.read(Tile(30, 48, 32, 32))
         valid = scene.has_data(found)
