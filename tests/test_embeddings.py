@@ -45,7 +45,7 @@ def test_a_scene_becomes_rows_that_lie_where_their_patches_do(
 ) -> None:
     file, (path, bands) = tiny_inits["dual_simclr"], image
     out = tmp_path / "out.parquet"
-    assert main(["embed", str(file), "--s2", str(path), "-o", str(out)]) == 0
+    assert main(["embed", str(file), "--s2", str(path), "-o", str(out), "--patch", "16"]) == 0
     found = geopandas.read_parquet(out)
     assert found.crs.to_epsg() == 32633
     assert found.geometry.is_valid.all()

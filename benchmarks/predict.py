@@ -1,0 +1,161 @@
+"""How much of a model's speed a map keeps: `eocontrast predict` beside the bare model.
+
+    python benchmarks/predict.py                          # a Swin-UNet of random weights
+    python benchmarks/predict.py --model models/finetuned/1.0-0.safetensors --size 4096
+
+Random images in the form of the model's input (compressed GeoTIFFs) are mapped as the command does
+it: read, encoded, cut into tiles that overlap, predicted, blended and written. The bare model says
+what it does of one tile of the same size, again and again, as logits of integers that are there
+already. A map cannot reach 1 as long as tiles overlap: `tiles alone` is what their overlap leaves.
+Rounds alternate, so a busy machine slows down both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import torch
+from affine import Affine
+
+from eocontrast.backbones import Architecture
+from eocontrast.devices import accelerator
+from eocontrast.finetuned import load_finetuned
+from eocontrast.inputs import Batch, InputSpec
+from eocontrast.mapping import TILE, map_scene
+from eocontrast.modalities import SENSORS, SENTINEL1, SENTINEL2_L1C, Sensor
+from eocontrast.models import new_model
+from eocontrast.sensor_images import Image
+from eocontrast.streams import Model
+from eocontrast.tiles import Tiling
+from eocontrast.weights import Pretrained, save_weights
+
+SWIN = {"img_size": 48, "window_size": 4, "embed_dim": 24, "depths": [2, 2, 2],
+        "num_heads": [2, 4, 8]}  # fmt: skip
+"""That of the default run."""
+
+
+def write_model(file: Path) -> Path:
+    """A Swin-UNet of two sensors and eight classes with random weights."""
+    modalities = dict(zip(SENSORS, (SENTINEL1, SENTINEL2_L1C), strict=True))
+    specs: dict[Sensor, InputSpec] = {}
+    for sensor, modality in modalities.items():
+        low, high = modality.valid_range
+        each = (1.0,) * len(modality.bands)
+        mean, sd = (tuple(n * one for one in each) for n in ((low + high) / 2, (high - low) / 4))
+        specs[sensor] = InputSpec(modality, mean, sd, 48)
+    architecture = Architecture("swin_tiny_patch4_window7_224", SWIN)
+    classes = [f"class {number}" for number in range(8)]
+    header = {
+        "architecture": architecture.to_dict(),
+        "inputs": {sensor: spec.to_dict() for sensor, spec in specs.items()},
+        "classes": classes,
+        "palette": dict.fromkeys(classes, "#808080"),
+        "task": "segmentation",
+        "head": "swin_unet",
+        "fusion": "late",
+        "data_digest": "",
+    }
+    torch.manual_seed(0)
+    model = new_model(Pretrained("random", architecture, specs, {}, ""), header)
+    save_weights(file, model.state_dict(), header)
+    return file
+
+
+def write_scene(folder: Path, model: Model, size: int) -> dict[Sensor, Image]:
+    """Random values in the middle of each sensor's range, tiled and deflated."""
+    rng, images = np.random.default_rng(0), {}
+    for sensor, spec in model.inputs.items():
+        low, high = spec.modality.valid_range
+        whole = spec.modality.units == "DN"
+        images[sensor] = Image(str(folder / f"{sensor}.tif"))
+        with rasterio.open(
+            images[sensor].path, "w", driver="GTiff", count=len(spec.modality.bands),
+            height=size, width=size, dtype="uint16" if whole else "float32", crs="EPSG:32633",
+            transform=Affine(10, 0, 600000, 0, -10, 5300000), tiled=True, compress="deflate",
+        ) as raster:  # fmt: skip
+            for band in raster.indexes:
+                values = rng.normal(0.4 * low + 0.6 * high, (high - low) / 20, (size, size))
+                raster.write(values.astype(raster.dtypes[0]), band)
+    return images
+
+
+def resident_tile(model: Model, tile: int) -> Batch:
+    """Stored integers (1, bands, tile, tile) a sensor, on the device."""
+    device = accelerator("auto").device
+    batch = {}
+    for sensor, spec in model.inputs.items():
+        low, high = spec.modality.valid_range
+        shape = (1, len(spec.modality.bands), tile, tile)
+        values = np.random.default_rng(0).uniform(low, high, shape)
+        batch[sensor] = torch.from_numpy(spec.modality.encode(values)).to(device)
+    return batch
+
+
+def measure(ways: dict[str, Callable[[], int]], rounds: int) -> dict[str, list[float]]:
+    """Megapixels a second of each way in each round, after one round that warms up."""
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds + 1):
+        for name, run in ways.items():
+            start = time.perf_counter()
+            pixels = run()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            rates[name].append(pixels / 1e6 / (time.perf_counter() - start))
+    return {name: values[1:] for name, values in rates.items()}
+
+
+def report(rates: dict[str, list[float]], tiling: Tiling) -> None:
+    """Print megapixels a second, the ratio of the medians, and its upper bound."""
+    print(f"{'MPix/s':12}{'min':>9}{'median':>9}{'max':>9}")
+    for name, values in rates.items():
+        numbers = (min(values), statistics.median(values), max(values))
+        print(f"{name:12}" + "".join(f"{value:9.3f}" for value in numbers))
+    bare, whole = (statistics.median(values) for values in rates.values())
+    seen = sum(tile.height * tile.width for tile in tiling)
+    print(f"predict keeps {whole / bare:.2f} of the bare model's speed")
+    print(f"tiles alone would leave {tiling.height * tiling.width / seen:.2f}")
+
+
+def main() -> None:
+    """Make the scene, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--model", type=Path, help="a segmenter (default: random weights)")
+    for name, default in (("size", 2048), ("tile", TILE), ("rounds", 3)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    args = parser.parse_args()
+    size, tile = args.size, args.tile
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        file = args.model or write_model(folder / "model.safetensors")
+        model, _ = load_finetuned(file)
+        images, resident = write_scene(folder, model, size), resident_tile(model, tile)
+        device = accelerator("auto")
+        model.to(device.device)
+
+        def bare() -> int:
+            with torch.no_grad(), device.autocast():
+                for _ in range(max(1, size**2 // tile**2)):
+                    model(resident)
+            return max(1, size**2 // tile**2) * tile**2
+
+        def whole() -> int:
+            map_scene(
+                file, images, folder / "map.tif", tile=tile, overlap=None, probabilities=False,
+                check_scale=True, overwrite=True,
+            )  # fmt: skip
+            return int(size**2)
+
+        print(f"{size} x {size} pixels in tiles of {tile}")
+        rates = measure({"bare model": bare, "predict": whole}, args.rounds)
+        report(rates, Tiling(size, size, tile, tile // 16))
+
+
+if __name__ == "__main__":
+    main()
