@@ -22,18 +22,19 @@ _DESCRIBED = ("task", "head", "init", "fusion", "frozen", "lr", "modality_dropou
 
 
 def write_point(evaluations: Sequence[Evaluation], path: Path) -> None:
-    """Scores of one point, flat, as `dvc metrics` shows them; `s1.` and `s2.` of either alone.
+    """Scores of one point, flat and few, for each is a column of `dvc exp show`.
 
-    The confusion with all sensors goes beside them, `<stem>_confusion.csv` with the columns
-    `actual, predicted, count`.
+    The task's metric with one sensor alone is `<sensor>.<metric>`. With all sensors there are two
+    tables beside them: `<stem>_classes.csv` with the columns `class, recall, F1, IoU`, empty for a
+    class without test patches, and `<stem>_confusion.csv` with `actual, predicted, count`.
     """
     whole = evaluations[0]
-    found: dict[str, float] = dict(whole.scores)
-    for alone in evaluations[1:]:
-        found |= {f"{alone.inputs}.{name}": value for name, value in alone.scores.items()}
-    found |= {f"recall.{name}": scored["recall"] for name, scored in whole.by_class.items()}
-    found |= {f"IoU.{name}": scored["IoU"] for name, scored in whole.by_class.items()}
+    metric, found = whole.task.metric, dict(whole.scores)
+    found |= {f"{alone.inputs}.{metric}": alone.scores[metric] for alone in evaluations[1:]}
     _write(path, _rounded(found | {key: whole.header[key] for key in _POINT}))
+    classes = pd.DataFrame(_rounded(scored) for scored in whole.by_class.values())
+    classes.insert(0, "class", list(whole.by_class))
+    classes.to_csv(path.with_name(f"{path.stem}_classes.csv"), index=False)
     whole.confusion.to_csv(path.with_name(f"{path.stem}_confusion.csv"), index=False)
 
 
