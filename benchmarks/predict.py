@@ -89,7 +89,7 @@ def write_scene(folder: Path, model: Model, size: int) -> dict[Sensor, Image]:
 def resident_tile(model: Model, tile: int) -> Batch:
     """Stored integers (1, bands, tile, tile) a sensor, on the device."""
     device = accelerator("auto").device
-    batch = {}
+    batch: Batch = {}
     for sensor, spec in model.inputs.items():
         low, high = spec.modality.valid_range
         shape = (1, len(spec.modality.bands), tile, tile)
@@ -143,7 +143,7 @@ def main() -> None:
             with torch.no_grad(), device.autocast():
                 for _ in range(max(1, size**2 // tile**2)):
                     model(resident)
-            return max(1, size**2 // tile**2) * tile**2
+            return int(max(1, size**2 // tile**2) * tile**2)
 
         def whole() -> int:
             map_scene(
