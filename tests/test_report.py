@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -32,7 +33,7 @@ x
 """
 
 
-def point(value: float, fraction: float = 1.0) -> dict[str, float]:
+def point(value: float, fraction: float = 1.0) -> dict[str, Any]:
     interval = {"value": value, "low": value - 0.25, "high": value + 0.25}
     return {"fraction": fraction, "n_labels": int(42 * fraction), **interval}
 

@@ -16,9 +16,10 @@ def leading_arm(found: Mapping[str, Any]) -> str | None:
         Its name; None where no arm is pretrained, or none is not.
     """
     savings, arms = found.get("label_saving_factor", {}), found["pretrained"]
-    return max(
+    leader: str | None = max(
         savings, key=lambda arm: (savings[arm]["value"], arms[arm][-1]["value"]), default=None
     )
+    return leader
 
 
 def headline(summary: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float | str]]:

@@ -76,7 +76,9 @@ def read_contents(
             "simulated": "simulated" in sources,
         },
         tasks=[_task(name, found) for name, found in summary.items()],
-        per_class=_per_class(_read(metrics / "per_class.csv", pd.read_csv), measures),
+        per_class=_per_class(
+            _read(metrics / "per_class.csv", lambda path: pd.read_csv(path)), measures
+        ),
         embeddings=[_embedding(models / f"pretrained/{run}.safetensors") for run in runs],
         audits=[_audit(metrics / f"audit/{source}.json") for source in sources],
         figures={
@@ -156,12 +158,8 @@ def _per_class(table: pd.DataFrame, measures: Mapping[str, str]) -> Rows:
         {
             "title": f"{_title(str(task))}, {measures[str(task)]} by class",
             "tables": [
-                _classes(
-                    of_task[of_task["fraction"] == fraction],
-                    measures[str(task)],
-                    f"On {_share(fraction)} of the labels",
-                )
-                for fraction in sorted(of_task["fraction"].unique().tolist())
+                _classes(rows, measures[str(task)], f"On {_share(fraction)} of the labels")
+                for (fraction,), rows in of_task.groupby(["fraction"])
             ],
         }
         for task, of_task in table.groupby("task", sort=False)
