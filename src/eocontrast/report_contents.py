@@ -158,8 +158,12 @@ def _per_class(table: pd.DataFrame, measures: Mapping[str, str]) -> Rows:
         {
             "title": f"{_title(str(task))}, {measures[str(task)]} by class",
             "tables": [
-                _classes(rows, measures[str(task)], f"On {_share(fraction)} of the labels")
-                for (fraction,), rows in of_task.groupby(["fraction"])
+                _classes(
+                    of_task[of_task["fraction"] == fraction],
+                    measures[str(task)],
+                    f"On {_share(fraction)} of the labels",
+                )
+                for fraction in sorted(of_task["fraction"].unique().tolist())
             ],
         }
         for task, of_task in table.groupby("task", sort=False)
