@@ -167,7 +167,7 @@ def test_there_is_no_step_where_tiles_meet(
     """Across the edges of tiles answers change as they do there in a scene of one piece.
 
     Within a quarter: weights are random, so a model says other things of other tiles. Without
-    overlap they change by more than twice as much, in the columns where one tile ends.
+    overlap a U-Net's change by more than half as much again, in the columns where one tile ends.
     """
     file = write_model(mixed_store, task="segmentation", head=head, fusion=fusion)
     options = write_scene(tmp_path, landscape(96, 224))
@@ -177,8 +177,8 @@ def test_there_is_no_step_where_tiles_meet(
         return float(np.abs(np.diff(shares, axis=2)).max(0)[:, np.array(edges) - 1].mean())
 
     assert steps(128, 32, [96, 128]) < 1.25 * steps(224, 0, [96, 128])
-    found = steps(128, 0, [128]), steps(224, 0, [128])
-    assert found[0] > 1.1 * found[1], found
+    if head == "unet":  # the tiny Swin Transformer says the same of both tilings, to the bit
+        assert steps(128, 0, [128]) > 1.5 * steps(224, 0, [128])
 
 
 @pytest.mark.parametrize(("head", "fusion"), HEADS)
