@@ -16,7 +16,7 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -123,14 +123,15 @@ def report(rates: dict[str, list[float]], tiling: Tiling) -> None:
     print(f"tiles alone would leave {tiling.height * tiling.width / seen:.2f}")
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Make the scene, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", type=Path, help="a segmenter (default: random weights)")
     for name, default in (("size", 2048), ("tile", TILE), ("rounds", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    args = parser.parse_args()
-    size, tile = args.size, args.tile
+    args = parser.parse_args(argv)
+    size: int = args.size
+    tile: int = args.tile
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         file = args.model or write_model(folder / "model.safetensors")
@@ -138,19 +139,20 @@ def main() -> None:
         images, resident = write_scene(folder, model, size), resident_tile(model, tile)
         device = accelerator("auto")
         model.to(device.device)
+        tiles = range(max(1, (size // tile) ** 2))
 
         def bare() -> int:
             with torch.no_grad(), device.autocast():
-                for _ in range(max(1, size**2 // tile**2)):
+                for _ in tiles:
                     model(resident)
-            return int(max(1, size**2 // tile**2) * tile**2)
+            return len(tiles) * tile**2
 
         def whole() -> int:
             map_scene(
                 file, images, folder / "map.tif", tile=tile, overlap=None, probabilities=False,
                 check_scale=True, overwrite=True,
             )  # fmt: skip
-            return int(size**2)
+            return size**2
 
         print(f"{size} x {size} pixels in tiles of {tile}")
         rates = measure({"bare model": bare, "predict": whole}, args.rounds)
