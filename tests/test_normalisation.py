@@ -21,7 +21,7 @@ from eocontrast.inputs import InputSpec
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.moments import Moments
 from eocontrast.normalisation import build_store
-from eocontrast.pairs import Patch, read_pair
+from eocontrast.pairs import Patch, StoreBands, read_pair
 from eocontrast.patches import PatchStore
 from eocontrast.rasters import read_bands
 from eocontrast.sources import Source
@@ -120,7 +120,7 @@ def test_a_store_of_twelve_bands_is_no_store_of_thirteen(write_source: WriteSour
     bands = ("B04", "B10", "B02")
     wanted = InputSpec(replace(have.modality, bands=bands), (1.0,) * 3, (1.0,) * 3, 16)
     with pytest.raises(
-        UserError, match=r"lack B10; .*: pretrain without B10, or add to the rasters"
+        UserError, match=r"lack B10; .*: pretrain without B10 .*drop_bands.*fill_bands"
     ):
         store.batch(np.arange(2), {"s2": wanted})
     without = have.select(("B04", "B02"))
@@ -515,11 +515,13 @@ def test_what_an_interrupted_run_wrote_is_not_read_again(
     raw = write_source(splits=SPLITS)
     asked: list[str] = []
 
-    def interrupted(source: Source, row: dict[str, str], check_shift: bool) -> Patch:
+    def interrupted(
+        source: Source, bands: StoreBands, row: dict[str, str], check_shift: bool
+    ) -> Patch:
         asked.append(row["id"])
         if len(asked) == 8:
             raise KeyboardInterrupt
-        return read_pair(source, row, check_shift)
+        return read_pair(source, bands, row, check_shift)
 
     monkeypatch.setattr(shards, "read_pair", interrupted)
     with pytest.raises(KeyboardInterrupt):
