@@ -80,4 +80,4 @@ def _of(sensor: Sensor, rasters: Modality, drop: Collection[str], fill: Sequence
             "leave one"
         )
     held = replace(rasters, bands=tuple(rasters.bands[place] for place in places))
-    return Bands(held, places, tuple(band for band in fill if band not in rasters.bands))
+    return Bands(held, places, tuple(b for b in dict.fromkeys(fill) if b not in rasters.bands))
