@@ -69,7 +69,8 @@ def audit_sensor(
     """
     missing = missing_pixels(modality, values)
     if missing.all():
-        return [Finding(patch, "all_nodata", "error", f"{sensor} holds no data in any pixel")]
+        message = f"{sensor} holds no data in any pixel; mend it, or take the patch out"
+        return [Finding(patch, "all_nodata", "error", message)]
     found: list[Found] = []
     present = values.reshape(len(values), -1)
     if missing.any():

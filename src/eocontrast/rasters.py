@@ -71,7 +71,7 @@ def open_raster(path: Path) -> DatasetReader:
         RasterError: the file is missing, damaged or of another format.
     """
     if not path.is_file():
-        raise RasterError("unreadable", f"{path}: no such file")
+        raise RasterError("unreadable", f"{path}: no such file; put it there, or mend its path")
     with rasterio.Env(**_OPTIONS), warnings.catch_warnings():
         # patches without georeference are welcome: pairs are matched by the manifest, not by place
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -79,7 +79,10 @@ def open_raster(path: Path) -> DatasetReader:
             # rasterio.open takes one driver only
             return DatasetReader(path.absolute(), driver=list(DRIVERS))
         except RasterioIOError as error:
-            message = f"{path} cannot be read as {', '.join(DRIVERS)}: {error}"
+            message = (
+                f"{path} cannot be read as {', '.join(DRIVERS)}: {error}; fetch it again, or convert "
+                "it to one of these"
+            )
             raise RasterError("unreadable", message) from error
 
 
@@ -133,7 +136,8 @@ def read_stored(file: Path, raster: DatasetReader, count: int) -> NDArray[Any]:
     try:
         stored: NDArray[Any] = raster.read(list(range(1, count + 1)))
     except RasterioIOError as error:
-        raise RasterError("unreadable", f"{file} is truncated or damaged: {error}") from error
+        message = f"{file} is truncated or damaged: {error}; fetch it again"
+        raise RasterError("unreadable", message) from error
     return stored
 
 
@@ -167,7 +171,8 @@ def read_mask_raster(path: Path) -> Raster:
         values = np.where(np.isnan(values), -1, values)
         odd = values[(values != np.rint(values)) | np.isinf(values)]
         if odd.size:
-            raise RasterError("mask", f"{path}: a mask holds whole class values, found {odd[0]:g}")
+            message = f"{path}: a mask holds whole class values, found {odd[0]:g}; write integers"
+            raise RasterError("mask", message)
     return Raster(values, places)
 
 
@@ -182,11 +187,15 @@ def _files(path: str | Path, modality: Modality) -> list[tuple[Path, tuple[str, 
 def _check_bands(file: Path, raster: DatasetReader, bands: tuple[str, ...]) -> None:
     if raster.count != len(bands):
         expected = f"{len(bands)}: {', '.join(bands)}"
-        raise RasterError("bands", f"{file}: {raster.count} band(s), expected {expected}")
+        message = (
+            f"{file}: {raster.count} band(s), expected {expected}; mend it, or the declaration"
+        )
+        raise RasterError("bands", message)
     found = raster.descriptions
     if found != bands and set(found) == set(bands):
         named = ", ".join(str(name) for name in found)
-        raise RasterError("bands", f"{file}: bands are {named}, declared {', '.join(bands)}")
+        message = f"{file}: bands are {named}, declared {', '.join(bands)}; order both alike"
+        raise RasterError("bands", message)
     _refuse(file, raster)
 
 
@@ -216,14 +225,17 @@ def _finest(sizes: dict[Path, tuple[int, int]]) -> tuple[int, int]:
 
 def _refuse(file: Path, raster: DatasetReader) -> None:
     if any(dtype.startswith("complex") for dtype in raster.dtypes):
-        message = f"{file}: complex values, expected real ones such as backscatter in dB"
+        message = (
+            f"{file}: complex values, expected real ones such as backscatter in dB; convert it"
+        )
         raise RasterError("dtype", message)
     if raster.driver == "ENVI":
         # GDAL reads zeros past the end of a raw file
         pixel = sum(np.dtype(dtype).itemsize for dtype in raster.dtypes)
         wanted = raster.height * raster.width * pixel
         if (found := file.stat().st_size) < wanted:
-            raise RasterError("unreadable", f"{file}: {found} bytes, its header promises {wanted}")
+            message = f"{file}: {found} bytes, its header promises {wanted}; fetch it again"
+            raise RasterError("unreadable", message)
 
 
 def _read(file: Path, raster: DatasetReader, count: int, scaled: bool) -> NDArray[Any]:
