@@ -46,7 +46,7 @@ def normalise(raw: Path, max_bad_fraction: float = 0) -> list[dict[str, str]]:
 # --- one raster of twelve cannot be used
 
 
-def rewrite(path: Path, change: Callable[[NDArray[Any]], NDArray[Any]], **profile: Any) -> None:
+def rewrite(path: Path, change: Callable[[NDArray[Any]], NDArray[Any]], **profile: object) -> None:
     """The raster with other values, or of another form."""
     with rasterio.open(path) as raster:
         values, kept = change(raster.read()), raster.profile
@@ -175,8 +175,10 @@ def test_a_doubtful_raster_is_kept_and_listed(
 ) -> None:
     raw = write_source(splits=SPLITS)
     rewrite(raw / kind / "4.tif", change)
-    (finding,) = normalise(raw)
-    assert (finding["id"], finding["rule"], finding["severity"]) == ("p004", rule, "warning")
+    found = normalise(raw)
+    assert {finding["id"] for finding in found} == {"p004"}
+    (finding,) = [finding for finding in found if finding["rule"] == rule]
+    assert finding["severity"] == "warning"
     assert re.search(said, finding["message"])
 
 
@@ -248,7 +250,7 @@ WRONG_PLACES: dict[str, tuple[SourceName, Callable[[Path], dict[str, Any]], str]
     ),
     "md5s of bytes": ("sen12ms", binary_md5s, r"sums cannot be read .*what md5sum writes"),
     "no md5s": ("dfc2020", lambda f: {"path": None, "md5s": f / "none"}, r"none cannot be read"),
-    "no metadata": ("bigearthnet", lambda f: {"path": f}, r"looked for metadata\.parquet"),
+    "no metadata": ("bigearthnet", lambda f: {"path": f}, r"metadata\.parquet.* is missing"),
 }
 
 

@@ -80,8 +80,8 @@ def open_raster(path: Path) -> DatasetReader:
             return DatasetReader(path.absolute(), driver=list(DRIVERS))
         except RasterioIOError as error:
             message = (
-                f"{path} cannot be read as {', '.join(DRIVERS)}: {error}; fetch it again, or convert "
-                "it to one of these"
+                f"{path} cannot be read as {', '.join(DRIVERS)}: {error}; fetch it again, or "
+                "convert it to one of these"
             )
             raise RasterError("unreadable", message) from error
 
