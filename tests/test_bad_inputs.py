@@ -152,7 +152,7 @@ DOUBTFUL: dict[str, tuple[str, Callable[[NDArray[Any]], NDArray[Any]], str, str]
         "implausible_units",
         r"s2 .*reflectance\?",
     ),
-    "negative DN": ("s2", lambda v: v.astype(np.int16) - 3000, "implausible_units", "stored as 0"),
+    "negative DN": ("s2", lambda v: v.astype(np.int16) - 1700, "implausible_units", "stored as 0"),
     "fractions of DN": (
         "s2",
         lambda v: v + np.float32(0.25),

@@ -52,7 +52,8 @@ def extract(archive: Path, patterns: Sequence[str], folder: Path) -> list[Path]:
         unpack = _extract_zip if zipfile.is_zipfile(archive) else _extract_tar
         names = unpack(archive, patterns, folder)
     except _DAMAGE as error:
-        raise UserError(f"{archive} cannot be unpacked: {error}; fetch it again") from error
+        said = " ".join(str(error).split())  # tarfile has a line a compression
+        raise UserError(f"{archive} cannot be unpacked: {said}; fetch it again") from error
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise UserError(f"{archive} holds nothing named {pattern}; is it another release?")

@@ -194,7 +194,8 @@ def _clipped(values: NDArray[np.float32]) -> NDArray[np.float32]:
 def _standardised(bands: NDArray[np.float32]) -> NDArray[np.float32]:
     """(bands, H, W) as rows of zero mean and unit variance; bands that do not vary are left out."""
     rows = bands.reshape(len(bands), -1)
-    rows = rows - rows.mean(axis=1, keepdims=True)
+    rows = rows - rows[:, :1]  # exactly 0 where a band has one value
+    rows -= rows.mean(axis=1, keepdims=True)
     sd = np.sqrt(np.square(rows).mean(axis=1, keepdims=True))
     varies = sd[:, 0] > 1e-6
     return np.asarray(rows[varies] / sd[varies])
@@ -203,4 +204,5 @@ def _standardised(bands: NDArray[np.float32]) -> NDArray[np.float32]:
 def _fine(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """(bands, H, W) less the mean of the 11 x 11 pixels around, mirrored at the edge."""
     width = 2 * _WIDTH + 1
+    values = values - values[:, :1, :1]  # exactly 0 where a band has one value
     return np.asarray(values - uniform_filter(values, (1, width, width), mode="mirror"))
