@@ -530,6 +530,19 @@ def test_what_an_interrupted_run_wrote_is_not_read_again(
     assert asked == [f"p{k:03d}" for k in (*range(8), *range(7, 12))]
 
 
+def test_what_a_killed_worker_left_half_written_is_no_part_of_the_store(
+    write_source: WriteSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = write_source(splits=SPLITS)
+    with monkeypatch.context() as patched:
+        patched.setattr(normalisation, "write_index", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            build(raw, shard_mib=0, workers=1)
+    (raw.parent / "store.partial/s2/00003.npy.123.partial").write_bytes(b"half")
+    continued = files(build(raw, shard_mib=0, workers=1))
+    assert continued == files(build(raw, "fresh", shard_mib=0, workers=1))
+
+
 def test_shards_of_other_data_are_not_continued(
     write_source: WriteSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:

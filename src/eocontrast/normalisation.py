@@ -86,6 +86,8 @@ def build_store(
     counts = write_index(build, source, bands, plan.side, len(plan.shards), kept)
     shutil.rmtree(build / "shards")
     (build / PLAN).unlink()
+    for left in build.rglob("*.partial"):  # by a worker that was killed while it wrote
+        left.unlink()
     shutil.rmtree(folder, ignore_errors=True)
     build.rename(folder)
     return {**counts, "quarantined": len(manifest) - len(kept)}
