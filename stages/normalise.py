@@ -11,10 +11,11 @@ from eocontrast.tracking import Tracker
 
 
 def main(manifests: Path, folder: Path, audit: Path) -> None:
-    params = load_params().normalise
-    counts = build_store(manifests, folder, audit, **params.model_dump())
-    tags = {"data.digest": PatchStore(folder).digest}
-    with Tracker("normalise").start(f"normalise {folder.name}", params.model_dump(), tags) as run:
+    params = load_params()
+    given = {**params.normalise.model_dump(), "fill_bands": params.fill_bands}
+    counts = build_store(manifests, folder, audit, **given)
+    tags, told = {"data.digest": PatchStore(folder).digest}, params.normalise.model_dump()
+    with Tracker("normalise").start(f"normalise {folder.name}", told, tags) as run:
         run.log({f"patches.{name}": number for name, number in counts.items()})
         run.file(audit)
     print(", ".join(f"{number} {name}" for name, number in counts.items()))

@@ -21,7 +21,7 @@ from eocontrast.inputs import InputSpec
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.moments import Moments
 from eocontrast.normalisation import build_store
-from eocontrast.pairs import Patch, read_pair
+from eocontrast.pairs import Patch, StoreBands, read_pair
 from eocontrast.patches import PatchStore
 from eocontrast.rasters import read_bands
 from eocontrast.sources import Source
@@ -120,7 +120,7 @@ def test_a_store_of_twelve_bands_is_no_store_of_thirteen(write_source: WriteSour
     bands = ("B04", "B10", "B02")
     wanted = InputSpec(replace(have.modality, bands=bands), (1.0,) * 3, (1.0,) * 3, 16)
     with pytest.raises(
-        UserError, match=r"lack B10; .*: pretrain without B10, or add to the rasters"
+        UserError, match=r"lack B10; .*: pretrain without B10 .*drop_bands.*fill_bands"
     ):
         store.batch(np.arange(2), {"s2": wanted})
     without = have.select(("B04", "B02"))
@@ -515,17 +515,32 @@ def test_what_an_interrupted_run_wrote_is_not_read_again(
     raw = write_source(splits=SPLITS)
     asked: list[str] = []
 
-    def interrupted(source: Source, row: dict[str, str], check_shift: bool) -> Patch:
+    def interrupted(
+        source: Source, bands: StoreBands, row: dict[str, str], check_shift: bool
+    ) -> Patch:
         asked.append(row["id"])
         if len(asked) == 8:
             raise KeyboardInterrupt
-        return read_pair(source, row, check_shift)
+        return read_pair(source, bands, row, check_shift)
 
     monkeypatch.setattr(shards, "read_pair", interrupted)
     with pytest.raises(KeyboardInterrupt):
         build(raw, shard_mib=0, workers=1)
     build(raw, shard_mib=0, workers=1)
     assert asked == [f"p{k:03d}" for k in (*range(8), *range(7, 12))]
+
+
+def test_what_a_killed_worker_left_half_written_is_no_part_of_the_store(
+    write_source: WriteSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = write_source(splits=SPLITS)
+    with monkeypatch.context() as patched:
+        patched.setattr(normalisation, "write_index", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            build(raw, shard_mib=0, workers=1)
+    (raw.parent / "store.partial/s2/00003.npy.123.partial").write_bytes(b"half")
+    continued = files(build(raw, shard_mib=0, workers=1))
+    assert continued == files(build(raw, "fresh", shard_mib=0, workers=1))
 
 
 def test_shards_of_other_data_are_not_continued(

@@ -39,6 +39,10 @@ MISTAKES: dict[str, tuple[str, object]] = {
     "test_fraction: all": ("normalise.test_fraction", 1.0),
     "shard: none": ("normalise.shard_mib", 0),
     "shift: perhaps": ("normalise.check_shift", "perhaps"),
+    "drop_bands: missing": ("normalise.drop_bands", MISSING),
+    "drop_bands: unknown": ("normalise.drop_bands", ["B10", "B13"]),
+    "fill_bands: unknown": ("normalise.fill_bands", ["b10"]),
+    "fill_bands: one word": ("normalise.fill_bands", "B10"),
     "patch_size: odd": ("sources.simulated.patch_size", 65),
     "units": ("sources.manifest.s1.units", "db"),
     "class beyond 16 bits": ("sources.manifest.classes.Forest", 70000),
@@ -283,6 +287,34 @@ def test_all_mistakes_are_named_at_once(raw: dict[str, Any]) -> None:
     put(raw, "finetune.fraction", 2)
     put(raw, "normalise.seed", "zero")
     with pytest.raises(UserError, match=r"normalise\.seed.*finetune\.fraction"):
+        check_params(raw)
+
+
+def test_bands_are_filled_where_a_sensor_has_one_of_that_name(raw: dict[str, Any]) -> None:
+    put(raw, "sources.manifest.s1.bands", ["VV", "VH", "HV"])
+    put(raw, "normalise.fill_bands", ["B10", "HV"])
+    assert check_params(raw).fill_bands == {"s1": ("HV",), "s2": ("B10",)}
+
+
+def test_a_band_of_no_source_is_told_with_those_that_are(raw: dict[str, Any]) -> None:
+    put(raw, "sources.manifest.s2.bands", ["B02", "NIR"])
+    put(raw, "normalise.drop_bands", ["B13"])
+    with pytest.raises(UserError, match=r"B13, .* no source; known are s1: VV, VH; s2: B01, .*NIR"):
+        check_params(raw)
+
+
+def test_a_band_is_dropped_or_filled(raw: dict[str, Any]) -> None:
+    for name in ("drop_bands", "fill_bands"):
+        put(raw, f"normalise.{name}", ["B10"])
+    with pytest.raises(UserError, match=r"drop_bands and normalise\.fill_bands both name B10"):
+        check_params(raw)
+
+
+def test_a_filled_band_has_one_sensor(raw: dict[str, Any]) -> None:
+    for sensor in ("s1", "s2"):
+        put(raw, f"sources.manifest.{sensor}.bands", ["B1", sensor])
+    put(raw, "normalise.fill_bands", ["B1"])
+    with pytest.raises(UserError, match=r"fill_bands names B1, which both sensors have"):
         check_params(raw)
 
 

@@ -52,10 +52,11 @@ def extract(archive: Path, patterns: Sequence[str], folder: Path) -> list[Path]:
         unpack = _extract_zip if zipfile.is_zipfile(archive) else _extract_tar
         names = unpack(archive, patterns, folder)
     except _DAMAGE as error:
-        raise UserError(f"{archive} cannot be unpacked: {error}") from error
+        said = " ".join(str(error).split())  # tarfile has a line a compression
+        raise UserError(f"{archive} cannot be unpacked: {said}; fetch it again") from error
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
-            raise UserError(f"{archive} holds nothing named {pattern}")
+            raise UserError(f"{archive} holds nothing named {pattern}; is it another release?")
     return [folder / name for name in names]
 
 
@@ -178,7 +179,13 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 
 def _check_member(archive: Path, name: str, plain: bool) -> None:
     if not plain:
-        raise UserError(f"{archive} is not safe: {name} is a link or a device, expected a file")
+        raise UserError(
+            f"{archive} is not safe: {name} is a link or a device, expected a file; fetch it from "
+            "its publisher"
+        )
     path, windows = PurePosixPath(name), PureWindowsPath(name)
     if path.is_absolute() or windows.drive or windows.root or ".." in windows.parts:
-        raise UserError(f"{archive} is not safe: {name} would be written outside of the folder")
+        raise UserError(
+            f"{archive} is not safe: {name} would be written outside of the folder; fetch it from "
+            "its publisher"
+        )

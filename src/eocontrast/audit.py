@@ -6,7 +6,7 @@ Rules have names. Others are told in `footprints`, `shift` and `consistency`, an
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +42,22 @@ class Finding:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class _Present:
+    """What a raster holds: (bands, pixels) of any type, and each band's least and largest value."""
+
+    values: NDArray[Any]
+    low: NDArray[Any]
+    high: NDArray[Any]
+
+    @property
+    def extremes(self) -> tuple[float, float]:
+        """Of all bands."""
+        return float(self.low.min()), float(self.high.max())
+
+
 def audit_sensor(
-    patch: str, sensor: Sensor, modality: Modality, values: NDArray[np.floating]
+    patch: str, sensor: Sensor, modality: Modality, values: NDArray[Any]
 ) -> list[Finding]:
     """Findings on the values of one raster of a patch.
 
@@ -55,27 +69,30 @@ def audit_sensor(
     """
     missing = missing_pixels(modality, values)
     if missing.all():
-        return [Finding(patch, "all_nodata", "error", f"{sensor} holds no data in any pixel")]
-    present = values[:, ~missing]
+        message = f"{sensor} holds no data in any pixel; mend it, or take the patch out"
+        return [Finding(patch, "all_nodata", "error", message)]
     found: list[Found] = []
+    present = values.reshape(len(values), -1)
     if missing.any():
+        present = values[:, ~missing]
         share = f"has no data in {missing.mean():.1%} of its pixels; they are masked"
         found.append(("some_nodata", "warning", share))
-    found += _units(modality, present) or _dtype(modality, present)
-    found += _saturated(modality, present) + _constant(modality, present)
+    held = _Present(present, present.min(axis=1), present.max(axis=1))
+    found += _units(modality, held) or _dtype(modality, held)
+    found += _saturated(modality, held) + _constant(modality, held)
     return [Finding(patch, rule, level, f"{sensor} {what}") for rule, level, what in found]
 
 
-def _units(modality: Modality, present: NDArray[np.floating]) -> list[Found]:
-    """Numbers that the declared units can hardly take; `present` is (bands, pixels)."""
-    low, high, units = present.min(), present.max(), modality.units
+def _units(modality: Modality, held: _Present) -> list[Found]:
+    """Numbers that the declared units can hardly take."""
+    (low, high), units = held.extremes, modality.units
     seen = f"({low:.3g}..{high:.3g})"
     message = ""
     if units == "dB" and low >= 0 and high > 0:
         message = f"is declared as dB but has no negative value {seen}: linear?"
     elif units == "dB" and (low < -100 or high > 60):
         message = f"is declared as dB but holds {seen}: scaled, or a value for no data?"
-    elif units == "linear" and (share := (present < 0).mean()) > FEW:
+    elif units == "linear" and (share := (held.values < 0).mean()) > FEW:
         message = f"is declared as linear power but {share:.1%} of it is negative {seen}: dB?"
     elif units == "DN" and high <= 1.5 and modality.valid_range[1] > 255:
         message = f"is declared as DN but its largest value is {high:.3g}: reflectance?"
@@ -86,40 +103,44 @@ def _units(modality: Modality, present: NDArray[np.floating]) -> list[Found]:
     return [("implausible_units", "warning", message)] if message else []
 
 
-def _dtype(modality: Modality, present: NDArray[np.floating]) -> list[Found]:
+def _dtype(modality: Modality, held: _Present) -> list[Found]:
     """Fractions where numbers are counted, or none where they are measured."""
-    whole = (present == np.rint(present)).all(axis=1)
+    whole, (low, high) = map(_whole, held.values), held.extremes
     message = ""
     # bands that were brought to a finer grid have fractions, those of that grid have none
-    if modality.units == "DN" and not whole.any():
+    if modality.units == "DN" and not any(whole):
         message = "is declared as DN but no band holds whole numbers only: reflectance, resampled?"
-    elif modality.units != "DN" and whole.all() and present.min() < present.max():
+    elif modality.units != "DN" and low < high and all(whole):
         message = f"is declared as {modality.units} but holds whole numbers only: rounded, or DN?"
     return [("implausible_dtype", "warning", message)] if message else []
 
 
-def _saturated(modality: Modality, present: NDArray[np.floating]) -> list[Found]:
+def _whole(band: NDArray[Any]) -> bool:
+    return band.dtype.kind != "f" or bool((band == np.rint(band)).all())
+
+
+def _saturated(modality: Modality, held: _Present) -> list[Found]:
     low, high = modality.valid_range
     if modality.units == "linear":
         low, high = 10 ** (low / 10), 10 ** (high / 10)
-    share = ((present < low) | (present > high)).any(axis=0).mean()
+    reaching = held.values[(held.low < low) | (held.high > high)]
+    share = ((reaching < low) | (reaching > high)).any(axis=0).mean()
     if share <= MANY:
         return []
     message = f"lies outside of {low:g}..{high:g} in {share:.1%} of its pixels; they are clipped"
     return [("saturated", "warning", message)]
 
 
-def _constant(modality: Modality, present: NDArray[np.floating]) -> list[Found]:
+def _constant(modality: Modality, held: _Present) -> list[Found]:
     """Bands of one value, but for B10, which sees clouds alone, and what is dark as water is."""
-    low, high = present.min(axis=1), present.max(axis=1)
     dark = modality.units in ("DN", "reflectance")
     floor = modality.valid_range[0] + modality.storage.step
     bands = [
         band
-        for band, least, most in zip(modality.bands, low, high, strict=True)
+        for band, least, most in zip(modality.bands, held.low, held.high, strict=True)
         if least == most and band != "B10" and not (dark and most <= floor)
     ]
-    if not bands or present.shape[1] == 1:
+    if not bands or held.values.shape[1] == 1:
         return []
     return [("constant_band", "warning", f"holds a single value in {', '.join(bands)}")]
 
@@ -129,12 +150,24 @@ def has_error(findings: list[Finding]) -> bool:
     return any(finding.severity == "error" for finding in findings)
 
 
-def missing_pixels(modality: Modality, values: NDArray[np.floating]) -> NDArray[np.bool_]:
+def missing_pixels(modality: Modality, values: NDArray[Any]) -> NDArray[np.bool_]:
     """Pixels without data, (H, W): a band is not finite, or all digital numbers are 0 (SAFE)."""
-    missing: NDArray[np.bool_] = ~np.isfinite(values).all(axis=0)
+    missing: NDArray[np.bool_] = np.zeros(values.shape[1:], dtype=np.bool_)
+    if values.dtype.kind == "f":
+        missing |= ~np.isfinite(values).all(axis=0)
     if modality.units == "DN":
-        missing |= (values == 0).all(axis=0)
+        missing |= _all_zero(values)
     return missing
+
+
+def _all_zero(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Pixels that are zero in every band; mostly the first band says that there is none."""
+    zero: NDArray[np.bool_] = values[0] == 0
+    for band in values[1:]:
+        if not zero.any():
+            break
+        zero &= band == 0
+    return zero
 
 
 def refuse_too_many(findings: list[Finding], patches: int, max_bad_fraction: float) -> None:

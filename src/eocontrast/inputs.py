@@ -75,7 +75,8 @@ class InputSpec:
             raise UserError(
                 f"these weights expect the bands {', '.join(wanted.bands)}, but the data lack "
                 f"{', '.join(missing)}; they have {', '.join(data.bands)}: pretrain without "
-                f"{', '.join(missing)}, or add to the rasters what you would have it filled with"
+                f"{', '.join(missing)} (normalise.drop_bands in params.yaml), or take the mean of "
+                "what was pretrained on in its place (normalise.fill_bands)"
             )
         return [data.bands.index(band) for band in wanted.bands]
 

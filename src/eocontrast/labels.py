@@ -58,10 +58,10 @@ def named_classes(label: str, classes: Sequence[str]) -> list[int] | None:
 
 def mask_targets(mask: NDArray[np.integer], values: tuple[int, ...]) -> NDArray[np.uint8]:
     """Raster values to class indices, same shape; a value that is no class becomes 255."""
-    targets = np.full(mask.shape, IGNORE_INDEX, dtype=np.uint8)
-    for index, value in enumerate(values):
-        targets[mask == value] = index
-    return targets
+    # by a table from -1 to one beyond the largest class: all that is outside is cut to these two
+    table = np.full(max(values, default=0) + 3, IGNORE_INDEX, dtype=np.uint8)
+    table[np.array(values, dtype=np.intp) + 1] = np.arange(len(values))
+    return table.take(mask.astype(np.intp) + 1, mode="clip")
 
 
 def class_shares(targets: NDArray[np.uint8], num_classes: int) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ already, and 0.01 dB is forty times finer than the speckle of a 4-look Sentinel-
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,19 +62,27 @@ class Modality:
         """How the store keeps these units."""
         return STORAGE[self.units]
 
-    def encode(self, values: NDArray[np.floating]) -> NDArray[np.integer]:
+    def encode(self, values: NDArray[Any]) -> NDArray[np.integer]:
         """Raster values in `units` to stored integers, same shape; not finite becomes no data."""
-        storage = self.storage
-        values = np.asarray(values, dtype=np.float64)
-        if self.units == "linear":
-            with np.errstate(divide="ignore", invalid="ignore"):
-                values = 10 * np.log10(values)
+        storage, given = self.storage, np.asarray(values)
         info = np.iinfo(storage.dtype)
         # the extreme that stands for no data is kept free of measured values
         low, high = info.min + (storage.nodata == info.min), info.max - (storage.nodata == info.max)
-        finite = np.isfinite(values)
-        steps = np.clip(np.rint(np.where(finite, values, 0) / storage.step), low, high)
-        return np.where(finite, steps, storage.nodata).astype(storage.dtype)
+        if given.dtype.kind in "iu" and self.units == "DN":  # steps already
+            own = np.iinfo(given.dtype)
+            given = np.clip(given, max(low, own.min), min(high, own.max))
+            return np.asarray(given, dtype=storage.dtype)
+        steps = given.astype(np.float64)
+        if self.units == "linear":
+            with np.errstate(divide="ignore", invalid="ignore"):
+                steps = 10 * np.log10(steps)
+        missing = ~np.isfinite(steps)
+        steps[missing] = 0
+        steps /= storage.step
+        np.rint(steps, out=steps)
+        stored = np.clip(steps, low, high, out=steps).astype(storage.dtype)
+        stored[missing] = storage.nodata
+        return stored
 
     def decode(self, stored: NDArray[np.integer]) -> NDArray[np.float32]:
         """Stored integers to `units` (dB for linear power), same shape, NaN for no data."""

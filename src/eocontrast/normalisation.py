@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,8 +15,11 @@ from tqdm import tqdm
 from eocontrast.audit import Finding, has_error, refuse_too_many
 from eocontrast.audit_report import audit_table, write_audit
 from eocontrast.audited import Audited
+from eocontrast.bands import stored_bands
 from eocontrast.consistency import Consistency
 from eocontrast.disk import check_free_disk
+from eocontrast.modalities import Sensor
+from eocontrast.pairs import StoreBands
 from eocontrast.rasters import RasterError, bands_size
 from eocontrast.shard_files import note_path
 from eocontrast.shards import Rows, audit_rows, known_shard, write_shard
@@ -36,6 +39,8 @@ def build_store(
     shard_mib: int,
     max_bad_fraction: float,
     check_shift: bool,
+    drop_bands: Collection[str] = (),
+    fill_bands: Mapping[Sensor, Sequence[str]] | None = None,
     workers: int | None = None,
 ) -> dict[str, int]:
     """Write the patch store of a source to `folder`, whole or not at all.
@@ -53,6 +58,8 @@ def build_store(
         shard_mib: largest shard of one sensor, in MiB.
         max_bad_fraction: share of patches that may be left out for errors.
         check_shift: whether to look for a shift of S1 against S2.
+        drop_bands: names of bands that are left out.
+        fill_bands: names by sensor of bands that are no data everywhere where it lacks them.
         workers: processes that read rasters; one a core where None.
 
     Returns:
@@ -66,18 +73,21 @@ def build_store(
     manifest["labelled"] = manifest["label"] != ""
     manifest["split"] = split_by_group(manifest, test_fraction, seed)
     source = replace(source, manifest=manifest)
-    plan = _plan(source, shard_mib)
+    bands = stored_bands(source, drop_bands, fill_bands)
+    plan = _plan(source, bands, shard_mib)
     build = folder.with_name(folder.name + ".partial")
-    _begin(build, f"{plan.digest(manifests)} {check_shift}")
-    patches = list(_stored(build, source, plan, check_shift, workers))
+    _begin(build, f"{plan.digest(manifests)} {check_shift} {bands}")
+    patches = list(_stored(build, plan, (_told(source), bands, check_shift), workers))
     findings, kept = _judged(plan, patches)
     write_audit(audit, findings, len(manifest))
     print(audit_table(findings, len(manifest)), file=sys.stderr)
     _forget_errors(build, plan, findings)
     refuse_too_many(findings, len(manifest), max_bad_fraction)
-    counts = write_index(build, source, plan.side, len(plan.shards), kept)
+    counts = write_index(build, source, bands, plan.side, len(plan.shards), kept)
     shutil.rmtree(build / "shards")
     (build / PLAN).unlink()
+    for left in build.rglob("*.partial"):  # by a worker that was killed while it wrote
+        left.unlink()
     shutil.rmtree(folder, ignore_errors=True)
     build.rename(folder)
     return {**counts, "quarantined": len(manifest) - len(kept)}
@@ -93,8 +103,9 @@ def audit_source(source: Source, *, check_shift: bool, workers: int | None = Non
         check_shift: whether to look for a shift of S1 against S2.
         workers: processes that read rasters; one a core where None.
     """
-    plan = _plan(source, shard_mib=1)
-    told = (_told(source), check_shift)
+    bands = stored_bands(source)
+    plan = _plan(source, bands, shard_mib=1)
+    told = (_told(source), bands, check_shift)
     calls = [(*told, number, rows) for number, rows in enumerate(plan.shards)]
     pieces = dict(_shown(spread(audit_rows, calls, workers), plan, done=0))
     patches = [patch for number in sorted(pieces) for patch in pieces[number]]
@@ -131,10 +142,11 @@ class _Plan:
         return told.hexdigest()
 
 
-def _plan(source: Source, shard_mib: int) -> _Plan:
+def _plan(source: Source, bands: StoreBands, shard_mib: int) -> _Plan:
     rows = [{str(k): v for k, v in row.items()} for row in source.manifest.to_dict("records")]
     first, side = _first_square(source, rows)
-    pixel = [len(m.bands) * np.dtype(m.storage.dtype).itemsize for m in source.modalities.values()]
+    stored = [kept.modality for kept in bands.values()]
+    pixel = [len(m.bands) * np.dtype(m.storage.dtype).itemsize for m in stored]
     count = max(1, -(-shard_mib * 2**20 // (max(pixel) * side**2)))
     pieces = tuple(rows[start : start + count] for start in range(0, len(rows), count))
     return _Plan(first, side, (sum(pixel) + 1) * side**2, pieces)  # 1 for the mask
@@ -161,16 +173,16 @@ def _begin(build: Path, digest: str) -> None:
 
 
 def _stored(
-    build: Path, source: Source, plan: _Plan, check_shift: bool, workers: int | None
+    build: Path, plan: _Plan, told: tuple[Source, StoreBands, bool], workers: int | None
 ) -> Iterator[Audited]:
     """What is to be known of every row, in their order, when all shards are written."""
     found = {number: known_shard(build, number) for number in range(len(plan.shards))}
     missing = [number for number, patches in found.items() if patches is None]
     ahead = sum(len(plan.shards[number]) for number in missing)
     check_free_disk(build, ahead * plan.patch_bytes, "the patch store")
-    told, where = (_told(source), check_shift), (plan.side, build.absolute())
+    where = (plan.side, build.absolute())
     calls = [(*told, number, plan.shards[number], *where) for number in missing]
-    done = len(source.manifest) - ahead
+    done = sum(map(len, plan.shards)) - ahead
     found |= dict(_shown(spread(write_shard, calls, workers), plan, done))
     return (patch for patches in found.values() for patch in patches or ())
 

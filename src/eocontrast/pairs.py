@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eocontrast.audit import Finding, audit_sensor, has_error, missing_pixels
+from eocontrast.bands import Bands
 from eocontrast.footprints import audit_places, audit_sizes
 from eocontrast.labels import class_shares, mask_targets, named_classes, single_label
-from eocontrast.modalities import Sensor
+from eocontrast.modalities import Modality, Sensor
 from eocontrast.moments import Moments
 from eocontrast.rasters import Raster, RasterError, read_mask_raster, read_raster
 from eocontrast.shift import audit_shift
@@ -32,28 +34,34 @@ class Patch:
     digests: dict[Sensor, str] = field(default_factory=dict)
 
 
-def read_pair(source: Source, row: dict[str, str], check_shift: bool) -> Patch:
+StoreBands = Mapping[Sensor, Bands]
+"""Of the store, by sensor."""
+
+
+def read_pair(source: Source, bands: StoreBands, row: dict[str, str], check_shift: bool) -> Patch:
     """Read, audit and encode the rasters of one manifest row; what is wrong becomes a finding.
 
     Args:
         source: what the rasters are; `rasters` is set, as `read_source` does.
+        bands: that count; the others are read and forgotten.
         row: of the manifest.
         check_shift: whether to look for a shift of S1 against S2.
     """
     patch = row["id"]
-    read = {name: _read(source, row, name) for name in _columns(source, row)}
+    read = {name: _read(source, bands, row, name) for name in _columns(source, row)}
     findings = [found for found in read.values() if isinstance(found, Finding)]
     rasters = {name: found for name, found in read.items() if isinstance(found, Raster)}
     findings += audit_sizes(patch, {name: r.values.shape[1:] for name, r in rasters.items()})
     findings += audit_places(patch, {name: r.places for name, r in rasters.items()})
-    for sensor, modality in source.modalities.items():
+    for sensor, stored in bands.items():
         if sensor in rasters:
-            findings += audit_sensor(patch, sensor, modality, rasters[sensor].values)
+            findings += audit_sensor(patch, sensor, stored.held, rasters[sensor].values)
     if has_error(findings):
         return Patch(patch, row["split"], findings)
-    encoded = _encode(source, row, rasters, findings)
+    encoded = _encode(source, bands, row, rasters, findings)
     if check_shift:
-        s1, s2 = (m.decode(encoded.arrays[sensor]) for sensor, m in source.modalities.items())
+        # bands that are filled hold no evidence
+        s1, s2 = (b.held.decode(encoded.arrays[s][: len(b.places)]) for s, b in bands.items())
         findings += audit_shift(patch, s1, s2)
     return encoded
 
@@ -65,34 +73,53 @@ def _columns(source: Source, row: dict[str, str]) -> list[str]:
     return [*names, "label"] if has_mask else names
 
 
-def _read(source: Source, row: dict[str, str], column: str) -> Raster | Finding:
+def _read(source: Source, bands: StoreBands, row: dict[str, str], column: str) -> Raster | Finding:
     path = (source.rasters or Path()) / row[column]
     try:
         if column == "label":
             return read_mask_raster(path)
-        return read_raster(str(path), source.s1 if column == "s1" else source.s2)
+        sensor: Sensor = "s1" if column == "s1" else "s2"
+        raster = read_raster(str(path), source.modalities[sensor])
+        return replace(raster, values=bands[sensor].keep(raster.values))
     except RasterError as error:
         return Finding(row["id"], error.rule, "error", f"{column}: {error}")
 
 
 def _encode(
-    source: Source, row: dict[str, str], rasters: dict[str, Raster], findings: list[Finding]
+    source: Source,
+    bands: StoreBands,
+    row: dict[str, str],
+    rasters: dict[str, Raster],
+    findings: list[Finding],
 ) -> Patch:
     facts: dict[str, object] = {name: row[name] for name in ("id", "group", "split")}
     patch = Patch(row["id"], row["split"], findings, facts=facts)
     valid = np.ones(rasters["s2"].values.shape[1:], dtype=np.bool_)
-    for sensor, modality in source.modalities.items():
-        values = rasters[sensor].values
+    for sensor, kept in bands.items():
+        modality, values = kept.held, rasters[sensor].values
         missing = missing_pixels(modality, values)
-        stored = modality.encode(np.where(missing, np.nan, values))
-        clipped = np.clip(modality.decode(stored), *modality.valid_range)
-        patch.arrays[sensor] = stored
-        patch.moments[sensor] = Moments.of(clipped.reshape(len(values), -1).astype(np.float64))
-        patch.digests[sensor] = hashlib.blake2b(stored.tobytes(), digest_size=16).hexdigest()
-        valid &= ~missing
+        stored = modality.encode(values)
+        if missing.any():
+            stored[:, missing] = modality.storage.nodata
+            valid &= ~missing
+        patch.arrays[sensor] = kept.fill(stored)
+        patch.moments[sensor] = _moments(modality, patch.arrays[sensor])
+        patch.digests[sensor] = hashlib.sha256(stored.reshape(-1).data).hexdigest()
     facts["valid"] = float(valid.mean())
     patch.facts.update(_label(source, row["label"], rasters.get("label"), patch.arrays))
     return patch
+
+
+def _moments(modality: Modality, stored: NDArray[np.integer]) -> Moments:
+    """In the modality's units, of values cut to its valid range, as networks see them."""
+    storage = modality.storage
+    low, high = (limit / storage.step for limit in modality.valid_range)
+    steps = []
+    for band in stored.reshape(len(stored), -1):
+        present = band[band != storage.nodata] if (band == storage.nodata).any() else band
+        inside = not present.size or (low <= present.min() and present.max() <= high)
+        steps.append(present if inside else np.clip(present.astype(np.float64), low, high))
+    return Moments.of(steps).times(storage.step)
 
 
 def _label(
@@ -107,7 +134,7 @@ def _label(
         # nobody says how much of each there is
         equal = {f"share_{k}": (k in named) / len(named) for k in range(len(names))}
         return {"label": named[0], **equal}
-    targets = mask_targets(mask.values[0].astype(np.int64), tuple(source.classes.values()))
+    targets = mask_targets(mask.values[0], tuple(source.classes.values()))
     arrays["label"] = targets
     shares = class_shares(targets, len(names))
     columns = {f"share_{k}": float(share) for k, share in enumerate(shares)}

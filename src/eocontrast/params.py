@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from eocontrast.errors import UserError
-from eocontrast.modalities import SENSORS, Modality, Sensor, Units
+from eocontrast.modalities import SENSORS, SENTINEL1, SENTINEL2_L1C, Modality, Sensor, Units
 
 SourceName = Literal["simulated", "bigearthnet", "sen12ms", "dfc2020", "manifest"]
 Season = Literal["spring", "summer", "fall", "winter"]
@@ -199,13 +199,29 @@ class SourcesParams(Section):
 
 
 class NormaliseParams(Section):
-    """How rasters become the patch store."""
+    """How rasters become the patch store.
+
+    `drop_bands` are left out of every store that has them; `fill_bands` are added as no data to a
+    store whose sensor lacks them.
+    """
 
     seed: Seed
     test_fraction: Share
     shard_mib: PositiveInt
     max_bad_fraction: Share
     check_shift: bool
+    drop_bands: tuple[str, ...]
+    fill_bands: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _never_both(self) -> NormaliseParams:
+        both = [band for band in self.fill_bands if band in self.drop_bands]
+        if both:
+            raise ValueError(
+                f"normalise.drop_bands and normalise.fill_bands both name {', '.join(both)}; "
+                "take it out of one of the two"
+            )
+        return self
 
 
 class BackboneParams(Section):
@@ -459,6 +475,31 @@ class Params(Section):
     label_curve: LabelCurveParams
     qualitative: QualitativeParams
 
+    @property
+    def fill_bands(self) -> dict[Sensor, tuple[str, ...]]:
+        """Those of `normalise.fill_bands`, by the sensor that has a band of that name."""
+        wanted, known = self.normalise.fill_bands, _sensor_bands(self.sources.manifest)
+        return {s: tuple(b for b in wanted if b in bands) for s, bands in known.items()}
+
+    @model_validator(mode="after")
+    def _bands_exist(self) -> Params:
+        known = _sensor_bands(self.sources.manifest)
+        for field in ("drop_bands", "fill_bands"):
+            for band in getattr(self.normalise, field):
+                if not any(band in bands for bands in known.values()):
+                    named = "; ".join(f"{s}: {', '.join(bands)}" for s, bands in known.items())
+                    raise ValueError(
+                        f"normalise.{field} names {band}, which is a band of no source; known are "
+                        f"{named}"
+                    )
+        for band in self.normalise.fill_bands:
+            if all(band in bands for bands in known.values()):
+                raise ValueError(
+                    f"normalise.fill_bands names {band}, which both sensors have; rename one in "
+                    "sources.manifest"
+                )
+        return self
+
     @model_validator(mode="after")
     def _names_exist(self) -> Params:
         for name, run in self.pretrain.runs.items():
@@ -523,6 +564,12 @@ class Params(Section):
                 f"{where}: {ensemble.first} takes {' and '.join(first.sensors)}, {ensemble.second} "
                 f"{' and '.join(second.sensors)}; both must take the same sensors"
             )
+
+
+def _sensor_bands(own: ManifestParams) -> dict[Sensor, tuple[str, ...]]:
+    """Names of the bands that some source has, by sensor."""
+    known = {"s1": SENTINEL1.bands + own.s1.bands, "s2": SENTINEL2_L1C.bands + own.s2.bands}
+    return {sensor: tuple(dict.fromkeys(known[sensor])) for sensor in SENSORS}
 
 
 def _check_bands(where: str, run: PretrainRun) -> None:

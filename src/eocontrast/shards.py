@@ -7,17 +7,22 @@ in any order, and a killed run continues with those that are missing.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eocontrast.array_file import ArrayFile, growing
 from eocontrast.audit import has_error
 from eocontrast.audited import Audited
 from eocontrast.disk import whole
+from eocontrast.labels import IGNORE_INDEX
 from eocontrast.modalities import SENSORS
-from eocontrast.pairs import Patch, read_pair
+from eocontrast.pairs import Patch, StoreBands, read_pair
 from eocontrast.shard_files import note_path, shard_path
 from eocontrast.sources import Source
 
@@ -26,26 +31,34 @@ Rows = Sequence[dict[str, str]]
 
 
 def audit_rows(
-    source: Source, check_shift: bool, number: int, rows: Rows
+    source: Source, bands: StoreBands, check_shift: bool, number: int, rows: Rows
 ) -> tuple[int, list[Audited]]:
     """What is to be known of the patches of `rows`, and nothing stored.
 
     Args:
         source: what the rasters are.
+        bands: that count, by sensor.
         check_shift: whether to look for a shift of S1 against S2.
         number: of the piece of the manifest, given back.
         rows: of the manifest.
     """
-    return number, [_audited(read_pair(source, row, check_shift)) for row in rows]
+    return number, [_audited(read_pair(source, bands, row, check_shift)) for row in rows]
 
 
 def write_shard(
-    source: Source, check_shift: bool, number: int, rows: Rows, side: int, folder: Path
+    source: Source,
+    bands: StoreBands,
+    check_shift: bool,
+    number: int,
+    rows: Rows,
+    side: int,
+    folder: Path,
 ) -> tuple[int, list[Audited]]:
     """Read, audit, encode and write the patches of `rows`; those with an error are left out.
 
     Args:
         source: what the rasters are.
+        bands: of the store, by sensor.
         check_shift: whether to look for a shift of S1 against S2.
         number: of the shard.
         rows: of the manifest.
@@ -55,13 +68,11 @@ def write_shard(
     Returns:
         The number, and what is to be known of every row; also left in `folder`, when all is there.
     """
-    patches = [read_pair(source, row, check_shift) for row in rows]
-    kept = [patch for patch in patches if _fits(patch, side)]
-    for kind, arrays in _stacks(kept, side):
-        with whole(shard_path(folder, kind, number)) as partial, partial.open("wb") as file:
-            np.save(file, arrays, allow_pickle=False)
-    places = {patch.id: {"shard": number, "row": row} for row, patch in enumerate(kept)}
-    audited = [_audited(patch, places.get(patch.id)) for patch in patches]
+    audited = []
+    with _Writer(folder, number, side) as writer:
+        for row in rows:
+            patch = read_pair(source, bands, row, check_shift)
+            audited.append(_audited(patch, writer.append(patch) if _fits(patch, side) else None))
     with whole(note_path(folder, number)) as partial:
         partial.write_text(json.dumps([each.to_dict() for each in audited]))
     return number, audited
@@ -91,11 +102,44 @@ def _audited(patch: Patch, place: dict[str, int] | None = None) -> Audited:
     )
 
 
-def _stacks(patches: Sequence[Patch], side: int) -> Iterator[tuple[str, NDArray[np.integer]]]:
-    if not patches:
-        return
-    for sensor in SENSORS:
-        yield sensor, np.stack([patch.arrays[sensor] for patch in patches])
-    if any("label" in patch.arrays for patch in patches):
-        nothing = np.full((side, side), 255, dtype=np.uint8)
-        yield "label", np.stack([p.arrays.get("label", nothing) for p in patches])
+class _Writer:
+    """The arrays of one shard, patch by patch: a worker holds the pixels of one patch only."""
+
+    def __init__(self, folder: Path, number: int, side: int) -> None:
+        self.folder, self.number, self.side = folder, number, side
+        self.masks: list[NDArray[np.integer] | None] = []
+        self._files: dict[str, ArrayFile] = {}
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self._write_masks()
+        self._open.__exit__(kind, error, traceback)
+
+    def append(self, patch: Patch) -> dict[str, int]:
+        """Write both sensors' pixels; where they lie."""
+        for sensor in SENSORS:
+            self._file(sensor).append(patch.arrays[sensor])
+        self.masks.append(patch.arrays.get("label"))
+        return {"shard": self.number, "row": len(self.masks) - 1}
+
+    def _write_masks(self) -> None:
+        """Those of patches without one are ignored everywhere; no file where none has one."""
+        if any(mask is not None for mask in self.masks):
+            nothing = np.full((self.side, self.side), IGNORE_INDEX, dtype=np.uint8)
+            for mask in self.masks:
+                self._file("label").append(nothing if mask is None else mask)
+
+    def _file(self, kind: str) -> ArrayFile:
+        if kind not in self._files:
+            path = shard_path(self.folder, kind, self.number)
+            self._files[kind] = self._open.enter_context(growing(path))
+        return self._files[kind]

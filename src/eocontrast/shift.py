@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
 
 from eocontrast.audit import Finding
 
@@ -95,27 +96,27 @@ def estimate_shift(s1: NDArray[np.floating], s2: NDArray[np.floating]) -> Shift:
     return _peak(_log_likelihood(backscatter, predictors))
 
 
-def _predictors(s2: NDArray[np.floating], missing: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _predictors(s2: NDArray[np.floating], missing: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Uncorrelated fine structure of S2, (predictors, H, W) of about unit variance."""
-    bands = np.log(np.maximum(_filled(s2, missing), 0) + 0.01 * np.nanmax(s2, initial=1e-9))
-    bands = _standardised(bands.reshape(len(bands), -1))
+    floor = np.float32(0.01 * np.nanmax(s2, initial=1e-9))
+    bands = _standardised(np.log(np.maximum(_filled(s2, missing), 0) + floor))
     if not len(bands):
-        return np.empty((0, *missing.shape))
-    variance, axes = np.linalg.eigh(bands @ bands.T / bands.shape[1])
+        return np.empty((0, *missing.shape), dtype=np.float32)
+    variance, axes = np.linalg.eigh((bands @ bands.T / bands.shape[1]).astype(np.float64))
     keep = slice(-1, -1 - _COMPONENTS, -1)
-    main = (axes[:, keep] / np.sqrt(variance[keep] + 1e-3)).T @ bands
+    main = (axes[:, keep] / np.sqrt(variance[keep] + 1e-3)).T.astype(np.float32) @ bands
     one, two = np.clip(main[[0, min(1, len(main) - 1)]], -4, 4)
     fine = _fine(np.stack([*main, one * one, one * two, two * two]).reshape(-1, *missing.shape))
     fine[:, missing] = 0
     flat = fine.reshape(len(fine), -1)
     flat -= flat.mean(axis=1, keepdims=True)
-    gram = flat @ flat.T / flat.shape[1]
+    gram = (flat @ flat.T / flat.shape[1]).astype(np.float64)
     ridge = _RIDGE * np.trace(gram) / len(gram) + np.finfo(np.float64).tiny
     whiten = np.linalg.inv(np.linalg.cholesky(gram + ridge * np.eye(len(gram))))
-    return _clipped((whiten @ flat).reshape(fine.shape))
+    return _clipped((whiten.astype(np.float32) @ flat).reshape(fine.shape))
 
 
-def _window(s1: NDArray[np.floating], missing: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _window(s1: NDArray[np.floating], missing: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Fine structure of the S1 bands that vary, (bands, H, W), zero in a margin of `REACH`."""
     fine = _fine(_filled(s1, missing))
     inner = np.zeros_like(missing)
@@ -127,7 +128,7 @@ def _window(s1: NDArray[np.floating], missing: NDArray[np.bool_]) -> NDArray[np.
 
 
 def _log_likelihood(
-    backscatter: NDArray[np.float64], predictors: NDArray[np.float64]
+    backscatter: NDArray[np.floating], predictors: NDArray[np.floating]
 ) -> NDArray[np.float64]:
     """Of each shift against no relation at all, (2 REACH + 1, 2 REACH + 1).
 
@@ -144,8 +145,10 @@ def _log_likelihood(
         shared = (np.abs(spectrum) ** 2 * power).mean()
         alike = shared / ((np.abs(spectrum) ** 2).mean() * power.mean())
         samples = np.count_nonzero(band)
-        covariance = np.fft.irfft2(spectrum * spectra.conj(), s=shape) / samples
-        explained = (covariance[:, steps[:, None], steps] ** 2).sum(axis=0)
+        # the inverse transform of few rows: the others are no shift that is asked for
+        rows = np.fft.ifft(spectrum * spectra.conj(), axis=1)[:, steps]
+        covariance = np.fft.irfft(rows, n=shape[1])[..., steps] / samples
+        explained = (covariance.astype(np.float64) ** 2).sum(axis=0)
         share = np.minimum(explained * samples / (band**2).sum(), 0.99)
         total -= 0.5 * samples / max(alike, 1.0) * np.log1p(-share)
     return total
@@ -172,35 +175,34 @@ def _parabola(before: float, here: float, after: float) -> float:
     return float(0.5 * (before - after) / curvature) if curvature < 0 else 0.0
 
 
-def _filled(values: NDArray[np.floating], missing: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _filled(values: NDArray[np.floating], missing: NDArray[np.bool_]) -> NDArray[np.float32]:
     """The band's mean where there is no data."""
-    mean = values[:, ~missing].mean(axis=1, dtype=np.float64)
-    return np.where(missing, mean[:, None, None], values)
+    filled = values.astype(np.float32)
+    if missing.any():
+        filled[:, missing] = filled[:, ~missing].mean(axis=1)[:, None]
+    return filled
 
 
-def _clipped(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _clipped(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Within 2.5 standard deviations of each band, so that no single roof or ship decides."""
     # S1's margin is zero and no part of its spread
     spread = np.sqrt((values**2).sum(axis=(1, 2)) / np.count_nonzero(values, axis=(1, 2)))
-    limit = _CLIP * spread[:, None, None]
-    return np.clip(values, -limit, limit)
+    limit = (_CLIP * spread).astype(np.float32)[:, None, None]
+    return np.clip(values, -limit, limit, out=values)
 
 
-def _standardised(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rows of zero mean and unit variance; those that do not vary are left out."""
-    rows = rows - rows.mean(axis=1, keepdims=True)
-    sd = rows.std(axis=1, keepdims=True)
+def _standardised(bands: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(bands, H, W) as rows of zero mean and unit variance; bands that do not vary are left out."""
+    rows = bands.reshape(len(bands), -1)
+    rows = rows - rows[:, :1]  # exactly 0 where a band has one value
+    rows -= rows.mean(axis=1, keepdims=True)
+    sd = np.sqrt(np.square(rows).mean(axis=1, keepdims=True))
     varies = sd[:, 0] > 1e-6
-    varying: NDArray[np.float64] = rows[varies] / sd[varies]
-    return varying
+    return np.asarray(rows[varies] / sd[varies])
 
 
-def _fine(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _fine(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """(bands, H, W) less the mean of the 11 x 11 pixels around, mirrored at the edge."""
     width = 2 * _WIDTH + 1
-    mean = np.pad(values, ((0, 0), (_WIDTH, _WIDTH), (_WIDTH, _WIDTH)), mode="reflect")
-    for axis in (1, 2):
-        sums = np.insert(mean.cumsum(axis=axis), 0, 0, axis=axis)
-        starts = np.arange(values.shape[axis])
-        mean = (sums.take(starts + width, axis) - sums.take(starts, axis)) / width
-    return values - mean
+    values = values - values[:, :1, :1]  # exactly 0 where a band has one value
+    return np.asarray(values - uniform_filter(values, (1, width, width), mode="mirror"))

@@ -49,5 +49,7 @@ def _client(elsewhere: bool, workers: int | None) -> Iterator[Client]:
         return
     # processes, because opening a small raster is a millisecond that holds the interpreter's lock
     local = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
-    with Client(processes=True, silence_logs=logging.ERROR, **local) as client:
+    # any free port: two runs at once need not warn each other
+    ports = {"scheduler_kwargs": {"dashboard_address": ":0"}}
+    with Client(processes=True, silence_logs=logging.ERROR, **local, **ports) as client:
         yield client

@@ -4,29 +4,36 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
+from eocontrast.array_file import array_bytes
 from eocontrast.audited import Audited
+from eocontrast.bands import Bands
 from eocontrast.errors import UserError
 from eocontrast.inputs import InputSpec
-from eocontrast.modalities import Modality, Sensor
+from eocontrast.modalities import Sensor
 from eocontrast.moments import Moments
 from eocontrast.shard_files import KINDS, shard_path
 from eocontrast.sources import Source
 
 
 def write_index(
-    folder: Path, source: Source, side: int, shards: int, patches: Sequence[Audited]
+    folder: Path,
+    source: Source,
+    bands: Mapping[Sensor, Bands],
+    side: int,
+    shards: int,
+    patches: Sequence[Audited],
 ) -> dict[str, int]:
     """Write `index.parquet` and `stats.json` beside the shards.
 
     Args:
         folder: of the store.
         source: what the patches are of.
+        bands: of the store, by sensor.
         side: of every patch in pixels.
         shards: how many were written.
         patches: those that count, in the order of the manifest.
@@ -47,8 +54,8 @@ def write_index(
         "digest": _digest(folder, shards, index),
     }
     moments = _moments(patches)
-    for sensor, modality in source.modalities.items():
-        header[sensor] = _input_spec(sensor, modality, moments[sensor], side).to_dict()
+    for sensor, stored in bands.items():
+        header[sensor] = _input_spec(sensor, stored, moments[sensor], side).to_dict()
     index.to_parquet(folder / "index.parquet", index=False)
     (folder / "stats.json").write_text(json.dumps(header, indent=1) + "\n")
     return {str(split): int(n) for split, n in index["split"].value_counts().sort_index().items()}
@@ -58,8 +65,8 @@ def _digest(folder: Path, shards: int, index: pd.DataFrame) -> str:
     told = hashlib.sha256()
     for number in range(shards):
         for path in (shard_path(folder, kind, number) for kind in KINDS):
-            if path.exists():
-                told.update(np.load(path, allow_pickle=False).tobytes())
+            for piece in array_bytes(path) if path.exists() else ():
+                told.update(piece)
     told.update(index.to_csv(index=False).encode())
     return told.hexdigest()
 
@@ -78,10 +85,18 @@ def _moments(patches: Sequence[Audited]) -> dict[Sensor, Moments]:
     return known
 
 
-def _input_spec(sensor: Sensor, modality: Modality, moments: Moments, patch_size: int) -> InputSpec:
-    constant = [b for b, sd in zip(modality.bands, moments.sd, strict=True) if not sd > 0]
+def _input_spec(sensor: Sensor, bands: Bands, moments: Moments, patch_size: int) -> InputSpec:
+    kept = len(bands.places)
+    sds = zip(bands.held.bands, moments.sd[:kept], strict=True)
+    constant = [band for band, sd in sds if not sd > 0]
     if constant:
-        raise UserError(f"{sensor}: bands {constant} hold one value everywhere; drop them")
+        raise UserError(
+            f"{sensor}: bands {', '.join(constant)} hold one value everywhere, from which nothing "
+            "can be learnt: name them in normalise.drop_bands, or mend the rasters"
+        )
     # six significant digits: rounding noise of another CPU does not change the artifact
-    mean, sd = (tuple(float(f"{v:.6g}") for v in values) for values in (moments.mean, moments.sd))
-    return InputSpec(modality, mean, sd, patch_size)
+    mean, sd = ([float(f"{v:.6g}") for v in part[:kept]] for part in (moments.mean, moments.sd))
+    for _ in bands.filled:
+        mean.append(0.0)
+        sd.append(1.0)
+    return InputSpec(bands.modality, tuple(mean), tuple(sd), patch_size)

@@ -60,13 +60,23 @@ def read_source(folder: Path) -> Source:
     """What `Source.write` left in `folder`.
 
     Raises:
-        UserError: a file is missing.
+        UserError: a file is missing or damaged.
     """
     for name in ("manifest.csv", "source.json"):
         if not (folder / name).exists():
             raise UserError(f"{folder / name} is missing: run `dvc repro download` first")
-    manifest = pd.read_csv(folder / "manifest.csv", dtype=str, keep_default_na=False)
-    declaration = json.loads((folder / "source.json").read_text())
+    try:
+        manifest = pd.read_csv(folder / "manifest.csv", dtype=str, keep_default_na=False)
+        declaration = json.loads((folder / "source.json").read_text())
+    except ValueError as error:
+        raise UserError(f"{folder} is damaged ({error}): run `dvc repro -f download`") from error
+    if manifest.empty:
+        raise UserError(f"{folder / 'manifest.csv'} has no rows: run `dvc repro -f download`")
+    if list(manifest.columns) != list(COLUMNS):
+        raise UserError(
+            f"{folder / 'manifest.csv'} has the columns {','.join(manifest.columns)}, expected "
+            f"{','.join(COLUMNS)}: run `dvc repro -f download`"
+        )
     for sensor in ("s1", "s2"):
         fields = declaration[sensor]
         declaration[sensor] = Modality(

@@ -98,7 +98,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = list(csv.reader(file, strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read as CSV in UTF-8: {error}") from error
+        raise UserError(f"{path} cannot be read as CSV in UTF-8: {error}; save it so") from error
     header, *rows = lines or [[]]
     filled = {number: cells for number, cells in enumerate(rows, start=2) if any(cells)}
     for number, cells in filled.items():
@@ -115,7 +115,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as Parquet: {error}") from error
+        raise UserError(f"{path} cannot be read as Parquet: {error}; write it again") from error
     text = {
         name: ["" if pd.isna(x) else str(x) for x in table[name]]
         for name in COLUMNS
