@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 from typing import cast
 
-from eocontrast.params import SourceName, load_params
+from eocontrast.params import load_params
+from eocontrast.source_params import SourceName
 from eocontrast.sources.catalogue import fetch_source
 from eocontrast.stage import stage
 from eocontrast.tracking import Tracker

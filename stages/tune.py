@@ -14,9 +14,10 @@ from statistics import mean
 
 import pandas as pd
 
+from eocontrast.arms import Arm
 from eocontrast.devices import accelerator
 from eocontrast.evaluation import evaluate
-from eocontrast.params import Arm, load_params
+from eocontrast.params import load_params
 from eocontrast.patches import PatchStore
 from eocontrast.points import Job, train_points
 from eocontrast.stage import stage

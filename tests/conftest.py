@@ -8,7 +8,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,11 @@ from eocontrast.modalities import SENTINEL1, Modality
 from eocontrast.sources import COLUMNS, Source
 
 if TYPE_CHECKING:  # torch takes seconds to import, and tests of rasters do without
-    from eocontrast.params import BackboneParams, DualSimCLRRun, Recipes
+    from matplotlib.figure import Figure
+
+    from eocontrast.params import Recipes
     from eocontrast.patches import PatchStore
+    from eocontrast.pretrain_params import BackboneParams, DualSimCLRRun
     from eocontrast.streams import Model
     from eocontrast.tasks import TaskName
 
@@ -67,6 +70,19 @@ def pair_of(label: int, place: int, size: int) -> tuple[NDArray[np.float32], NDA
     s2 = 1500 + 300 * np.concatenate([trait, trait]) + 100 * rng.normal(size=(4, size, size))
     s2[label] += 900
     return s1.astype(np.float32), s2.round().clip(1, 10000).astype(np.uint16)
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Figure]]:
+    """Figures that were drawn, kept open for a look."""
+    import matplotlib.pyplot as plt
+
+    kept: list[Figure] = []
+    close = plt.close
+    monkeypatch.setattr(plt, "close", kept.append)
+    yield kept
+    for figure in kept:
+        close(figure)
 
 
 @pytest.fixture
@@ -205,7 +221,7 @@ def mixed_store(mixed_folder: Path) -> PatchStore:
 @pytest.fixture(scope="session")
 def tiny_backbones() -> dict[str, BackboneParams]:
     """A ResNet, a Swin and a VGG of a few thousand parameters, for patches of 16 px."""
-    from eocontrast.params import BackboneParams
+    from eocontrast.pretrain_params import BackboneParams
 
     swin = {"img_size": 16, "window_size": 2, "embed_dim": 8, "depths": [1, 1], "num_heads": [1, 2]}
     return {
@@ -226,7 +242,7 @@ def tiny_backbones() -> dict[str, BackboneParams]:
 @pytest.fixture(scope="session")
 def tiny_run() -> DualSimCLRRun:
     """A pretraining of seconds that still learns the pairs of `tiny_store`."""
-    from eocontrast.params import DualSimCLRRun
+    from eocontrast.pretrain_params import DualSimCLRRun
 
     return DualSimCLRRun(
         method="dual_simclr",
@@ -252,8 +268,8 @@ def tiny_inits(
 ) -> dict[str, Path]:
     """Weight files by method: `random` and `dual_simclr`, of the small ResNet."""
     from eocontrast.cells import pretrain_cell
-    from eocontrast.params import RandomRun
     from eocontrast.patches import PatchStore
+    from eocontrast.pretrain_params import RandomRun
 
     runs: dict[str, RandomRun | DualSimCLRRun]
     runs = {"random": RandomRun(method="random", backbone="resnet"), "dual_simclr": tiny_run}

@@ -9,7 +9,7 @@ from eocontrast.backbones import Architecture, Backbone, create_backbone
 from eocontrast.errors import UserError
 from eocontrast.inputs import InputSpec
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C, Sensor
-from eocontrast.params import BackboneParams
+from eocontrast.pretrain_params import BackboneParams
 
 S1 = InputSpec(SENTINEL1, (-12.0, -18.0), (3.0, 3.0), 64)
 S2 = InputSpec(SENTINEL2_L1C, (1000.0,) * 13, (500.0,) * 13, 64)

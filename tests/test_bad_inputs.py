@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from eocontrast.errors import UserError
 from eocontrast.normalisation import build_store
-from eocontrast.params import SourceName, SourcesParams, load_params
+from eocontrast.params import load_params
+from eocontrast.source_params import SourceName, SourcesParams
 from eocontrast.sources.catalogue import fetch_source
 
 WriteSource = Callable[..., Path]

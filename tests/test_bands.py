@@ -20,7 +20,7 @@ from eocontrast.sources import read_source
 
 if TYPE_CHECKING:
     from eocontrast.backbones import Backbone
-    from eocontrast.params import BackboneParams, DualSimCLRRun
+    from eocontrast.pretrain_params import BackboneParams, DualSimCLRRun
 
 WriteSource = Callable[..., Path]
 Build = Callable[..., PatchStore]

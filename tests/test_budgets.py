@@ -3,9 +3,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from eocontrast.arms import Arm
 from eocontrast.budgets import Budget, label_budget, labelled_pixels, too_small, unusable
 from eocontrast.errors import UserError
-from eocontrast.params import Arm
 from eocontrast.patches import PatchStore
 
 FRACTIONS = (0.1, 0.2, 0.5, 1.0)

@@ -9,7 +9,8 @@ import torch
 from eocontrast.cells import Trained, pretrain_cell
 from eocontrast.errors import UserError
 from eocontrast.modalities import SENSORS
-from eocontrast.params import (
+from eocontrast.patches import PatchStore
+from eocontrast.pretrain_params import (
     BackboneParams,
     ContrastiveRun,
     DualSimCLRRun,
@@ -17,7 +18,6 @@ from eocontrast.params import (
     RandomRun,
     SimCLRRun,
 )
-from eocontrast.patches import PatchStore
 from eocontrast.pretraining import split_rows
 from eocontrast.weights import Pretrained
 

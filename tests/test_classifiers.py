@@ -7,12 +7,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from eocontrast.arms import STREAMS, Fusion
 from eocontrast.backbones import Architecture, Backbone
 from eocontrast.classifiers import Classifier, NeighbourClassifier
 from eocontrast.inputs import Batch
 from eocontrast.modalities import SENSORS
-from eocontrast.params import STREAMS, BackboneParams, Fusion
 from eocontrast.patches import PatchStore
+from eocontrast.pretrain_params import BackboneParams
 from eocontrast.streams import Streams
 
 FUSIONS: tuple[Fusion, ...] = ("s1", "s2", "early", "late")

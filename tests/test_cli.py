@@ -16,7 +16,7 @@ from eocontrast.backbones import Architecture, create_backbone
 from eocontrast.cli import main
 from eocontrast.disk import file_sha256
 from eocontrast.modalities import SENSORS
-from eocontrast.params import ImportedRun
+from eocontrast.pretrain_params import ImportedRun
 from eocontrast.weights import Pretrained
 
 WriteSource = Callable[..., Path]

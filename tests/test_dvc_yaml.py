@@ -12,7 +12,19 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src/eocontrast"
-PLUMBING = {"cards", "disk", "errors", "params", "results", "stage", "tracking"}
+PLUMBING = {
+    "arms",
+    "cards",
+    "disk",
+    "errors",
+    "params",
+    "pretrain_params",
+    "results",
+    "schema",
+    "source_params",
+    "stage",
+    "tracking",
+}
 """What says or checks things, but puts nothing into a model or a patch."""
 
 STAGES: dict[str, dict[str, Any]] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]

@@ -4,14 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from eocontrast.params import (
-    ContrastiveRun,
-    DualSimCLRRun,
-    MMARun,
-    Params,
-    SimCLRRun,
-    load_params,
-)
+from eocontrast.params import Params, load_params
+from eocontrast.pretrain_params import ContrastiveRun, DualSimCLRRun, MMARun, SimCLRRun
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 PAPERS = ("p1", "p2")

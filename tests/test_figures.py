@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -52,17 +51,6 @@ def curves() -> dict[str, ArmCurve]:
         curve("unet", [0.2, 0.3, 0.4], task="segmentation"),
     ]
     return {made_curve.result.name: made_curve for made_curve in made}
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Figure]]:
-    """Figures that were drawn, kept open for a look."""
-    kept: list[Figure] = []
-    close = plt.close
-    monkeypatch.setattr(plt, "close", kept.append)
-    yield kept
-    for figure in kept:
-        close(figure)
 
 
 def test_the_same_curves_give_the_same_bytes(tmp_path: Path) -> None:

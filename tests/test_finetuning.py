@@ -21,8 +21,8 @@ from eocontrast.finetuning import PatchInputs, Training, fit, freeze, validation
 from eocontrast.health import CollapseError
 from eocontrast.inputs import Batch
 from eocontrast.modalities import SENSORS
-from eocontrast.params import BackboneParams
 from eocontrast.patches import PatchStore
+from eocontrast.pretrain_params import BackboneParams
 from eocontrast.schedules import warmup_cosine
 from eocontrast.segmenters import SwinUNet, UNet
 from eocontrast.streams import Model

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
+from eocontrast.arms import STREAMS, Fusion, Head
 from eocontrast.backbones import Architecture
 from eocontrast.classifiers import Classifier, NeighbourClassifier
 from eocontrast.inputs import Batch
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.models import model_from_header, new_model
-from eocontrast.params import STREAMS, BackboneParams, Fusion, Head
 from eocontrast.patches import PatchStore
+from eocontrast.pretrain_params import BackboneParams
 from eocontrast.segmenters import SwinUNet, UNet
 from eocontrast.streams import Model
 from eocontrast.weights import Pretrained

@@ -16,8 +16,8 @@ from eocontrast.objectives import (
     nt_xent,
     projection_head,
 )
-from eocontrast.params import BackboneParams
 from eocontrast.patches import PatchStore
+from eocontrast.pretrain_params import BackboneParams
 
 
 def pair(size: int, dim: int = 8) -> tuple[Tensor, Tensor]:

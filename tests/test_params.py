@@ -6,7 +6,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from eocontrast.errors import UserError
-from eocontrast.params import BackboneParams, Params, check_params, load_params
+from eocontrast.params import Params, check_params, load_params
+from eocontrast.pretrain_params import BackboneParams
 
 COMMITTED = Path(__file__).parents[1] / "params.yaml"
 

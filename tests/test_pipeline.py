@@ -27,7 +27,7 @@ from ruamel.yaml import YAML
 from servers import FtpServer, HttpServer
 
 from eocontrast.label_curve import COLUMNS
-from eocontrast.params import SimulatedParams
+from eocontrast.source_params import SimulatedParams
 from eocontrast.sources import dfc2020, sen12ms, simulated
 
 pytestmark = [

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -25,17 +24,6 @@ def plans(tmp_path_factory: pytest.TempPathFactory) -> list[TaskPlan]:
     path = tmp_path_factory.mktemp("curve") / "mine.csv"
     path.write_text("\n".join(["task,arm,init,n_labels,seed,metric,value", *lines]))
     return plan(path, 0.65)
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Figure]]:
-    """Figures that were drawn, kept open for a look."""
-    kept: list[Figure] = []
-    close = plt.close
-    monkeypatch.setattr(plt, "close", kept.append)
-    yield kept
-    for figure in kept:
-        close(figure)
 
 
 def test_every_arm_has_a_panel_with_what_was_measured_and_what_was_not(

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 
+from eocontrast.arms import Arm, Fusion
 from eocontrast.budgets import label_budget
 from eocontrast.devices import accelerator
 from eocontrast.errors import UserError
 from eocontrast.frozen import embed
-from eocontrast.params import Arm, Fusion, Recipes
+from eocontrast.params import Recipes
 from eocontrast.patches import PatchStore
 from eocontrast.points import (
     INDEX,

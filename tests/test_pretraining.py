@@ -17,8 +17,8 @@ from eocontrast.health import CollapseError
 from eocontrast.inputs import Batch, InputSpec
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.objectives import MMA, DualSimCLR, SimCLR
-from eocontrast.params import BackboneParams
 from eocontrast.patches import PatchStore
+from eocontrast.pretrain_params import BackboneParams
 from eocontrast.pretraining import HELD_OUT, Schedule, Views, held_out, in_pieces, pretrain
 from eocontrast.schedules import warmup_cosine
 from eocontrast.simclr_views import SimCLRViews

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,17 +23,6 @@ from eocontrast.qualitative import (
 
 WriteModel = Callable[..., Path]
 SHARES = ["share_0", "share_1", "share_2"]
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Figure]]:
-    """Figures that were drawn, kept open for a look."""
-    kept: list[Figure] = []
-    close = plt.close
-    monkeypatch.setattr(plt, "close", kept.append)
-    yield kept
-    for figure in kept:
-        close(figure)
 
 
 # --- which patches

@@ -16,8 +16,8 @@ from eocontrast.checkpoints import input_spec
 from eocontrast.disk import file_sha256
 from eocontrast.errors import UserError
 from eocontrast.modalities import SENSORS, SENTINEL2_L1C, Sensor
-from eocontrast.params import BackboneParams, ImportedRun
 from eocontrast.patches import PatchStore
+from eocontrast.pretrain_params import BackboneParams, ImportedRun
 from eocontrast.reuse import load_backbone
 from eocontrast.weights import Pretrained
 

@@ -6,9 +6,9 @@ import pytest
 from numpy.typing import NDArray
 
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
-from eocontrast.params import SimulatedParams
 from eocontrast.rasters import read_bands
 from eocontrast.shift import REACH, Shift, _log_likelihood, audit_shift, estimate_shift
+from eocontrast.source_params import SimulatedParams
 from eocontrast.sources.simulated import fetch
 
 Values = NDArray[np.float64]

@@ -4,12 +4,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from eocontrast.arms import STREAMS, Fusion
 from eocontrast.backbones import Architecture, Backbone
 from eocontrast.classifiers import Classifier
 from eocontrast.missing import keep_only
 from eocontrast.modalities import SENSORS, Sensor
-from eocontrast.params import STREAMS, BackboneParams, Fusion
 from eocontrast.patches import PatchStore
+from eocontrast.pretrain_params import BackboneParams
 from eocontrast.streams import LateModel, PooledModel, Streams, inputs_of
 
 FUSIONS: tuple[Fusion, ...] = ("s1", "s2", "early", "late")

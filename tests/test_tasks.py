@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from eocontrast.params import Arm, Recipes
+from eocontrast.arms import Arm
+from eocontrast.params import Recipes
 from eocontrast.patches import PatchStore
 from eocontrast.scores import scores
 from eocontrast.tasks import TASKS, TaskName, patch_targets, task_of

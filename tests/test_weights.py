@@ -9,8 +9,8 @@ from eocontrast.backbones import Architecture, Backbone
 from eocontrast.errors import UserError
 from eocontrast.inputs import InputSpec
 from eocontrast.modalities import SENSORS, Sensor
-from eocontrast.params import BackboneParams
 from eocontrast.patches import PatchStore
+from eocontrast.pretrain_params import BackboneParams
 from eocontrast.weights import Pretrained, backbone_tensors, load_weights, save_weights
 
 TENSORS = {"b": torch.arange(6.0).view(2, 3), "a": torch.tensor(3, dtype=torch.int64)}

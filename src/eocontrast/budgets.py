@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from eocontrast.arms import Arm
 from eocontrast.errors import UserError
-from eocontrast.params import Arm
 from eocontrast.patches import PatchStore
 from eocontrast.subsets import Rows, hold_out, labelled_subset
 

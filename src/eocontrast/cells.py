@@ -17,7 +17,8 @@ from eocontrast.devices import Precision, accelerator, deterministic
 from eocontrast.inputs import InputSpec
 from eocontrast.modalities import Sensor
 from eocontrast.objectives import MMA, DualSimCLR, SimCLR
-from eocontrast.params import (
+from eocontrast.patches import PatchStore
+from eocontrast.pretrain_params import (
     BackboneParams,
     ContrastiveRun,
     DualSimCLRRun,
@@ -27,7 +28,6 @@ from eocontrast.params import (
     RandomRun,
     SimCLRRun,
 )
-from eocontrast.patches import PatchStore
 from eocontrast.pretraining import Metrics, Schedule, Views, pretrain, split_rows
 from eocontrast.simclr_views import SimCLRViews
 from eocontrast.weights import Pretrained, backbone_tensors, load_pinned

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from eocontrast.disk import file_sha256, refuse_existing
 from eocontrast.errors import UserError
 from eocontrast.modalities import Modality, Units
+from eocontrast.plan_cli import add_plan_command
 from eocontrast.scene_cli import add_scene_commands
 
 if TYPE_CHECKING:  # `--help` answers at once; torch and timm take seconds
@@ -29,18 +31,6 @@ and you say what the model expects:
   eocontrast import-weights resnet50.pth -o s2.safetensors --model resnet50 --sensor s2 \\
     --bands B02 B03 B04 --units DN --valid-range 0 10000 --scaling band_statistics \\
     --mean 1100 1000 950 --sd 600 620 700
-"""
-
-_PLAN = """\
-Say how many labels every arm of a label curve needs for a score, what pretraining saves there, and
-what twice today's labels would add: by a power law that levels off, with 95 % intervals. What lies
-beyond the labels that were tried is marked, and tested by predicting the scores with the most
-labels from those with fewer.
-
-FILE is a CSV with one row a trained model: task, arm, n_labels, seed, metric, value. Two columns
-are used where they are there: init (names that begin with `random` are labels alone) and inputs
-(sensors that a model was given, as s1+s2; an arm's rows with the most of them count). Intervals
-resample test groups too where arms/ and predictions/ lie beside FILE, as `dvc repro` leaves them.
 """
 
 
@@ -66,35 +56,14 @@ def audit(arguments: argparse.Namespace) -> int:
     from eocontrast.normalisation import audit_source
 
     out: Path | None = arguments.out
-    if out and out.exists() and not arguments.overwrite:
-        raise UserError(f"{out} is there already: choose another name, or pass --overwrite")
+    if out:
+        refuse_existing(out, arguments.overwrite)
     source = _source(arguments.source)
     findings = audit_source(source, check_shift=not arguments.no_shift)
     if out:
         write_audit(out, findings, len(source.manifest))
     print(audit_table(findings, len(source.manifest)))
     return int(has_error(findings))
-
-
-def plan(arguments: argparse.Namespace) -> int:
-    """Print how many labels a target needs, and draw the curves where a file is named.
-
-    Raises:
-        UserError: the curve cannot be read or the target is no score, or the output is there.
-    """
-    from eocontrast.plan_report import plan_entries, plan_tables
-    from eocontrast.planning import plan as planned
-
-    out: Path | None = arguments.out
-    if out and out.exists() and not arguments.overwrite:
-        raise UserError(f"{out} is there already: choose another name, or pass --overwrite")
-    plans = planned(arguments.from_csv, arguments.target, arguments.task, arguments.arm)
-    if out:
-        from eocontrast.plan_figure import draw_plan
-
-        draw_plan(plans, out)
-    print(json.dumps(plan_entries(plans), indent=1) if arguments.json else plan_tables(plans))
-    return 0
 
 
 def _source(place: Path) -> Source:
@@ -125,13 +94,11 @@ def import_weights(arguments: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from eocontrast.checkpoints import read_checkpoint
-    from eocontrast.disk import file_sha256
 
     source, out = arguments.file, arguments.out
     if out.resolve() == source.resolve():
         raise UserError(f"{out} would be written over itself: choose another name")
-    if out.exists() and not arguments.overwrite:
-        raise UserError(f"{out} is there already: choose another name, or pass --overwrite")
+    refuse_existing(out, arguments.overwrite)
     imported = _imported(read_checkpoint(source), arguments)
     # by name and digest, never by path: equal weights give equal files everywhere
     origin = {"file": source.name, "sha256": file_sha256(source)}
@@ -228,14 +195,7 @@ def _parser() -> argparse.ArgumentParser:
             "be used.",
         )
     )
-    _add_plan(
-        commands.add_parser(
-            "plan",
-            help="say how many labels a score needs",
-            description=_PLAN,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-    )
+    add_plan_command(commands)
     add_scene_commands(commands)
     return parser
 
@@ -249,19 +209,6 @@ def _add_audit(parser: argparse.ArgumentParser) -> None:
     add("-o", "--out", type=Path, metavar="OUT.json", help="all findings, one by one")
     add("--overwrite", action="store_true", help="replace OUT where it is there")
     add("--no-shift", action="store_true", help="do not look for a shift of S1 against S2")
-
-
-def _add_plan(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=plan)
-    add = parser.add_argument
-    add("--target", type=float, required=True, metavar="SCORE", help="to reach, between 0 and 1")
-    add("--from-csv", type=Path, default=Path("metrics/label_curve.csv"), metavar="FILE",
-        help="default: %(default)s")  # fmt: skip
-    add("--task", nargs="+", default=(), help="default: all")
-    add("--arm", nargs="+", default=(), help="default: all")
-    add("--json", action="store_true", help="print JSON instead of tables")
-    add("-o", "--out", type=Path, metavar="OUT.png", help="draw the curves")
-    add("--overwrite", action="store_true", help="replace OUT where it is there")
 
 
 def _add_import_weights(parser: argparse.ArgumentParser) -> None:

@@ -26,6 +26,16 @@ def check_free_disk(folder: Path, size: int, what: str) -> None:
         )
 
 
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Nothing that a user has is replaced unasked.
+
+    Raises:
+        UserError: there is a file, and `overwrite` is not given.
+    """
+    if path.exists() and not overwrite:
+        raise UserError(f"{path} is there already: choose another name, or pass --overwrite")
+
+
 def file_sha256(path: Path) -> str:
     """The file's SHA-256 in hex.
 

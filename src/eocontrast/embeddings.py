@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from eocontrast.backbones import Backbone
 from eocontrast.devices import accelerator
-from eocontrast.disk import file_sha256, whole
+from eocontrast.disk import file_sha256, refuse_existing, whole
 from eocontrast.errors import UserError
 from eocontrast.finetuned import load_finetuned
 from eocontrast.grids import Grid
@@ -97,7 +97,7 @@ def embed_scene(
     Raises:
         UserError: weights and scene do not suit each other, or cannot be read, or `out` is there.
     """
-    _refuse_existing(out, overwrite)
+    refuse_existing(out, overwrite)
     backbones, device = load_backbones(file, list(images)), accelerator("auto")
     inputs = inputs_of(backbones)
     side = patch or max(spec.patch_size for spec in inputs.values())
@@ -128,7 +128,7 @@ def embed_store(file: Path, folder: Path, out: Path, overwrite: bool) -> int:
     Raises:
         UserError: weights and store do not suit each other, or cannot be read, or `out` is there.
     """
-    _refuse_existing(out, overwrite)
+    refuse_existing(out, overwrite)
     store, device = PatchStore(folder), accelerator("auto")
     backbones = load_backbones(file, ())
     inputs = inputs_of(backbones)
@@ -145,11 +145,6 @@ def embed_store(file: Path, folder: Path, out: Path, overwrite: bool) -> int:
             )
 
     return _write(out, _schema(kinds, backbones, file), tables())
-
-
-def _refuse_existing(out: Path, overwrite: bool) -> None:
-    if out.exists() and not overwrite:
-        raise UserError(f"{out} is there already: choose another name, or pass --overwrite")
 
 
 @torch.no_grad()

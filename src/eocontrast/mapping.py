@@ -6,7 +6,7 @@ of patches as large as they learnt from: a pixel of their map is a patch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,10 @@ from tqdm import tqdm
 from eocontrast.devices import accelerator
 from eocontrast.disk import file_sha256
 from eocontrast.errors import UserError
-from eocontrast.finetuned import load_finetuned, refuse_sensors
+from eocontrast.finetuned import load_finetuned
 from eocontrast.grids import Grid
 from eocontrast.inputs import Batch
-from eocontrast.maps import Block, described, layers, refuse_existing, write_map
+from eocontrast.maps import Block, check_names, described, layers, write_map
 from eocontrast.modalities import Sensor
 from eocontrast.scenes import Scene, open_scene
 from eocontrast.sensor_images import Image
@@ -79,13 +79,33 @@ def map_scene(
     refuse_sensors(model, images)
     task, classes = TASKS[header["task"]], tuple(header["classes"])
     wanted = layers(classes, task.exclusive, probabilities)
-    refuse_existing(out, wanted, overwrite)
+    check_names(out, wanted, overwrite)
     colours = {name: header["palette"][name] for name in classes}
     tags = described(header, file.name, file_sha256(file))
     with open_scene(images, model.inputs, check_scale) as scene:
         cells = cells_of(model, header, scene.grid, tile, overlap)
         blocks = say(model, task, scene, cells, accelerator("auto"))
         return write_map(out, scene.grid.coarser(cells.side), wanted, colours, tags, blocks)
+
+
+def refuse_sensors(model: Model, given: Collection[Sensor]) -> None:
+    """A model with a backbone a sensor does with one of them; others need all, and none takes more.
+
+    Raises:
+        UserError: images of these sensors do not suit the model.
+    """
+    takes = " and ".join(model.inputs)
+    unknown = [sensor for sensor in given if sensor not in model.inputs]
+    if unknown:
+        raise UserError(f"this model takes {takes}: leave out --{unknown[0]}")
+    if not given:
+        raise UserError(f"there is no image: this model takes {takes}")
+    missing = [sensor for sensor in model.inputs if sensor not in given]
+    if missing and len(model.backbones) < 2:
+        raise UserError(
+            f"this model takes {takes}, stacked, and cannot do without {missing[0]}: give "
+            f"--{missing[0]}, or take a model with a backbone a sensor (fusion late or scales)"
+        )
 
 
 def cells_of(

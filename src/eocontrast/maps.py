@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 from torch import Tensor
 
-from eocontrast.disk import check_free_disk, whole
+from eocontrast.disk import check_free_disk, refuse_existing, whole
 from eocontrast.errors import UserError
 from eocontrast.grids import Grid
 from eocontrast.tiles import Tile
@@ -117,17 +117,16 @@ def layers(classes: tuple[str, ...], exclusive: bool, probabilities: bool) -> li
     return [sure, *([all_of_them] if probabilities else []), drawn]
 
 
-def refuse_existing(out: Path, wanted: Iterable[Layer], overwrite: bool) -> None:
-    """No file is lost.
+def check_names(out: Path, wanted: Iterable[Layer], overwrite: bool) -> None:
+    """The files of a map can be written.
 
     Raises:
         UserError: `out` is no name of a GeoTIFF, or a file of the map is there.
     """
     if out.suffix.lower() not in (".tif", ".tiff"):
         raise UserError(f"{out} is no name of a GeoTIFF: end it in .tif")
-    there = [path for path in (layer.path(out) for layer in wanted) if path.exists()]
-    if there and not overwrite:
-        raise UserError(f"{there[0]} is there already: choose another name, or pass --overwrite")
+    for layer in wanted:
+        refuse_existing(layer.path(out), overwrite)
 
 
 def write_map(

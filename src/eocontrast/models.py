@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from eocontrast.arms import STREAMS, Fusion, Head
 from eocontrast.backbones import Architecture, Backbone
 from eocontrast.classifiers import Classifier, NeighbourClassifier
 from eocontrast.inputs import InputSpec
 from eocontrast.modalities import Sensor
-from eocontrast.params import STREAMS, Fusion, Head
 from eocontrast.segmenters import SwinUNet, UNet
 from eocontrast.streams import Model
 from eocontrast.tasks import TASKS

@@ -3,84 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from eocontrast.arms import Arm, Cell, Ensemble, check_head, check_pretrained
 from eocontrast.errors import UserError
-from eocontrast.modalities import SENSORS, SENTINEL1, SENTINEL2_L1C, Modality, Sensor, Units
-
-SourceName = Literal["simulated", "bigearthnet", "sen12ms", "dfc2020", "manifest"]
-Season = Literal["spring", "summer", "fall", "winter"]
-Split = Literal["pretrain", "train", "test"]
-Fusion = Literal["s1", "s2", "early", "late", "scales"]
-"""One sensor alone; both stacked as channels of one backbone; one backbone each, joined at the end;
-or one each, joined at every scale."""
-
-Head = Literal["linear", "knn", "unet", "swin_unet"]
-"""What stands on the backbones."""
-
-STREAMS: dict[Fusion, tuple[tuple[Sensor, ...], ...]] = {
-    "s1": (("s1",),),
-    "s2": (("s2",),),
-    "early": (("s1", "s2"),),
-    "late": (("s1",), ("s2",)),
-    "scales": (("s1",), ("s2",)),
-}
-"""The sensors that each backbone of a fusion sees."""
-
-_FUSIONS: dict[Head, tuple[Fusion, ...]] = {
-    "linear": ("s1", "s2", "early", "late"),
-    "knn": ("s1", "s2", "late"),
-    "unet": ("s1", "s2", "early"),
-    "swin_unet": ("s1", "s2", "late", "scales"),
-}
-_HEADS: dict[str, tuple[Head, ...]] = {
-    "classification": ("linear", "knn"),
-    "segmentation": ("unet", "swin_unet"),
-}
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
-"""Names become files and stage names."""
-PositiveInt = Annotated[int, Field(gt=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-Fraction = Annotated[float, Field(gt=0, le=1)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
-
-
-def _refuse_other_lists(value: object) -> object:
-    files = value if isinstance(value, dict) else {"test": value}
-    known = files and set(files) <= set(get_args(Split))
-    if value is None or (known and all(isinstance(x, str | Path) for x in files.values())):
-        return value
-    # one message, where the union would have one a member
-    raise PydanticCustomError(
-        "split_lists",
-        "Expected null, a file that lists the test patches, or one file a split: pretrain, train, "
-        "test",
-    )
-
-
-SplitLists = Annotated[Path | dict[Split, Path] | None, BeforeValidator(_refuse_other_lists)]
-"""A list of what is tested on, one list a split, or none."""
-
-
-class Section(BaseModel):
-    """A part of params.yaml: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+from eocontrast.modalities import SENSORS, SENTINEL1, SENTINEL2_L1C, Sensor
+from eocontrast.pretrain_params import BackboneParams, PretrainParams, PretrainRun, SimCLRRun
+from eocontrast.schema import Fraction, Name, PositiveFloat, PositiveInt, Section, Seed, Share
+from eocontrast.source_params import ManifestParams, SourceName, SourcesParams
 
 
 class DataParams(Section):
@@ -89,113 +24,6 @@ class DataParams(Section):
     pretrain: SourceName
     finetune: SourceName
     keep_archives: bool
-
-
-class SimulatedParams(Section):
-    """How many scenes of which size; a scene is scene_size x scene_size adjacent patches."""
-
-    seed: Seed
-    patch_size: Annotated[int, Field(ge=16, le=1024, multiple_of=2)]
-    scene_size: Annotated[int, Field(ge=1, le=64)]
-    pretrain_scenes: PositiveInt
-    train_scenes: PositiveInt
-    test_scenes: PositiveInt
-
-
-Address = Annotated[
-    str, Field(pattern=r"^(ftp|ftps|http|https)://[^\s]+[^\s/]$", examples=["https://host/folder"])
-]
-"""Of a folder of archives."""
-
-
-class BigEarthNetParams(Section):
-    """Where the user's reBEN lies; None for the 30 pairs that ship with two packages."""
-
-    path: Path | None
-
-
-class SEN12MSParams(Section):
-    """Where SEN12MS lies, which seasons are read, and what is left out of learning.
-
-    Without a path the archives of these seasons are fetched from `url`; `md5s` is a file with their
-    digests in place of the publisher's. `find_overlaps` joins groups that share ground, for which
-    every Sentinel-2 raster is read.
-    """
-
-    path: Path | None
-    url: Address
-    md5s: Path | None
-    seasons: Annotated[tuple[Season, ...], Field(min_length=1)]
-    splits: SplitLists
-    find_overlaps: bool
-
-    @model_validator(mode="after")
-    def _no_season_twice(self) -> SEN12MSParams:
-        if len(set(self.seasons)) != len(self.seasons):
-            raise ValueError(f"sources.sen12ms.seasons names one twice: {', '.join(self.seasons)}")
-        return self
-
-
-class DFC2020Params(Section):
-    """Where DFC2020 lies, and which of its halves is learnt from; `path` and `url` as of SEN12MS.
-
-    `validation` learns from the 986 patches of that name and tests on the 5,128 called `test`, as
-    P2; `test` is the opposite, as P1. `splits` are lists that take the place of the halves, and
-    `find_overlaps` makes groups of the patches that share ground.
-    """
-
-    path: Path | None
-    url: Address
-    md5s: Path | None
-    train: Literal["validation", "test"]
-    splits: SplitLists
-    find_overlaps: bool
-
-
-class ModalityParams(Section):
-    """Bands, units and valid range of the user's own rasters."""
-
-    bands: tuple[str, ...]
-    units: Units
-    valid_range: tuple[float, float]
-
-    def modality(self) -> Modality:
-        """The checked modality.
-
-        Raises:
-            UserError: no bands, a band twice, or a range that does not rise.
-        """
-        return Modality(self.bands, self.units, self.valid_range)
-
-
-class ManifestParams(Section):
-    """The user's own pairs. `classes` maps a class name to its value in mask rasters."""
-
-    path: Path
-    s1: ModalityParams
-    s2: ModalityParams
-    classes: dict[str, Annotated[int, Field(ge=0, le=65535)]]
-
-    @field_validator("classes")
-    @classmethod
-    def _names_are_told_apart(cls, classes: dict[str, int]) -> dict[str, int]:
-        for name in classes:
-            if "|" in name or name == "none":
-                raise ValueError(
-                    f"sources.manifest.classes has {name!r}: `|` joins the names of several "
-                    "classes, and `none` is a patch without any; use another name"
-                )
-        return classes
-
-
-class SourcesParams(Section):
-    """One entry a source."""
-
-    simulated: SimulatedParams
-    bigearthnet: BigEarthNetParams
-    sen12ms: SEN12MSParams
-    dfc2020: DFC2020Params
-    manifest: ManifestParams
 
 
 class NormaliseParams(Section):
@@ -224,108 +52,6 @@ class NormaliseParams(Section):
         return self
 
 
-class BackboneParams(Section):
-    """A model's name (timm's, or mma_vgg), its keyword arguments, and how its inputs are scaled."""
-
-    name: str
-    options: dict[str, Any]
-    # `inputs.Scaling` spelled out, for importing that would import torch
-    scaling: Literal["band_statistics", "crop_maximum"]
-
-
-class RandomRun(Section):
-    """No pretraining: the weights come from the seed of the fine-tuning."""
-
-    method: Literal["random"]
-    backbone: Name
-
-    @property
-    def sensors(self) -> tuple[Sensor, ...]:
-        """Those that an arm may start from: all."""
-        return SENSORS
-
-
-class ContrastiveRun(Section):
-    """What all contrastive methods share: how long, how fast, on what."""
-
-    backbone: Name
-    seed: Seed
-    epochs: PositiveInt
-    warmup_epochs: Annotated[float, Field(ge=0)]
-    batch_size: Annotated[int, Field(ge=2)]
-    groups_per_batch: Annotated[int, Field(ge=0)]
-    crop: PositiveInt
-    flips: bool
-    lr: PositiveFloat
-    weight_decay: Annotated[float, Field(ge=0)]
-    temperature: PositiveFloat
-
-    @property
-    def sensors(self) -> tuple[Sensor, ...]:
-        """Those that get a backbone."""
-        return SENSORS
-
-
-class SimCLRRun(ContrastiveRun):
-    """Contrast of two augmented views of one sensor's image (Chen et al. 2020).
-
-    `bands` are names in the order of the channels, none for all that there are.
-    """
-
-    method: Literal["simclr"]
-    sensor: Sensor
-    bands: tuple[str, ...]
-    min_scale: Fraction
-    jitter: Annotated[float, Field(ge=0, le=1)]
-    projection_dim: Annotated[int, Field(ge=0)]
-
-    @property
-    def sensors(self) -> tuple[Sensor, ...]:
-        """The one that gets a backbone."""
-        return (self.sensor,)
-
-
-class DualSimCLRRun(ContrastiveRun):
-    """Contrast between the two sensors of one place (P1, section 2.2)."""
-
-    method: Literal["dual_simclr"]
-    shared_crop: bool
-    projection_dim: Annotated[int, Field(ge=0)]
-
-
-class MMARun(ContrastiveRun):
-    """Contrast of both sensors' feature maps where they align best (Windsor et al. 2021)."""
-
-    method: Literal["mma"]
-    shared_crop: bool
-    max_offset: Annotated[int, Field(ge=0)]
-
-
-class ImportedRun(Section):
-    """Weights that were trained elsewhere, as `eocontrast import-weights` wrote them."""
-
-    method: Literal["imported"]
-    backbone: Name
-    file: Path
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-    @property
-    def sensors(self) -> tuple[Sensor, ...]:
-        """Those that an arm may ask for; which of them the file holds is seen when it is read."""
-        return ("s1", "s2")
-
-
-PretrainRun = Annotated[
-    RandomRun | SimCLRRun | DualSimCLRRun | MMARun | ImportedRun, Field(discriminator="method")
-]
-
-
-class PretrainParams(Section):
-    """One cell a (method, backbone), by name."""
-
-    runs: dict[Name, PretrainRun]
-
-
 class Recipe(Section):
     """How every point of a task is trained."""
 
@@ -352,37 +78,6 @@ class Recipes(Section):
     segmentation: Recipe
 
 
-class CellArm(Section):
-    """What an arm adds to its cell: what stands on the weights, what it sees, what may change."""
-
-    head: Head
-    fusion: Fusion
-    frozen: bool
-    lr: PositiveFloat
-    backbone_lr_scale: PositiveFloat
-    modality_dropout: Share
-
-    @property
-    def sensors(self) -> tuple[Sensor, ...]:
-        """What the arm sees."""
-        return tuple(sensor for stream in STREAMS[self.fusion] for sensor in stream)
-
-
-class Arm(CellArm):
-    """One line of the curve: what it does, what it starts from, and the rest."""
-
-    task: Literal["classification", "segmentation"]
-    init: Name
-
-
-class Cell(Section):
-    """Arms of one task that start from the same weights; a stage trains them together."""
-
-    task: Literal["classification", "segmentation"]
-    init: Name
-    arms: Annotated[dict[Name, CellArm], Field(min_length=1)]
-
-
 class FinetuneParams(Arm):
     """One point of the curve, and the recipes that all points share."""
 
@@ -393,13 +88,6 @@ class FinetuneParams(Arm):
     def arm(self) -> Arm:
         """The line of the curve that this point lies on."""
         return Arm.model_validate({name: getattr(self, name) for name in Arm.model_fields})
-
-
-class Ensemble(Section):
-    """Two arms whose class probabilities are averaged; nothing is trained."""
-
-    first: Name
-    second: Name
 
 
 class LabelCurveParams(Section):
@@ -531,10 +219,10 @@ class Params(Section):
 
     def _check_arm(self, where: str, arm: Arm) -> None:
         _known(f"{where}.init", arm.init, self.pretrain.runs)
-        _check_head(where, arm)
+        check_head(where, arm)
         run = self.pretrain.runs[arm.init]
         if run.method != "random":
-            _check_pretrained(where, arm, run)
+            check_pretrained(where, arm, run)
         elif arm.frozen or arm.head == "knn":
             what = "frozen" if arm.frozen else "head knn"
             raise ValueError(
@@ -575,44 +263,6 @@ def _sensor_bands(own: ManifestParams) -> dict[Sensor, tuple[str, ...]]:
 def _check_bands(where: str, run: PretrainRun) -> None:
     if isinstance(run, SimCLRRun) and len(set(run.bands)) != len(run.bands):
         raise ValueError(f"{where} names a band twice: {', '.join(run.bands)}")
-
-
-def _check_head(where: str, arm: Arm) -> None:
-    if arm.head not in _HEADS[arm.task]:
-        raise ValueError(
-            f"{where}: head {arm.head} does no {arm.task}; use {' or '.join(_HEADS[arm.task])}"
-        )
-    if arm.fusion not in _FUSIONS[arm.head]:
-        raise ValueError(
-            f"{where}: head {arm.head} has no fusion {arm.fusion}; use one of "
-            f"{', '.join(_FUSIONS[arm.head])}"
-        )
-    if arm.head == "knn" and not arm.frozen:
-        raise ValueError(f"{where}: head knn trains nothing; set frozen to true")
-    if arm.modality_dropout and len(arm.sensors) < 2:
-        raise ValueError(
-            f"{where}: modality_dropout leaves out one of two sensors, but fusion {arm.fusion} has "
-            "one; set it to 0.0"
-        )
-
-
-def _check_pretrained(where: str, arm: Arm, run: PretrainRun) -> None:
-    if arm.head == "unet":
-        raise ValueError(
-            f"{where}: head unet is the baseline from scratch, but {arm.init} is pretrained; use "
-            "an init of method random, or head swin_unet"
-        )
-    if arm.fusion == "early":
-        raise ValueError(
-            f"{where}: fusion early stacks both sensors in one backbone, but {arm.init} has "
-            "one backbone a sensor; use fusion late, or an init of method random"
-        )
-    for sensor in arm.sensors:
-        if sensor not in run.sensors:
-            raise ValueError(
-                f"{where}: fusion {arm.fusion} needs {sensor}, but {arm.init} pretrains "
-                f"{' and '.join(run.sensors)} alone; use fusion {run.sensors[0]}, or another init"
-            )
 
 
 def _known(where: str, name: str, names: dict[str, Any]) -> None:

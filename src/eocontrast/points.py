@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from eocontrast.budgets import Budget, label_budget, labelled_pixels
+from eocontrast.arms import Arm
+from eocontrast.budgets import Budget, label_budget, labelled_pixels, unusable
 from eocontrast.classifiers import Classifier, NeighbourClassifier
 from eocontrast.devices import Precision, accelerator, deterministic
 from eocontrast.errors import UserError
 from eocontrast.finetuning import PatchInputs, Training, fit, freeze
 from eocontrast.frozen import FeatureInputs, Features, embed
 from eocontrast.models import new_model
-from eocontrast.params import Arm, ClassificationRecipe, Recipe, Recipes
+from eocontrast.params import ClassificationRecipe, LabelCurveParams, Recipe, Recipes
 from eocontrast.patches import PatchStore
 from eocontrast.side_by_side import side_by_side
 from eocontrast.streams import Model, PooledModel
@@ -71,6 +72,21 @@ class Job:
         """How it is learnt."""
         recipe: Recipe = getattr(self.recipes, self.arm.task)
         return recipe
+
+
+def points_of(arm: Job, curve: LabelCurveParams) -> tuple[list[Job], dict[str, str]]:
+    """Every point of an arm, and the fractions that it cannot be trained on, with the reason.
+
+    Args:
+        arm: any of its points.
+        curve: fractions and seeds.
+    """
+    left_out = unusable(PatchStore(arm.store), arm.arm, curve.fractions)
+    fractions = [fraction for fraction in curve.fractions if str(fraction) not in left_out]
+    points = [
+        replace(arm, fraction=fraction, seed=seed) for fraction in fractions for seed in curve.seeds
+    ]
+    return points, left_out
 
 
 @dataclass(frozen=True)

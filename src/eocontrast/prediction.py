@@ -11,33 +11,28 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from eocontrast.errors import UserError
+from eocontrast.finetuned import load_finetuned
 from eocontrast.frozen import Features
 from eocontrast.missing import keep_only, sensor_sets
 from eocontrast.modalities import Sensor
-from eocontrast.models import model_from_header
 from eocontrast.patches import PatchStore
 from eocontrast.streams import LateModel, Model, Streams
 from eocontrast.subsets import Rows
 from eocontrast.tasks import Task
-from eocontrast.weights import load_weights
 
 
 def load_model(file: Path, store: PatchStore) -> tuple[Model, dict[str, Any]]:
-    """A fine-tuned model and its header.
+    """A fine-tuned model in eval mode, and its header.
 
     Raises:
         UserError: the file is none, or tells other classes apart than the store.
     """
-    tensors, header = load_weights(file)
-    if "classes" not in header:
-        raise UserError(f"{file} holds no fine-tuned model: fine-tune it first")
+    model, header = load_finetuned(file)
     if list(store.classes) != header["classes"]:
         raise UserError(
             f"{file} tells apart {header['classes']}, but {store.folder} holds "
             f"{list(store.classes)}: fine-tune on this data first"
         )
-    model = model_from_header(header)
-    model.load_state_dict(tensors)
     return model, header
 
 

@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from eocontrast.arms import Arm
 from eocontrast.labels import IGNORE_INDEX, multi_label
-from eocontrast.params import Arm, Recipes
+from eocontrast.params import Recipes
 from eocontrast.patches import PatchStore
 
 TaskName = Literal["single_label", "multi_label", "segmentation"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from eocontrast.params import SimulatedParams
+from eocontrast.source_params import SimulatedParams
 from eocontrast.sources import simulated
 
 

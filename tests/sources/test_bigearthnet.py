@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from eocontrast.params import BigEarthNetParams
 from eocontrast.rasters import read_bands
+from eocontrast.source_params import BigEarthNetParams
 from eocontrast.sources import Source, bigearthnet
 from eocontrast.sources.bigearthnet import Pair, describe
 from eocontrast.sources.bigearthnet_labels import CLASSES, PALETTE, groups_held

@@ -6,7 +6,7 @@ import pytest
 
 from eocontrast.errors import UserError
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
-from eocontrast.params import SourceName, SourcesParams
+from eocontrast.source_params import SourceName, SourcesParams
 from eocontrast.sources import COLUMNS, Source, catalogue, read_source
 from eocontrast.sources.catalogue import SOURCES, check_manifest, fetch_source
 

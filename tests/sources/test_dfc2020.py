@@ -15,8 +15,8 @@ from eocontrast.errors import UserError
 from eocontrast.labels import DFC_CLASSES, DFC_PALETTE
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
 from eocontrast.normalisation import build_store
-from eocontrast.params import DFC2020Params, Split
 from eocontrast.rasters import bands_size, mask_size
+from eocontrast.source_params import DFC2020Params, Split
 from eocontrast.sources import COLUMNS, Source
 from eocontrast.sources.catalogue import check_manifest
 from eocontrast.sources.dfc2020 import HALVES, fetch

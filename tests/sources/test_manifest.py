@@ -11,8 +11,8 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from eocontrast.errors import UserError
 from eocontrast.modalities import Modality
-from eocontrast.params import ManifestParams, ModalityParams
 from eocontrast.rasters import read_bands
+from eocontrast.source_params import ManifestParams, ModalityParams
 from eocontrast.sources import COLUMNS, read_source
 from eocontrast.sources.manifest import fetch, palette
 

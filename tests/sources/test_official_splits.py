@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from eocontrast.errors import UserError
-from eocontrast.params import Split
+from eocontrast.source_params import Split
 from eocontrast.sources import COLUMNS
 from eocontrast.sources.catalogue import check_manifest
 from eocontrast.sources.official_splits import apply_lists, divide_groups, listed_patches

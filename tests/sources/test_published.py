@@ -18,8 +18,8 @@ from servers import FtpServer, HttpServer
 
 from eocontrast.errors import UserError
 from eocontrast.normalisation import build_store
-from eocontrast.params import DFC2020Params, Season, SEN12MSParams
 from eocontrast.patches import PatchStore
+from eocontrast.source_params import DFC2020Params, Season, SEN12MSParams
 from eocontrast.sources import dfc2020, sen12ms
 from eocontrast.sources.published import Archive, in_place, read_md5s
 

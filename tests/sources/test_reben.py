@@ -8,8 +8,8 @@ import rasterio
 
 from eocontrast.errors import UserError
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L2A
-from eocontrast.params import BigEarthNetParams
 from eocontrast.rasters import bands_size, read_bands
+from eocontrast.source_params import BigEarthNetParams
 from eocontrast.sources import bigearthnet
 from eocontrast.sources.catalogue import check_manifest
 from eocontrast.sources.reben import describe_folder

@@ -7,8 +7,8 @@ from pydantic import ValidationError
 from eocontrast.errors import UserError
 from eocontrast.labels import DFC_CLASSES
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
-from eocontrast.params import SEN12MSParams
 from eocontrast.rasters import bands_size
+from eocontrast.source_params import SEN12MSParams
 from eocontrast.sources import COLUMNS, Source
 from eocontrast.sources.catalogue import check_manifest
 from eocontrast.sources.sen12ms import ROIS, fetch

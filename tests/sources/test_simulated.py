@@ -11,7 +11,7 @@ import rasterio
 from eocontrast.errors import UserError
 from eocontrast.labels import DFC_CLASSES, DFC_PALETTE, IGBP_TO_DFC
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
-from eocontrast.params import SimulatedParams
+from eocontrast.source_params import SimulatedParams
 from eocontrast.sources import COLUMNS, Source
 from eocontrast.sources.simulated import fetch, manifest, plan
 

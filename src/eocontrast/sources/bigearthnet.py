@@ -30,7 +30,7 @@ from safetensors.numpy import load
 
 from eocontrast.archives import extract, scratch
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L2A
-from eocontrast.params import BigEarthNetParams
+from eocontrast.source_params import BigEarthNetParams
 from eocontrast.sources import COLUMNS, Source
 from eocontrast.sources.bigearthnet_labels import CLASSES, PALETTE, groups_held
 from eocontrast.sources.neighbours import Place, neighbours

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from eocontrast.errors import UserError
-from eocontrast.params import SourceName, SourcesParams
+from eocontrast.source_params import SourceName, SourcesParams
 from eocontrast.sources import (
     COLUMNS,
     SPLITS,

@@ -28,7 +28,7 @@ import pandas as pd
 from eocontrast.errors import UserError
 from eocontrast.labels import DFC_CLASSES, DFC_PALETTE
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
-from eocontrast.params import DFC2020Params, Split
+from eocontrast.source_params import DFC2020Params, Split
 from eocontrast.sources import COLUMNS, Source
 from eocontrast.sources.official_splits import apply_lists, divide_groups
 from eocontrast.sources.overlaps import footprint, merge_overlapping

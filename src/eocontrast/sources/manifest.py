@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from eocontrast.errors import UserError
 from eocontrast.labels import named_classes
-from eocontrast.params import ManifestParams
 from eocontrast.rasters import bands_size, mask_size
+from eocontrast.source_params import ManifestParams
 from eocontrast.sources import Source
 from eocontrast.sources.manifest_table import check_table, located, read_table
 

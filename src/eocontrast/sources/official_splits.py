@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from eocontrast.errors import UserError
-from eocontrast.params import Split
+from eocontrast.source_params import Split
 from eocontrast.sources.rois import LISTED, data_folder, patch_name
 
 

@@ -22,7 +22,7 @@ from eocontrast.disk import check_free_disk
 from eocontrast.errors import UserError
 from eocontrast.labels import DFC_CLASSES, DFC_PALETTE
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
-from eocontrast.params import SimulatedParams
+from eocontrast.source_params import SimulatedParams
 from eocontrast.sources import COLUMNS, SPLITS, Source
 from eocontrast.sources.simulated.geotiff import FOLDERS, patch_bytes, patch_path, write_scene
 from eocontrast.sources.simulated.ground import draw_ground
