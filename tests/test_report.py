@@ -10,12 +10,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import CLASSES, WriteModel
 
 from eocontrast.errors import UserError
 from eocontrast.patches import PatchStore
 from eocontrast.report import render
 from eocontrast.report_contents import read_contents, where_it_ran
+
+WriteModel = Callable[..., Path]
 
 PNG = b"\x89PNG figure"
 CARD = r"""# a card
@@ -202,9 +203,9 @@ def test_findings_are_counted_by_patch(page: Callable[..., str]) -> None:
     assert "size error 1 8 x 8 shift note 3 no evidence" in said
 
 
-def test_the_model_has_its_card(page: Callable[..., str]) -> None:
+def test_the_model_has_its_card(page: Callable[..., str], tiny_store: PatchStore) -> None:
     said = text_of(page())
-    assert "classes " + ", ".join(CLASSES) in said
+    assert "classes " + ", ".join(tiny_store.classes) in said
     assert "OA 0.750" in said  # three of four
     assert "s1 alone 0.333" in said  # one class of three
     assert "Intended use and limits" in said
