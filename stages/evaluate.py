@@ -23,7 +23,7 @@ from eocontrast.tracking import Tracker, provenance
 
 def single(patches: Path, scores: Path, predictions: Path, models: Path) -> None:
     start = time.monotonic()
-    (point,) = evaluated("single", PatchStore(patches), read_index(models)[0])
+    (point,) = evaluated(("single",), PatchStore(patches), read_index(models)[0])["single"]
     write_point(point, scores)
     write_predictions([point], predictions)
     made = provenance(hardware(), time.monotonic() - start)
@@ -33,22 +33,24 @@ def single(patches: Path, scores: Path, predictions: Path, models: Path) -> None
 
 def grid(patches: Path, scores: Path, predictions: Path, models: Path) -> None:
     store, curve = PatchStore(patches), load_params().label_curve
-    for name in (*curve.arms, *curve.ensembles):
-        found = [read_index(models / curve.folder(member)) for member in curve.members(name)]
-        points = evaluated(name, store, *(files for files, _ in found))
-        write_arm(name, points, left_out=found[0][1], path=scores / f"{name}.json")
-        write_predictions(points, predictions / f"{name}.parquet")
+    for names in curve.scored_together:
+        found = [read_index(models / curve.folder(arm)) for arm in names if arm in curve.arms]
+        for name, points in evaluated(names, store, *(files for files, _ in found)).items():
+            write_arm(name, points, left_out=found[0][1], path=scores / f"{name}.json")
+            write_predictions(points, predictions / f"{name}.parquet")
 
 
-def evaluated(name: str, store: PatchStore, *members: list[Path]) -> list[list[Evaluation]]:
-    files = list(zip(*members, strict=True))
+def evaluated(
+    names: tuple[str, ...], store: PatchStore, *arms: list[Path]
+) -> dict[str, list[list[Evaluation]]]:
+    files = list(zip(*arms, strict=True))
     scored = evaluate(files, store, accelerator(load_params().precision))
-    points = list(tqdm(scored, f"evaluate {name}", len(files), disable=None))
-    if len(members) == 1:  # an ensemble has no run of its own to add to
-        tracker = Tracker("evaluate")
-        for (file,), evaluations in zip(files, points, strict=True):
-            tracker.evaluated(name, file, evaluations)
-    return points
+    places = list(tqdm(scored, f"evaluate {' and '.join(names)}", len(files), disable=None))
+    tracker = Tracker("evaluate")
+    for place, members in zip(places, files, strict=True):
+        for name, file, evaluations in zip(names, members, place, strict=False):
+            tracker.evaluated(name, file, evaluations)  # an ensemble has no run of its own
+    return dict(zip(names, map(list, zip(*places, strict=True)), strict=True))
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def main(patches: Path, pretrained: Path, out: Path, names: list[str]) -> None:
             with tempfile.TemporaryDirectory() as temporary:
                 jobs = [Job(*fixed, f, s, params.precision, Path(temporary)) for f, s in POINTS]
                 files = [[trained.file] for trained in train_points(jobs)]
-                found = [point[0] for point in evaluate(files, store, device)]
+                found = [place[0][0] for place in evaluate(files, store, device)]
             scores = {
                 f"score_{f:g}": mean(e.scores[metric] for e in found if e.header["fraction"] == f)
                 for f in (0.1, 1.0)

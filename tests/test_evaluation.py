@@ -23,15 +23,12 @@ from torchmetrics.functional.classification import (
 from eocontrast import patches
 from eocontrast.devices import accelerator
 from eocontrast.errors import UserError
-from eocontrast.evaluation import (
-    Evaluation,
-    evaluate,
-)
+from eocontrast.evaluation import Evaluation, evaluate
 from eocontrast.inputs import Batch
-from eocontrast.missing import Inputs
-from eocontrast.modalities import SENSORS, Sensor
+from eocontrast.missing import Inputs, sensor_sets
+from eocontrast.modalities import SENSORS
 from eocontrast.patches import Kind, PatchStore
-from eocontrast.prediction import load_model, predict
+from eocontrast.prediction import Said, ensemble, load_model, predict
 from eocontrast.streams import LateModel, Streams
 from eocontrast.subsets import Rows
 from eocontrast.tasks import TASKS, TaskName
@@ -59,21 +56,19 @@ def named(fields: dict[str, str]) -> str:
 WriteModel = Callable[..., Path]
 
 
-def together(files: list[Path], store: PatchStore) -> list[Evaluation]:
+def together(files: list[Path], store: PatchStore) -> list[list[Evaluation]]:
     (found,) = evaluate([files], store, accelerator("no"))
     return found
 
 
 def evaluated(file: Path, store: PatchStore) -> list[Evaluation]:
-    return together([file], store)
+    (alone,) = together([file], store)
+    return alone
 
 
-def probabilities(
-    files: list[Path], store: PatchStore, task: TaskName = "single_label"
-) -> dict[tuple[Sensor, ...], torch.Tensor]:
-    models = [load_model(file, store)[0] for file in files]
-    rows = store.labelled("test")
-    return predict(models, TASKS[task], store, rows, accelerator("no"))
+def probabilities(file: Path, store: PatchStore, task: TaskName = "single_label") -> Said:
+    model, _ = load_model(file, store)
+    return predict(model, TASKS[task], store, store.labelled("test"), accelerator("no"))
 
 
 def copied(store: PatchStore, folder: Path) -> PatchStore:
@@ -107,7 +102,7 @@ def test_scores_are_those_of_the_probabilities(
     found = evaluated(file, tiny_store)
     assert [evaluation.inputs for evaluation in found] == SETS
     assert found[0].predictions["predicted"].nunique() > 1
-    for evaluation, given in zip(found, probabilities([file], tiny_store).values(), strict=True):
+    for evaluation, given in zip(found, probabilities(file, tiny_store).values(), strict=True):
         said = given.argmax(1).numpy()
         assert as_classes(evaluation, "predicted").tolist() == said.tolist()
         error = multiclass_calibration_error(given, torch.from_numpy(labels), 3, n_bins=15)
@@ -163,7 +158,7 @@ def test_several_classes_are_scored_as_sklearn_does(
     assert mixed_store.shares is not None
     actual = mixed_store.shares[mixed_store.labelled("test")] >= 0.1
     found = evaluated(file, mixed_store)
-    given = probabilities([file], mixed_store, "multi_label")
+    given = probabilities(file, mixed_store, "multi_label")
     for evaluation, answers in zip(found, given.values(), strict=True):
         said = (answers > 0.5).numpy()
         for column, members in (("actual", actual), ("predicted", said)):
@@ -216,7 +211,7 @@ def test_pixels_are_counted_one_by_one_and_ignored_ones_are_not(
     file = write_model(store, head="unet", fusion="early", task="segmentation")
     rows, names = store.labelled("test"), store.classes
     found = evaluated(file, store)
-    given = probabilities([file], store, "segmentation")
+    given = probabilities(file, store, "segmentation")
     for evaluation, answers in zip(found, given.values(), strict=True):
         said = answers.argmax(1).numpy()
         expected: dict[tuple[str, ...], int] = {}
@@ -261,7 +256,7 @@ def test_a_missing_sensor_is_a_batch_without_data_in_it(
     file = write_model(mixed_store, **fields)
     model, header = load_model(file, mixed_store)
     task, rows = TASKS[header["task"]], mixed_store.labelled("test")
-    found = predict([model], task, mixed_store, rows, accelerator("no"))
+    found = predict(model, task, mixed_store, rows, accelerator("no"))
     assert list(found) == [("s1", "s2"), ("s1",), ("s2",)]
     for sensors, answers in found.items():
         batch = mixed_store.batch(rows)
@@ -293,7 +288,7 @@ def test_where_sensors_meet_last_each_is_seen_once(
 
     monkeypatch.setattr(type(model), "streams", watched)
     rows = mixed_store.labelled("test")
-    predict([model], TASKS[header["task"]], mixed_store, rows, accelerator("no"))
+    predict(model, TASKS[header["task"]], mixed_store, rows, accelerator("no"))
     assert sorted(seen) == [1, 18]  # one patch without any data, and all patches
 
 
@@ -317,7 +312,7 @@ def test_a_model_that_stacks_both_sensors_is_scored_with_both(
     task, rows = TASKS[header["task"]], mixed_store.labelled("test")
     with torch.no_grad():
         expected = task.probabilities(model.eval()(mixed_store.batch(rows)))
-    given = predict([model], task, mixed_store, rows, accelerator("no"))
+    given = predict(model, task, mixed_store, rows, accelerator("no"))
     assert torch.allclose(given["s1", "s2"], expected, atol=1e-5)
 
 
@@ -338,7 +333,7 @@ def test_features_of_frozen_backbones_are_kept_and_say_the_same(
         return batch(store, rows, inputs)
 
     monkeypatch.setattr(PatchStore, "batch", watched)
-    for found in evaluate([[file] for file in files], tiny_store, accelerator("no")):
+    for (found,) in evaluate([[file] for file in files], tiny_store, accelerator("no")):
         for one, other in zip(found, whole, strict=True):
             assert one.predictions.equals(other.predictions)
             assert one.scores == pytest.approx(other.scores, abs=1e-5)
@@ -353,16 +348,11 @@ def test_a_model_with_itself_is_the_model(
     mixed_store: PatchStore, write_model: WriteModel, fields: dict[str, str]
 ) -> None:
     file = write_model(mixed_store, **fields)
-    models, header = zip(*(load_model(file, mixed_store) for _ in range(2)), strict=True)
-    task, rows = TASKS[header[0]["task"]], mixed_store.labelled("test")
-    one = predict(models[:1], task, mixed_store, rows, accelerator("no"))
-    two = predict(models, task, mixed_store, rows, accelerator("no"))
-    assert torch.equal(one["s1", "s2"], two["s1", "s2"])
-    (both,) = together([file, file], mixed_store)
-    alone = evaluated(file, mixed_store)[0]
-    assert (both.inputs, both.task) == (alone.inputs, alone.task)
-    assert both.predictions.equals(alone.predictions)
-    assert both.scores == alone.scores
+    one, other, (both,) = together([file, file], mixed_store)
+    assert len(one) == len(other) == len(sensor_sets(load_model(file, mixed_store)[0].inputs))
+    assert (both.inputs, both.task) == (one[0].inputs, one[0].task)
+    assert both.predictions.equals(one[0].predictions)
+    assert both.scores == one[0].scores
 
 
 def test_an_ensemble_is_the_mean_of_the_probabilities(
@@ -370,17 +360,32 @@ def test_an_ensemble_is_the_mean_of_the_probabilities(
 ) -> None:
     """Of models that join their sensors at different places."""
     files = [write_model(mixed_store, named(f), **f) for f in (UNET, SWIN_UNET)]
-    one, two = (probabilities([file], mixed_store, "segmentation")["s1", "s2"] for file in files)
-    (found,) = together(files, mixed_store)
+    alone = [probabilities(file, mixed_store, "segmentation") for file in files]
+    one, two = (said["s1", "s2"] for said in alone)
+    *_, (found,) = together(files, mixed_store)
     assert found.inputs == "s1+s2"
     true = mixed_store.masks(mixed_store.labelled("test"))[:, 0]
     said = ((one + two) / 2).argmax(1)
     assert (said != one.argmax(1)).any()
     assert (said != two.argmax(1)).any()
     assert found.scores["OA"] == pytest.approx(float((said == true)[true != 255].float().mean()))
-    both = probabilities(files, mixed_store, "segmentation")
+    both = ensemble(alone)
     assert list(both) == [("s1", "s2")]
     assert torch.allclose(both["s1", "s2"], (one + two) / 2)
+
+
+def test_members_of_an_ensemble_are_scored_as_they_are_alone(
+    mixed_store: PatchStore, write_model: WriteModel
+) -> None:
+    files = [write_model(mixed_store, named(f), **f) for f in (UNET, SWIN_UNET)]
+    *members, _ = together(files, mixed_store)
+    for file, found in zip(files, members, strict=True):
+        alone = evaluated(file, mixed_store)
+        assert [one.inputs for one in found] == [one.inputs for one in alone]
+        for one, other in zip(found, alone, strict=True):
+            assert one.header == other.header
+            assert one.predictions.equals(other.predictions)
+            assert one.scores == other.scores
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -393,12 +398,12 @@ def test_an_ensemble_is_described_by_all_its_members(
         write_model(tiny_store, "scratch"),
         write_model(tiny_store, "dual", init="dual", pretrained=pretrained, seed=1),
     ]
-    found = together(files[::-1] if flip else files, tiny_store)[0]
+    *_, (found,) = together(files[::-1] if flip else files, tiny_store)
     inits = ["random_resnet", "dual"]
     assert found.header["init"] == " + ".join(inits[::-1] if flip else inits)
     assert found.header["pretrained"] == pretrained
     assert found.header["head"] == "ensemble"
-    twins = together(files[:1] * 2, tiny_store)[0]
+    *_, (twins,) = together(files[:1] * 2, tiny_store)
     assert twins.header["init"] == "random_resnet"
     assert twins.header["pretrained"]["method"] == "random"
 

@@ -466,7 +466,19 @@ def test_every_section_refuses_unknown_keys() -> None:
     assert all(section["additionalProperties"] is False for section in objects)
 
 
-def test_an_arm_is_its_own_member_and_an_ensemble_has_two(raw: dict[str, Any]) -> None:
+def test_members_of_an_ensemble_are_scored_together_and_every_other_arm_alone(
+    raw: dict[str, Any],
+) -> None:
     curve = check_params(raw).label_curve
-    assert curve.members("unet") == ("unet",)
-    assert curve.members("ensemble") == ("unet", "swin_unet_dual")
+    *alone, pair = curve.scored_together
+    assert pair == ("unet", "swin_unet_dual", "ensemble")
+    assert [arm for (arm,) in alone] == [arm for arm in curve.arms if arm not in pair]
+
+
+def test_an_arm_of_two_ensembles_is_scored_with_each(raw: dict[str, Any]) -> None:
+    raw["label_curve"]["ensembles"]["swins"] = {"first": "swin_unet", "second": "swin_unet_dual"}
+    together = check_params(raw).label_curve.scored_together
+    assert together[-2:] == [
+        ("unet", "swin_unet_dual", "ensemble"),
+        ("swin_unet", "swin_unet_dual", "swins"),
+    ]

@@ -153,8 +153,8 @@ def test_maps_are_what_is_evaluated(mixed_store: PatchStore, write_model: WriteM
     maps = class_maps(files, mixed_store, rows, device)
     assert list(maps) == ["unet", "swin", "ensemble"]
     masks = mixed_store.masks(rows)[:, 0].numpy()
-    scored = [found[0] for found in evaluate(list(files.values()), mixed_store, device)]
-    for found, evaluation in zip(maps.values(), scored, strict=True):
+    (scored,) = evaluate([files["ensemble"]], mixed_store, device)
+    for found, (evaluation, *_) in zip(maps.values(), scored, strict=True):
         assert found.shape == masks.shape
         right = (found == masks)[masks != 255].mean()
         assert right == pytest.approx(evaluation.scores["OA"])

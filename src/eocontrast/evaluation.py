@@ -1,13 +1,13 @@
 """The one reader of the test split: whole patches, scored by counts over the data set.
 
 Models with a backbone a sensor are also scored with either sensor missing. Several models together
-are an ensemble: the mean of their probabilities, with all sensors.
+are an ensemble as well: the mean of their probabilities, with all sensors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from eocontrast.errors import UserError
 from eocontrast.frozen import Features, embed
 from eocontrast.labels import IGNORE_INDEX, SEPARATOR
 from eocontrast.patches import PatchStore
-from eocontrast.prediction import load_model, predict
+from eocontrast.prediction import ensemble, load_model, predict
 from eocontrast.scores import Reliability, Tally, class_scores, scores, tally
 from eocontrast.side_by_side import side_by_side
 from eocontrast.streams import Model, PooledModel
@@ -72,23 +72,24 @@ class Evaluation:
 
 def evaluate(
     files: Sequence[Sequence[Path]], store: PatchStore, device: Accelerator
-) -> Iterator[list[Evaluation]]:
-    """Score fine-tuned files, side by side; several at one place are an ensemble.
+) -> Iterator[list[list[Evaluation]]]:
+    """Score fine-tuned files, side by side; several at one place are an ensemble as well.
 
     What frozen backbones say of the test patches is kept, so the points of an arm that differ in
-    the head alone cost one pass.
+    the head alone cost one pass, and an ensemble costs no pass beside its members'.
 
     Yields:
-        One evaluation a set of sensors, all of them first; an ensemble has that one alone.
+        For every place a list a file and, where there are several, one of the ensemble. A list has
+        one evaluation a set of sensors, all of them first; an ensemble has that one alone.
 
     Raises:
         UserError: no labelled test patches, or a file that is no model for these classes.
     """
     known = _frozen_features(files, store, device)
 
-    def score(members: Sequence[Path]) -> list[Evaluation]:
+    def score(members: Sequence[Path]) -> list[list[Evaluation]]:
         models, headers = zip(*(load_model(file, store) for file in members), strict=True)
-        return _evaluate(models, _of_all(headers), store, device, known)
+        return _evaluate(models, headers, store, device, known)
 
     yield from map(score, files) if known is not None else side_by_side(score, files)
 
@@ -105,17 +106,14 @@ def _frozen_features(
     return embed(model, store, _test_rows(store), device)
 
 
-def _of_all(headers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _of_ensemble(headers: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What describes an ensemble: its first member, all inits, and a pretraining if any had one."""
-    first = headers[0]
-    if len(headers) == 1:
-        return first
     origins = [header["pretrained"] for header in headers]
     return {
-        **first,
+        **headers[0],
         "head": "ensemble",
         "init": " + ".join(dict.fromkeys(header["init"] for header in headers)),
-        "pretrained": next((o for o in origins if o["method"] != "random"), first["pretrained"]),
+        "pretrained": next((o for o in origins if o["method"] != "random"), origins[0]),
     }
 
 
@@ -126,45 +124,64 @@ def _test_rows(store: PatchStore) -> Rows:
     return rows
 
 
+@dataclass
+class _Answers:
+    """What was said of the patches so far, with one set of sensors."""
+
+    tables: list[pd.DataFrame] = field(default_factory=list)
+    reliability: Reliability = field(default_factory=Reliability)
+
+
 def _evaluate(
     models: Sequence[Model],
-    header: dict[str, Any],
+    headers: Sequence[dict[str, Any]],
     store: PatchStore,
     device: Accelerator,
     features: Features | None,
-) -> list[Evaluation]:
-    """One evaluation a set of sensors, all of them first."""
-    task = TASKS[header["task"]]
+) -> list[list[Evaluation]]:
+    """Evaluations of every model, and of several together."""
+    task = TASKS[headers[0]["task"]]
     targets = patch_targets(store, task)
-    known: dict[str, tuple[list[pd.DataFrame], Reliability]] = {}
+    told = [*headers, _of_ensemble(headers)] if len(models) > 1 else [*headers]
+    known: list[dict[str, _Answers]] = [{} for _ in told]
     for chunk in store.chunks(_test_rows(store)):
         by_pixel = task.name == "segmentation"
         truth = store.masks(chunk)[:, 0].long() if by_pixel else targets[torch.from_numpy(chunk)]
-        for sensors, probabilities in predict(models, task, store, chunk, device, features).items():
-            tables, reliability = known.setdefault("+".join(sensors), ([], Reliability()))
-            tables.append(_describe(store, chunk, task, truth, probabilities))
-            reliability.add(*_confidence(task, truth, probabilities))
+        said = [predict(model, task, store, chunk, device, features) for model in models]
+        if len(models) > 1:
+            said.append(ensemble(said))
+        for answers, by_sensors in zip(known, said, strict=True):
+            for sensors, probabilities in by_sensors.items():
+                seen = answers.setdefault("+".join(sensors), _Answers())
+                confidence, decided = _decide(task, probabilities)
+                seen.tables.append(_describe(store, chunk, task, truth, decided))
+                seen.reliability.add(*_asked(task, truth, confidence, decided))
     return [
-        _evaluation(header, task, inputs, pd.concat(tables, ignore_index=True), reliability)
-        for inputs, (tables, reliability) in known.items()
+        [_evaluation(header, task, inputs, seen) for inputs, seen in answers.items()]
+        for header, answers in zip(told, known, strict=True)
     ]
 
 
+def _decide(task: Task, probabilities: Tensor) -> tuple[Tensor, Tensor]:
+    """Confidence, and the class of every patch or pixel, or whether it has each class."""
+    if not task.exclusive:
+        return probabilities.maximum(1 - probabilities), probabilities > 0.5
+    confidence, decided = probabilities.max(1)
+    return confidence, decided
+
+
 def _describe(
-    store: PatchStore, rows: Rows, task: Task, truth: Tensor, probabilities: Tensor
+    store: PatchStore, rows: Rows, task: Task, truth: Tensor, decided: Tensor
 ) -> pd.DataFrame:
     """What was so and what was said: `id, group, actual, predicted, count`."""
     names = np.array([*store.classes], dtype=object)
     actual: Sequence[str] | NDArray[np.object_]
     predicted: Sequence[str] | NDArray[np.object_]
     if task.name == "multi_label":
-        actual, predicted = (
-            _joined_names(truth > 0, names),
-            _joined_names(probabilities > 0.5, names),
-        )
+        actual, predicted = _joined_names(truth > 0, names), _joined_names(decided, names)
         at, count = np.arange(len(rows)), np.ones(len(rows), dtype=np.int64)
     else:
-        at, true, said, count = _pairs(truth, probabilities)
+        at, true, said, count = _pairs(truth, decided, len(names))
         actual, predicted = names[true], names[said]
     return pd.DataFrame(
         {
@@ -177,10 +194,10 @@ def _describe(
     )
 
 
-def _pairs(truth: Tensor, probabilities: Tensor) -> tuple[NDArray[np.int64], ...]:
+def _pairs(truth: Tensor, decided: Tensor, num_classes: int) -> tuple[NDArray[np.int64], ...]:
     """Patch, true class, predicted class and count of all pairs that occur; ignored ones not."""
-    size, num_classes = probabilities.shape[:2]
-    said, true = probabilities.argmax(1).reshape(size, -1), truth.reshape(size, -1)
+    size = len(decided)
+    said, true = decided.reshape(size, -1), truth.reshape(size, -1)
     place = torch.arange(size)[:, None] * num_classes**2 + true * num_classes + said
     counts = torch.bincount(place[true != IGNORE_INDEX], minlength=size * num_classes**2).numpy()
     occurring = np.flatnonzero(counts)
@@ -192,27 +209,25 @@ def _joined_names(held: Tensor, names: NDArray[np.object_]) -> list[str]:
     return [SEPARATOR.join(names[row]) or NOTHING for row in held.numpy()]
 
 
-def _confidence(
-    task: Task, truth: Tensor, probabilities: Tensor
+def _asked(
+    task: Task, truth: Tensor, confidence: Tensor, decided: Tensor
 ) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
-    """Confidence of every answer, and whether it was right."""
+    """Confidence of every answer that was asked for, and whether it was right."""
     if not task.exclusive:
-        said = probabilities > 0.5
-        return probabilities.maximum(1 - probabilities).numpy(), (said == (truth > 0)).numpy()
-    confidence, said = probabilities.max(1)
+        return confidence.numpy(), (decided == (truth > 0)).numpy()
     asked = truth != IGNORE_INDEX
-    return confidence[asked].numpy(), (said == truth)[asked].numpy()
+    return confidence[asked].numpy(), (decided == truth)[asked].numpy()
 
 
-def _evaluation(
-    header: dict[str, Any], task: Task, inputs: str, table: pd.DataFrame, reliability: Reliability
-) -> Evaluation:
+def _evaluation(header: dict[str, Any], task: Task, inputs: str, seen: _Answers) -> Evaluation:
+    table = pd.concat(seen.tables, ignore_index=True)
     groups = np.unique(table["group"].to_numpy(dtype=object))
     counts = tally(table, header["classes"], groups).sum(0)
     overall = {name: float(value) for name, value in scores(counts, task.exclusive).items()}
+    overall["ECE"] = seen.reliability.error
     columns = {name: values.tolist() for name, values in class_scores(counts).items()}
     by_class = {
         name: {score: columns[score][number] for score in columns}
         for number, name in enumerate(header["classes"])
     }
-    return Evaluation(header, task, inputs, overall | {"ECE": reliability.error}, by_class, table)
+    return Evaluation(header, task, inputs, overall, by_class, table)

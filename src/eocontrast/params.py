@@ -133,10 +133,12 @@ class LabelCurveParams(Section):
                 raise ValueError(f"label_curve.{name} names a value twice: {list(values)}")
         return self
 
-    def members(self, name: str) -> tuple[str, ...]:
-        """Arms whose probabilities are averaged under this name: one's own, or an ensemble's."""
-        ensemble = self.ensembles.get(name)
-        return (ensemble.first, ensemble.second) if ensemble else (name,)
+    @property
+    def scored_together(self) -> list[tuple[Name, ...]]:
+        """What one pass over the test patches scores: an arm, or two and then their ensemble."""
+        pairs = [(e.first, e.second, name) for name, e in self.ensembles.items()]
+        paired = {name for pair in pairs for name in pair}
+        return [*((arm,) for arm in self.arms if arm not in paired), *pairs]
 
 
 class QualitativeParams(Section):

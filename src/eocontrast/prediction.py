@@ -20,6 +20,9 @@ from eocontrast.streams import LateModel, Model, Streams
 from eocontrast.subsets import Rows
 from eocontrast.tasks import Task
 
+Said = dict[tuple[Sensor, ...], Tensor]
+"""Probabilities by the sensors that had an image."""
+
 
 def load_model(file: Path, store: PatchStore) -> tuple[Model, dict[str, Any]]:
     """A fine-tuned model in eval mode, and its header.
@@ -37,31 +40,32 @@ def load_model(file: Path, store: PatchStore) -> tuple[Model, dict[str, Any]]:
 
 
 def predict(
-    models: Sequence[Model],
+    model: Model,
     task: Task,
     store: PatchStore,
     rows: Rows,
     device: Accelerator,
     features: Features | None = None,
-) -> dict[tuple[Sensor, ...], Tensor]:
-    """Mean probabilities of the models, with all sensors first.
-
-    One model with a backbone a sensor also says what it makes of each sensor alone.
+) -> Said:
+    """Probabilities with all sensors first and, where each has a backbone, with each alone.
 
     Returns:
         By the sensors that had an image, (n, C), or (n, C, H, W) of pixels, float32 on the CPU.
     """
-    found: dict[tuple[Sensor, ...], list[Tensor]] = {}
-    for model in models:
-        model.to(device.device).eval()
-        with torch.no_grad(), device.autocast():
-            for sensors, logits in _logits(model, store, rows, device, features):
-                if logits.ndim == 4:  # joined streams still have the padding
-                    logits = logits[..., : store.patch_size, : store.patch_size]
-                found.setdefault(sensors, []).append(task.probabilities(logits.float()).cpu())
-                if len(models) > 1:
-                    break
-    return {sensors: torch.stack(parts).mean(0) for sensors, parts in found.items()}
+    model.to(device.device).eval()
+    found = {}
+    with torch.no_grad(), device.autocast():
+        for sensors, logits in _logits(model, store, rows, device, features):
+            if logits.ndim == 4:  # joined streams still have the padding
+                logits = logits[..., : store.patch_size, : store.patch_size]
+            found[sensors] = task.probabilities(logits.float()).cpu()
+    return found
+
+
+def ensemble(said: Sequence[Said]) -> Said:
+    """Mean probabilities of several models, with all sensors."""
+    sensors = next(iter(said[0]))
+    return {sensors: torch.stack([one[sensors] for one in said]).mean(0)}
 
 
 def _logits(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from eocontrast.errors import UserError
 from eocontrast.labels import IGNORE_INDEX
 from eocontrast.patches import PatchStore
-from eocontrast.prediction import load_model, predict
+from eocontrast.prediction import ensemble, load_model, predict
 from eocontrast.subsets import Rows
 from eocontrast.tasks import TASKS
 
@@ -53,8 +53,9 @@ def class_maps(
     maps = {}
     for name, members in files.items():
         models = [load_model(file, store)[0] for file in members]
-        found = predict(models, TASKS["segmentation"], store, rows, device)
-        maps[name] = next(iter(found.values())).argmax(1).numpy()
+        said = [predict(model, TASKS["segmentation"], store, rows, device) for model in models]
+        probabilities = next(iter(ensemble(said).values()))
+        maps[name] = probabilities.max(1).indices.numpy()
     return maps
 
 

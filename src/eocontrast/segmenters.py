@@ -8,7 +8,6 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
 from timm.models.swin_transformer import SwinTransformer, SwinTransformerStage
@@ -217,6 +216,8 @@ def create_unet(architecture: Architecture, in_chans: int, num_classes: int) -> 
         UserError: timm has no such model, it does not take these options, or its maps do not halve
             from stage to stage.
     """
+    import segmentation_models_pytorch as smp  # 4 s, for the one model that is built on it
+
     name, options = architecture.name, architecture.options
     shape = {"in_channels": in_chans, "classes": num_classes, "encoder_weights": None}
     try:
