@@ -125,7 +125,7 @@ def begin(step: Step, project: Path) -> int:
         code = 0
     except SystemExit as ended:
         code = int(ended.code or 0)
-    except BaseException:  # noqa: BLE001 - nothing may return into pytest
+    except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
         sys.stderr.flush()
@@ -134,7 +134,7 @@ def begin(step: Step, project: Path) -> int:
 
 def wait(process: int, seconds: float | None = None) -> int | None:
     """Exit code of the process, or None where it still runs after that time."""
-    end = time.monotonic() + (seconds if seconds is not None else 300)
+    end = time.monotonic() + (seconds if seconds is not None else 1200)
     while time.monotonic() < end:
         ended, status = os.waitpid(process, os.WNOHANG)
         if ended:

@@ -62,10 +62,14 @@ def test_what_is_kept_goes_when_the_work_is_done(project: Path) -> None:
 
 
 def test_what_is_kept_stays_after_an_error() -> None:
-    with pytest.raises(ZeroDivisionError), kept("one") as place:
-        assert place is not None
-        place.write_text("checkpoint")
-        raise ZeroDivisionError
+    def fail() -> None:
+        with kept("one") as place:
+            assert place is not None
+            place.write_text("checkpoint")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     with kept("one") as again:
         assert again is not None
         assert again.read_text() == "checkpoint"

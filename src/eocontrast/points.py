@@ -17,7 +17,7 @@ from eocontrast.budgets import Budget, label_budget, labelled_pixels, unusable
 from eocontrast.classifiers import Classifier, NeighbourClassifier
 from eocontrast.devices import Precision, accelerator, deterministic
 from eocontrast.disk import file_sha256
-from eocontrast.errors import UserError
+from eocontrast.errors import UserError, readable
 from eocontrast.finetuning import PatchInputs, Training, fit, freeze
 from eocontrast.frozen import FeatureInputs, Features, embed
 from eocontrast.kept_points import keep, take
@@ -234,9 +234,10 @@ def _header(job: Job, store: PatchStore, init: Pretrained, budget: Budget) -> di
 
 
 def write_index(folder: Path, files: Sequence[str], left_out: dict[str, str]) -> None:
-    """Leave the names of the points, and the fractions left out, in `folder`."""
+    """Leave names and digests of the points, and the fractions left out, in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"points": list(files), "left_out": left_out}
+    digests = {name: file_sha256(folder / name) for name in files}
+    content = {"points": digests, "left_out": left_out}
     (folder / INDEX).write_text(json.dumps(content, indent=1) + "\n")
 
 
@@ -244,12 +245,13 @@ def read_index(folder: Path) -> tuple[list[Path], dict[str, str]]:
     """Weight files of the points, and the fractions left out with the reason.
 
     Raises:
-        UserError: the folder holds no index.
+        UserError: the folder holds no index, or a file is not the one that the index names.
     """
-    try:
+    again = "run the stage that fine-tunes again, `dvc repro -f -s <stage>`"
+    with readable(f"{folder / INDEX} cannot be read", again):
         index = json.loads((folder / INDEX).read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{folder / INDEX} cannot be read ({error}): run the stage that fine-tunes again"
-        ) from error
-    return [folder / name for name in index["points"]], index["left_out"]
+        digests, left_out = dict(index["points"]), dict(index["left_out"])
+    for name, written in digests.items():
+        if file_sha256(folder / name) != written:
+            raise UserError(f"{folder / name} is not as it was written: {again}")
+    return [folder / name for name in digests], left_out
