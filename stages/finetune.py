@@ -30,8 +30,8 @@ def main(name: str, store: Path, init: Path, out: Path) -> None:
         # most labels first: at the end no core waits long for another's last point
         jobs = sorted((job for of, _ in arms.values() for job in of), key=lambda j: -j.fraction)
     tracker = Tracker("finetune")
-    with kept(points_digest(jobs)) as place:
-        for trained in tqdm(train_points(jobs, place), f"finetune {name}", len(jobs), disable=None):
+    with kept(points_digest(jobs)) as begun:
+        for trained in tqdm(train_points(jobs, begun), f"finetune {name}", len(jobs), disable=None):
             tracker.finetuned(trained.arm, trained)
         for folder, (of_arm, left_out) in arms.items():
             write_index(folder, [job.file.name for job in of_arm], left_out)

@@ -133,6 +133,8 @@ def train_points(jobs: Sequence[Job], kept: Path | None = None) -> Iterator[Trai
 
 def points_digest(jobs: Sequence[Job]) -> str:
     """Names points by all that determines them, but the places of files."""
+    if not jobs:  # every fraction was left out
+        return digest()
     device = accelerator(jobs[0].precision)
     store, init = PatchStore(jobs[0].store).digest, file_sha256(jobs[0].init)
     points = [replace(job, store=Path(), init=Path(), out=Path()) for job in jobs]

@@ -168,7 +168,8 @@ def _batches(train: Rows, store: PatchStore, schedule: Schedule, epoch: int) -> 
     if schedule.groups_per_batch:
         piece = max(1, batch_size // schedule.groups_per_batch)
         order = in_pieces(order, store.groups, piece, schedule.seed, epoch)
-    return order[: steps * batch_size].reshape(steps, batch_size)
+    batches: Rows = order[: steps * batch_size].reshape(steps, batch_size)
+    return batches
 
 
 def _new_state(
