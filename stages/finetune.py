@@ -9,7 +9,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from eocontrast.params import load_params
-from eocontrast.points import Job, points_of, train_points, write_index
+from eocontrast.points import Job, points_digest, points_of, train_points, write_index
+from eocontrast.resuming import kept
 from eocontrast.stage import stage
 from eocontrast.tracking import Tracker
 
@@ -29,12 +30,13 @@ def main(name: str, store: Path, init: Path, out: Path) -> None:
         # most labels first: at the end no core waits long for another's last point
         jobs = sorted((job for of, _ in arms.values() for job in of), key=lambda j: -j.fraction)
     tracker = Tracker("finetune")
-    for trained in tqdm(train_points(jobs), f"finetune {name}", len(jobs), disable=None):
-        tracker.finetuned(trained.arm, trained)
-    for folder, (of_arm, left_out) in arms.items():
-        write_index(folder, [job.file.name for job in of_arm], left_out)
-        for reason in left_out.values():
-            print(f"{folder.name}: left out: {reason}")
+    with kept(points_digest(jobs)) as begun:
+        for trained in tqdm(train_points(jobs, begun), f"finetune {name}", len(jobs), disable=None):
+            tracker.finetuned(trained.arm, trained)
+        for folder, (of_arm, left_out) in arms.items():
+            write_index(folder, [job.file.name for job in of_arm], left_out)
+            for reason in left_out.values():
+                print(f"{folder.name}: left out: {reason}")
 
 
 if __name__ == "__main__":

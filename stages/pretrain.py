@@ -5,10 +5,11 @@ import time
 from pathlib import Path
 
 from eocontrast.cards import pretrained_card
-from eocontrast.cells import pretrain_cell
+from eocontrast.cells import cell_digest, pretrain_cell
 from eocontrast.devices import hardware
 from eocontrast.params import load_params
 from eocontrast.patches import PatchStore
+from eocontrast.resuming import kept
 from eocontrast.stage import stage
 from eocontrast.tracking import Tracker, provenance
 from eocontrast.weights import Pretrained
@@ -17,12 +18,15 @@ from eocontrast.weights import Pretrained
 def main(name: str, patches: Path, weights: Path) -> None:
     start, params = time.monotonic(), load_params()
     run_params = params.pretrain.runs[name]
-    store = PatchStore(patches)
-    described = {"init": name, **run_params.model_dump()}
-    tags = {"data.digest": store.digest}
-    with Tracker("pretrain").start(f"pretrain {name}", described, tags) as run:
-        backbone = params.backbones[run_params.backbone]
-        cell = (run_params, backbone, store, weights, params.precision, Path("checkpoints"))
+    backbone, store = params.backbones[run_params.backbone], PatchStore(patches)
+    described, tags = {"init": name, **run_params.model_dump()}, {"data.digest": store.digest}
+    given = (run_params, backbone, store)
+    tracker = Tracker("pretrain")
+    with (
+        kept(cell_digest(*given, params.precision)) as checkpoint,
+        tracker.resume(f"pretrain {name}", described, tags, checkpoint) as run,
+    ):
+        cell = (*given, weights, params.precision, checkpoint)
         for metrics in pretrain_cell(*cell):
             run.log(metrics, step=int(metrics["epoch"]))
             print(" ".join(f"{key} {value:.4g}" for key, value in metrics.items()), flush=True)

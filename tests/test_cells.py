@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from eocontrast.cells import Trained, pretrain_cell
+from eocontrast.cells import Trained, cell_digest, pretrain_cell
 from eocontrast.errors import UserError
 from eocontrast.modalities import SENSORS
 from eocontrast.patches import PatchStore
@@ -93,7 +93,7 @@ def test_two_runs_write_the_same_bytes(
     [(None, "resnet"), (SIMCLR, "resnet"), (MMA, "vgg")],
     ids=["dual_simclr", "simclr", "mma"],
 )
-def test_a_killed_cell_continues_and_leaves_no_checkpoint(
+def test_a_killed_cell_continues_from_the_checkpoint_of_its_name(
     tmp_path: Path,
     tiny_store: PatchStore,
     tiny_backbones: dict[str, BackboneParams],
@@ -104,19 +104,21 @@ def test_a_killed_cell_continues_and_leaves_no_checkpoint(
     chosen: Trained = run or tiny_run
 
     def cell(run: Trained, file: str) -> Iterator[dict[str, float]]:
-        params, folder = tiny_backbones[name], tmp_path / "checkpoints"
-        return pretrain_cell(run, params, tiny_store, tmp_path / file, "no", folder)
+        params = tiny_backbones[name]
+        kept = tmp_path / cell_digest(run, params, tiny_store, "no")
+        return pretrain_cell(run, params, tiny_store, tmp_path / file, "no", kept)
 
     list(cell(chosen, "whole"))
+    kept = tmp_path / cell_digest(chosen, tiny_backbones[name], tiny_store, "no")
+    kept.unlink()
     list(islice(cell(chosen, "continued"), 1))
     assert not (tmp_path / "continued").exists()
-    (left,) = (tmp_path / "checkpoints").iterdir()
+    written = kept.read_bytes()
     # another run must not continue from it
     other = chosen.model_copy(update={"temperature": 0.3})
     list(cell(other, "other"))
-    assert list((tmp_path / "checkpoints").iterdir()) == [left]
+    assert kept.read_bytes() == written
     list(cell(chosen, "continued"))
-    assert list((tmp_path / "checkpoints").iterdir()) == []
     assert (tmp_path / "continued").read_bytes() == (tmp_path / "whole").read_bytes()
     assert (tmp_path / "other").read_bytes() != (tmp_path / "whole").read_bytes()
 

@@ -17,12 +17,15 @@ PLUMBING = {
     "cards",
     "disk",
     "errors",
+    "kept_points",
     "params",
     "pretrain_params",
     "results",
+    "resuming",
     "schema",
     "source_params",
     "stage",
+    "stops",
     "tracking",
 }
 """What says or checks things, but puts nothing into a model or a patch."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from eocontrast import points
 from eocontrast.arms import Arm, Fusion
 from eocontrast.budgets import label_budget
 from eocontrast.devices import accelerator
@@ -20,6 +22,7 @@ from eocontrast.points import (
     Job,
     Trained,
     point_file,
+    points_digest,
     read_index,
     train_point,
     train_points,
@@ -124,6 +127,60 @@ def test_points_of_other_seeds_and_fractions_differ(
     grids: dict[str, list[Trained]], name: str
 ) -> None:
     assert len({trained.file.read_bytes() for trained in grids[name]}) == len(POINTS)
+
+
+@pytest.mark.parametrize("name", ["late", "frozen", "knn"])
+def test_finished_points_of_a_killed_cell_are_not_trained_again(
+    jobs: dict[str, list[Job]],
+    grids: dict[str, list[Trained]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    kept, cell = tmp_path / "kept", [other(job, out=tmp_path / "out") for job in jobs[name]]
+    list(train_points(cell[:2], kept))
+    shutil.rmtree(tmp_path / "out")  # as DVC does
+    trained: list[Job] = []
+
+    def watched(job: Job, *rest: Any, **more: Any) -> Trained:  # noqa: ANN401 - handed through
+        trained.append(job)
+        return train_point(job, *rest, **more)
+
+    monkeypatch.setattr(points, "train_point", watched)
+    found = {each.file.name: each for each in train_points(cell, kept)}
+    assert trained == cell[2:]
+    assert [found[job.file.name].again for job in cell] == [True, True, False]
+    for job, whole in zip(cell, grids[name], strict=True):
+        assert job.file.read_bytes() == whole.file.read_bytes()
+        assert found[job.file.name].history == whole.history
+
+
+def test_a_damaged_point_is_trained_again(jobs: dict[str, list[Job]], tmp_path: Path) -> None:
+    kept, job = tmp_path / "kept", other(jobs["knn"][0], out=tmp_path / "out")
+    list(train_points([job], kept))
+    (weights,) = tmp_path.glob("kept*.safetensors")
+    content = weights.read_bytes()
+    shutil.rmtree(job.out)
+    for damaged in (content[:-1], b"", content[:-1] + bytes([content[-1] ^ 1])):
+        weights.write_bytes(damaged)
+        (again,) = train_points([job], kept)
+        assert not again.again
+        assert job.file.read_bytes() == content
+        job.file.unlink()
+
+
+def test_points_are_named_by_all_that_determines_them(
+    jobs: dict[str, list[Job]], tmp_path: Path
+) -> None:
+    cell = jobs["tuned"]
+    again = tmp_path / "again.safetensors"
+    again.write_bytes(cell[0].init.read_bytes())
+    moved = [other(job, init=again, out=tmp_path) for job in cell]
+    assert points_digest(moved) == points_digest(cell)
+    again.write_bytes(jobs["late"][0].init.read_bytes())
+    arm = changed(TUNED, lr=1e-4)
+    others = [moved, cell[:2], [other(job, arm=arm) for job in cell]]
+    assert len({points_digest(each) for each in (cell, *others)}) == 4
 
 
 def in_model(name: str) -> str:
@@ -300,12 +357,26 @@ def test_a_point_lies_where_its_coordinates_say(jobs: dict[str, list[Job]], tmp_
 
 
 def test_points_are_read_by_name(tmp_path: Path) -> None:
+    (tmp_path / "arm").mkdir()
+    for name in ("1.0-0", "0.1-0", "0.5-0"):  # the last is of an earlier grid
+        (tmp_path / f"arm/{name}.safetensors").write_bytes(name.encode())
     write_index(tmp_path / "arm", ["1.0-0.safetensors", "0.1-0.safetensors"], {"0.01": "few"})
-    (tmp_path / "arm/0.5-0.safetensors").write_bytes(b"of an earlier grid")
     files, left_out = read_index(tmp_path / "arm")
     assert [file.name for file in files] == ["1.0-0.safetensors", "0.1-0.safetensors"]
     assert all(file.parent == tmp_path / "arm" for file in files)
     assert left_out == {"0.01": "few"}
+
+
+def test_a_point_that_is_not_as_it_was_written_is_named(tmp_path: Path) -> None:
+    names = ["1.0-0.safetensors", "0.1-0.safetensors"]
+    for name in names:
+        (tmp_path / name).write_bytes(name.encode())
+    write_index(tmp_path, names, {})
+    (tmp_path / names[0]).rename(tmp_path / "other")
+    (tmp_path / names[1]).rename(tmp_path / names[0])
+    (tmp_path / "other").rename(tmp_path / names[1])
+    with pytest.raises(UserError, match=r"1\.0-0.* is not as it was written: run the stage"):
+        read_index(tmp_path)
 
 
 def test_an_arm_without_points_has_an_index(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 import math
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from eocontrast.disk import file_sha256
 from eocontrast.evaluation import Evaluation
 from eocontrast.label_curve import ArmCurve, ArmResult
 from eocontrast.points import Trained
+from eocontrast.stops import Stopped
 from eocontrast.tasks import TASKS, TaskName
 from eocontrast.tracking import EXPERIMENT, Tracker, flatten
 
@@ -254,6 +257,70 @@ def test_a_run_that_fails_is_marked_as_failed(rows: Rows) -> None:
     (row,) = rows()
     assert row.info.status == "FAILED"
     assert row.data.metrics == {"loss": 2.0}
+
+
+def killed(name: str, checkpoint: Path | None, steps: int) -> None:
+    """A pretraining that ends without a word after some epochs."""
+    run = Tracker("pretrain").resume(name, {"lr": 0.1}, {"data.digest": "abc"}, checkpoint)
+    for step in range(1, steps + 1):
+        run.log({"epoch": step, "loss": 1 / step}, step=step)
+
+
+def completed(name: str, checkpoint: Path | None, steps: int) -> None:
+    with Tracker("pretrain").resume(name, {"lr": 0.1}, {}, checkpoint) as run:
+        for step in range(1, steps + 1):  # what the checkpoint remembers is told again
+            run.log({"epoch": step, "loss": 1 / step}, step=step)
+
+
+@pytest.mark.parametrize("steps", [0, 2, 4])
+def test_a_pretraining_goes_on_in_the_same_run(rows: Rows, tmp_path: Path, steps: int) -> None:
+    checkpoint = tmp_path / "digest"
+    killed("pretrain x", checkpoint, steps)
+    completed("pretrain x", checkpoint, 4)
+    (row,) = rows()
+    assert (row.info.status, row.data.params) == ("FINISHED", {"lr": "0.1"})
+    history = Tracker("pretrain").client.get_metric_history(row.info.run_id, "loss")
+    assert [(m.step, m.value) for m in history] == [(k, 1 / k) for k in (1, 2, 3, 4)]
+
+
+def test_a_finished_run_is_gone_on_with_only_while_its_checkpoint_is_there(
+    rows: Rows, tmp_path: Path
+) -> None:
+    """A kill may fall between the end of the run and that of the stage."""
+    checkpoint = tmp_path / "digest"
+    checkpoint.touch()
+    completed("pretrain x", checkpoint, 2)
+    completed("pretrain x", checkpoint, 2)
+    assert len(rows()) == 1
+    checkpoint.unlink()
+    completed("pretrain x", checkpoint, 2)
+    assert len(rows()) == 2
+
+
+def test_another_training_opens_a_run_of_its_own(rows: Rows, tmp_path: Path) -> None:
+    killed("pretrain x", tmp_path / "digest", 1)
+    completed("pretrain y", tmp_path / "digest", 1)
+    completed("pretrain x", tmp_path / "other", 1)
+    completed("pretrain x", None, 1)
+    assert len(rows()) == 4
+
+
+def test_a_run_that_is_stopped_is_marked_as_killed(rows: Rows) -> None:
+    with pytest.raises(Stopped), Tracker("pretrain").start("a", {}):
+        raise Stopped(signal.SIGTERM)
+    (row,) = rows()
+    assert row.info.status == "KILLED"
+
+
+def test_a_point_that_was_kept_is_not_told_twice(rows: Rows, tmp_path: Path) -> None:
+    trained = point(tmp_path)
+    Tracker("finetune").finetuned("dual", trained)
+    Tracker("finetune").finetuned("dual", replace(trained, again=True))
+    (row,) = rows()
+    history = Tracker("finetune").client.get_metric_history(row.info.run_id, "loss")
+    assert [m.step for m in history] == [1, 2, 3]
+    Tracker("finetune").finetuned("dual", trained)  # `dvc repro -f`
+    assert len(rows()) == 2
 
 
 def test_a_run_says_where_it_comes_from(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,12 @@ from eocontrast.errors import UserError
 _ZSTD = b"\x28\xb5\x2f\xfd"
 """What a zstd frame begins with (RFC 8878)."""
 
+MOST_RATIO = 200
+"""Rasters shrink to a twentieth; zeros to a thousandth by deflate, to less by bzip2 and zstd."""
+
+HARMLESS = 2**28
+"""Bytes that any archive may hold."""
+
 _DAMAGE = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -111,7 +117,9 @@ def _extract_zip(archive: Path, patterns: Sequence[str], folder: Path) -> list[s
             # the upper half holds the Unix mode; 0 where the archive was made elsewhere
             kind = member.external_attr >> 28
             _check_member(archive, member.filename, plain=kind in (0, 0o10))
-        check_free_disk(folder, sum(member.file_size for member in members), archive.name)
+        size = sum(member.file_size for member in members)
+        _refuse_bomb(archive, size)
+        check_free_disk(folder, size, archive.name)
         for member in _progress(members, f"unpack {archive.name}"):
             opened.extract(member, folder)
         return [member.filename for member in members]
@@ -125,6 +133,7 @@ def _extract_tar(archive: Path, patterns: Sequence[str], folder: Path) -> list[s
                 _check_member(archive, member.name, plain=member.isreg())
                 names.append(member.name)
                 size += member.size
+                _refuse_bomb(archive, size)  # at once: to read on takes as long as to unpack
     check_free_disk(folder, size, archive.name)
     with _opened_tar(archive) as opened:  # anew: what is compressed is read forwards only
         for member in _progress(opened, f"unpack {archive.name}", len(names)):
@@ -171,6 +180,15 @@ def _move_into(work: Path, folder: Path) -> None:
             _move_into(entry, target)
         else:
             os.replace(entry, target)
+
+
+def _refuse_bomb(archive: Path, size: int) -> None:
+    packed = archive.stat().st_size
+    if size > max(HARMLESS, MOST_RATIO * packed):
+        raise UserError(
+            f"{archive} is not safe: its {packed} bytes would become {size} or more, expected "
+            f"{MOST_RATIO} times as many at most; fetch it from its publisher"
+        )
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-from accelerate import Accelerator
 from torch import nn
 
 from eocontrast.augment import PairViews
@@ -28,8 +25,10 @@ from eocontrast.pretrain_params import (
     RandomRun,
     SimCLRRun,
 )
-from eocontrast.pretraining import Metrics, Schedule, Views, pretrain, split_rows
+from eocontrast.pretraining import Schedule, Views, pretrain, split_rows
+from eocontrast.resuming import digest
 from eocontrast.simclr_views import SimCLRViews
+from eocontrast.training_state import Metrics
 from eocontrast.weights import Pretrained, backbone_tensors, load_pinned
 
 Trained = SimCLRRun | DualSimCLRRun | MMARun
@@ -42,7 +41,7 @@ def pretrain_cell(
     store: PatchStore,
     weights: Path,
     precision: Precision,
-    checkpoints: Path | None = None,
+    checkpoint: Path | None = None,
 ) -> Iterator[Metrics]:
     """Train and save one cell; yields metrics an epoch.
 
@@ -56,7 +55,7 @@ def pretrain_cell(
         store: patches.
         weights: where the backbones go.
         precision: auto, bf16 or no.
-        checkpoints: folder from which a killed run continues.
+        checkpoint: from which a killed run goes on, named by `cell_digest`; the caller removes it.
 
     Raises:
         UserError: there is no such backbone, the data do not suit it or lack a band, or an imported
@@ -71,7 +70,7 @@ def pretrain_cell(
         specs, described = _scaled(store, backbone), run.model_dump(mode="json")
         Pretrained(run.method, architecture, specs, {}, store.digest, described).save(weights)
     else:
-        yield from _train(run, backbone, store, weights, precision, checkpoints)
+        yield from _train(run, backbone, store, weights, precision, checkpoint)
 
 
 def _train(
@@ -80,7 +79,7 @@ def _train(
     store: PatchStore,
     weights: Path,
     precision: Precision,
-    checkpoints: Path | None,
+    checkpoint: Path | None,
 ) -> Iterator[Metrics]:
     architecture = Architecture(backbone.name, backbone.options)
     seen = _seen(run, _scaled(store, backbone))
@@ -88,7 +87,6 @@ def _train(
     device = accelerator(precision)
     backbones = {sensor: Backbone(architecture, {sensor: spec}) for sensor, spec in seen.items()}
     objective, views = _objective(run, backbones), _views(run)
-    checkpoint = checkpoints and checkpoints / f"{_digest(run, backbone, store, device)}.pt"
     metrics: Metrics = {}
     for metrics in pretrain(objective, views, store, _schedule(run), device, checkpoint):
         yield metrics
@@ -102,8 +100,14 @@ def _train(
         patches=len(split_rows(store, run.seed)[0]),
         health={name: float(f"{value:.6g}") for name, value in metrics.items()},
     ).save(weights)
-    if checkpoint is not None:
-        checkpoint.unlink()
+
+
+def cell_digest(
+    run: PretrainRun, backbone: BackboneParams, store: PatchStore, precision: Precision
+) -> str:
+    """Names a cell by all that determines its weights."""
+    device = accelerator(precision)
+    return digest(run, backbone, store.digest, device.device, device.mixed_precision)
 
 
 def _scaled(store: PatchStore, backbone: BackboneParams) -> dict[Sensor, InputSpec]:
@@ -144,9 +148,3 @@ def _schedule(run: ContrastiveRun) -> Schedule:
         lr=run.lr,
         weight_decay=run.weight_decay,
     )
-
-
-def _digest(run: Trained, backbone: BackboneParams, store: PatchStore, device: Accelerator) -> str:
-    """Names a checkpoint by all that determines the result, so that a stale one never resumes."""
-    determined_by = (run, backbone, store.digest, device.device, device.mixed_precision)
-    return hashlib.sha256(repr((*determined_by, torch.__version__)).encode()).hexdigest()

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from eocontrast.errors import UserError
@@ -43,6 +44,15 @@ def file_sha256(path: Path) -> str:
         UserError: it cannot be read.
     """
     return _digest(path, "sha256")
+
+
+@cache
+def code_sha256() -> str:
+    """Of all modules of this package, in hex: work that other code began is not gone on with."""
+    told = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
+        told.update(file.read_bytes())
+    return told.hexdigest()
 
 
 def file_md5(path: Path) -> str:

@@ -1,4 +1,12 @@
-"""The one exception for what a user can mend."""
+"""The one exception for what a user can mend, and how a damaged file becomes one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_DAMAGE = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+"""What readers raise of a file that is not there, not whole, or of another kind."""
 
 
 class UserError(Exception):
@@ -7,3 +15,21 @@ class UserError(Exception):
     Its message says what was seen, what was expected and what to do. Stages print it without a
     traceback and end with exit code 2; every other exception is a defect of the project.
     """
+
+
+@contextmanager
+def readable(otherwise: str, mend: str) -> Iterator[None]:
+    """Within, whatever a missing or damaged file leads to is a mistake that a user can mend.
+
+    Args:
+        otherwise: which file is what, where it cannot be read.
+        mend: what to do then.
+
+    Raises:
+        UserError: says both, and the reason.
+    """
+    try:
+        yield
+    except (*_DAMAGE, RecursionError) as error:
+        why = f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise UserError(f"{otherwise} ({why[:300]}): {mend}") from error

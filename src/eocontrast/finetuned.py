@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from eocontrast.errors import UserError
+from eocontrast.errors import UserError, readable
 from eocontrast.models import model_from_header
 from eocontrast.streams import Model
-from eocontrast.weights import load_weights
+from eocontrast.weights import REWRITE, load_tensors, load_weights
 
 
 def load_finetuned(file: Path) -> tuple[Model, dict[str, Any]]:
@@ -20,6 +20,7 @@ def load_finetuned(file: Path) -> tuple[Model, dict[str, Any]]:
     tensors, header = load_weights(file)
     if "classes" not in header:
         raise UserError(f"{file} holds no fine-tuned model: fine-tune it first")
-    model = model_from_header(header)
-    model.load_state_dict(tensors)
+    with readable(f"the header of {file} is damaged", REWRITE):
+        model = model_from_header(header)
+    load_tensors(model, tensors, f"the tensors of {file}")
     return model.eval(), header

@@ -17,7 +17,7 @@ from eocontrast.audit_report import audit_table, write_audit
 from eocontrast.audited import Audited
 from eocontrast.bands import stored_bands
 from eocontrast.consistency import Consistency
-from eocontrast.disk import check_free_disk
+from eocontrast.disk import check_free_disk, code_sha256
 from eocontrast.modalities import Sensor
 from eocontrast.pairs import StoreBands
 from eocontrast.rasters import RasterError, bands_size
@@ -134,9 +134,8 @@ class _Plan:
 
     def digest(self, manifests: Path) -> str:
         """Of all that determines the shards, the code included."""
-        code = sorted(Path(__file__).parent.rglob("*.py"))
-        told = hashlib.sha256(repr(self).encode())
-        for file in (*code, *sorted(manifests.iterdir())):
+        told = hashlib.sha256(repr((self, code_sha256())).encode())
+        for file in sorted(manifests.iterdir()):
             if file.is_file():
                 told.update(file.read_bytes())
         return told.hexdigest()

@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eocontrast.errors import UserError
+from eocontrast.array_file import checksum
+from eocontrast.errors import UserError, readable
 from eocontrast.inputs import Batch, InputSpec
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.shard_files import shard_path
@@ -26,6 +27,9 @@ from eocontrast.subsets import Rows
 
 Kind = Literal["s1", "s2", "label"]
 
+
+REBUILD = "run `dvc repro -f normalise`"
+"""What mends a store."""
 
 PIXELS = 2**18
 """Pixels that a forward pass without gradients takes at once: 64 patches of 64 px, which a CPU does
@@ -45,20 +49,20 @@ class PatchStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        try:
-            header: dict[str, Any] = json.loads((self.folder / "stats.json").read_text())
-            self.index = pd.read_parquet(self.folder / "index.parquet")
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"{folder} is no complete patch store ({error}): run `dvc repro normalise`"
-            ) from error
-        self.specs: dict[Sensor, InputSpec] = {
-            sensor: InputSpec.from_dict(header[sensor]) for sensor in SENSORS
-        }
-        self.classes: tuple[str, ...] = tuple(header["classes"])
-        self.palette: dict[str, str] = header["palette"]
-        self.digest: str = header["digest"]
-        self.patch_size: int = header["patch_size"]
+        stats, index = self.folder / "stats.json", self.folder / "index.parquet"
+        with readable(f"{folder} is no complete patch store: {index}", REBUILD):
+            self.index = pd.read_parquet(index)
+            self.index[["id", "group", "split", "label", "shard", "row"]]  # or it lacks one
+        with readable(f"{folder} is no complete patch store: {stats}", REBUILD):
+            header: dict[str, Any] = json.loads(stats.read_text())
+            self.specs: dict[Sensor, InputSpec] = {
+                sensor: InputSpec.from_dict(header[sensor]) for sensor in SENSORS
+            }
+            self.classes: tuple[str, ...] = tuple(header["classes"])
+            self.palette: dict[str, str] = header["palette"]
+            self.digest: str = header["digest"]
+            self.patch_size: int = header["patch_size"]
+            self._checksums: dict[str, int] = header["checksums"]
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
@@ -160,11 +164,10 @@ class PatchStore:
     def _open(self, kind: str, shard: int) -> NDArray[np.integer]:
         if (kind, shard) not in self._maps:
             path = shard_path(self.folder, kind, shard)
-            try:
+            with readable(f"{path} is missing or damaged", REBUILD):
                 mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+                known = self._checksums[f"{kind}/{path.name}"]
+                if (found := checksum(path)) != known:
+                    raise ValueError(f"its checksum is {found:08x}, {known:08x} was written")
                 self._maps[kind, shard] = mapped.view(np.ndarray)  # memmap's own indexing is slow
-            except (OSError, ValueError) as error:
-                raise UserError(
-                    f"{path} is missing or damaged ({error}): run `dvc repro -f normalise`"
-                ) from error
         return self._maps[kind, shard]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,19 @@ from eocontrast.arms import Arm
 from eocontrast.budgets import Budget, label_budget, labelled_pixels, unusable
 from eocontrast.classifiers import Classifier, NeighbourClassifier
 from eocontrast.devices import Precision, accelerator, deterministic
-from eocontrast.errors import UserError
+from eocontrast.disk import file_sha256
+from eocontrast.errors import UserError, readable
 from eocontrast.finetuning import PatchInputs, Training, fit, freeze
 from eocontrast.frozen import FeatureInputs, Features, embed
+from eocontrast.kept_points import keep, take
 from eocontrast.models import new_model
 from eocontrast.params import ClassificationRecipe, LabelCurveParams, Recipe, Recipes
 from eocontrast.patches import PatchStore
+from eocontrast.resuming import digest
 from eocontrast.side_by_side import side_by_side
 from eocontrast.streams import Model, PooledModel
 from eocontrast.tasks import Task, patch_targets, task_of
-from eocontrast.weights import Pretrained, save_weights
+from eocontrast.weights import Pretrained, load_weights, save_weights
 
 INDEX = "points.json"
 """Names the points of a folder: later stages read by name, never by glob."""
@@ -91,29 +95,64 @@ def points_of(arm: Job, curve: LabelCurveParams) -> tuple[list[Job], dict[str, s
 
 @dataclass(frozen=True)
 class Trained:
-    """What a point of an arm left behind: its weights, their header, and metrics an epoch."""
+    """What a point of an arm left behind: its weights, their header, and metrics an epoch.
+
+    `again` is one that a run before this trained, which was killed later.
+    """
 
     arm: str
     file: Path
     header: dict[str, Any]
     history: list[dict[str, float]]
+    again: bool = False
 
 
-def train_points(jobs: Sequence[Job]) -> Iterator[Trained]:
+def train_points(jobs: Sequence[Job], kept: Path | None = None) -> Iterator[Trained]:
     """Train and save every point; all jobs share store and init.
 
-    Heads on frozen backbones come first, arm by arm, then the others in their order.
+    Those that an earlier run kept come first, then heads on frozen backbones, arm by arm, then the
+    others in their order.
+
+    Args:
+        jobs: the points.
+        kept: beginning of the names under which finished points are kept, for a run that goes on
+            after a kill; named by `points_digest`, and the caller removes them.
 
     Raises:
         UserError: a fraction holds fewer patches than there are classes.
     """
-    heads = [job for job in jobs if job.on_features]
+    done = {job: trained for job in jobs if kept and (trained := _again(job, kept))}
+    yield from done.values()
+    left = [job for job in jobs if job not in done]
+    heads = [job for job in left if job.on_features]
     for name in dict.fromkeys(job.name for job in heads):
-        yield from _train_heads([job for job in heads if job.name == name])
-    yield from side_by_side(train_point, [job for job in jobs if not job.on_features])
+        yield from _train_heads([job for job in heads if job.name == name], kept)
+    train = partial(train_point, kept=kept)
+    yield from side_by_side(train, [job for job in left if not job.on_features])
 
 
-def train_point(job: Job, features: Features | None = None) -> Trained:
+def points_digest(jobs: Sequence[Job]) -> str:
+    """Names points by all that determines them, but the places of files."""
+    if not jobs:  # every fraction was left out
+        return digest()
+    device = accelerator(jobs[0].precision)
+    store, init = PatchStore(jobs[0].store).digest, file_sha256(jobs[0].init)
+    points = [replace(job, store=Path(), init=Path(), out=Path()) for job in jobs]
+    return digest(points, store, init, device.device, device.mixed_precision)
+
+
+def _kept_as(job: Job, kept: Path) -> Path:
+    return kept.with_name(f"{kept.name}-{job.name}-{job.fraction}-{job.seed}")
+
+
+def _again(job: Job, kept: Path) -> Trained | None:
+    history = take(_kept_as(job, kept), job.file)
+    if history is None:
+        return None
+    return Trained(job.name, job.file, load_weights(job.file)[1], history, again=True)
+
+
+def train_point(job: Job, features: Features | None = None, kept: Path | None = None) -> Trained:
     """Train and save one point; `features` of the training split, where a head alone is trained."""
     store, init = PatchStore(job.store), Pretrained.load(job.init)
     budget = label_budget(store, job.fraction, job.seed, job.recipe.val_fraction)
@@ -122,7 +161,10 @@ def train_point(job: Job, features: Features | None = None) -> Trained:
     model = new_model(init, header)
     history = list(_train(job, model, store, budget, features))
     save_weights(job.file, model.state_dict(), header)
-    return Trained(job.name, job.file, header, history)
+    trained = Trained(job.name, job.file, header, history)
+    if kept is not None:
+        keep(_kept_as(job, kept), job.file, history)
+    return trained
 
 
 def _train(
@@ -149,7 +191,7 @@ def _train(
     known.fold(model.head)
 
 
-def _train_heads(jobs: Sequence[Job]) -> Iterator[Trained]:
+def _train_heads(jobs: Sequence[Job], kept: Path | None) -> Iterator[Trained]:
     """Heads on frozen backbones: every patch is embedded once for the whole curve."""
     store, init = PatchStore(jobs[0].store), Pretrained.load(jobs[0].init)
     budget = label_budget(store, jobs[0].fraction, jobs[0].seed, jobs[0].recipe.val_fraction)
@@ -158,7 +200,7 @@ def _train_heads(jobs: Sequence[Job]) -> Iterator[Trained]:
     # all of them, whatever the jobs: a point alone is the point within the grid
     features = embed(model, store, store.labelled("train"), accelerator(jobs[0].precision))
     for job in jobs:
-        yield train_point(job, features)
+        yield train_point(job, features, kept)
 
 
 def _training(job: Job) -> Training:
@@ -194,9 +236,10 @@ def _header(job: Job, store: PatchStore, init: Pretrained, budget: Budget) -> di
 
 
 def write_index(folder: Path, files: Sequence[str], left_out: dict[str, str]) -> None:
-    """Leave the names of the points, and the fractions left out, in `folder`."""
+    """Leave names and digests of the points, and the fractions left out, in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"points": list(files), "left_out": left_out}
+    digests = {name: file_sha256(folder / name) for name in files}
+    content = {"points": digests, "left_out": left_out}
     (folder / INDEX).write_text(json.dumps(content, indent=1) + "\n")
 
 
@@ -204,12 +247,13 @@ def read_index(folder: Path) -> tuple[list[Path], dict[str, str]]:
     """Weight files of the points, and the fractions left out with the reason.
 
     Raises:
-        UserError: the folder holds no index.
+        UserError: the folder holds no index, or a file is not the one that the index names.
     """
-    try:
+    again = "run the stage that fine-tunes again, `dvc repro -f -s <stage>`"
+    with readable(f"{folder / INDEX} cannot be read", again):
         index = json.loads((folder / INDEX).read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{folder / INDEX} cannot be read ({error}): run the stage that fine-tunes again"
-        ) from error
-    return [folder / name for name in index["points"]], index["left_out"]
+        digests, left_out = dict(index["points"]), dict(index["left_out"])
+    for name, written in digests.items():
+        if file_sha256(folder / name) != written:
+            raise UserError(f"{folder / name} is not as it was written: {again}")
+    return [folder / name for name in digests], left_out

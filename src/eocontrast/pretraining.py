@@ -1,19 +1,19 @@
-"""One loop for every contrastive objective; killed runs continue at the last whole epoch."""
+"""One loop for every contrastive objective; a killed run goes on from its last checkpoint."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim import AdamW
 from tqdm import tqdm
 
 from eocontrast.augment import epoch_order, generator
@@ -23,15 +23,15 @@ from eocontrast.inputs import Batch, InputSpec
 from eocontrast.modalities import Sensor
 from eocontrast.patches import PatchStore
 from eocontrast.schedules import cosine_schedule
+from eocontrast.stops import deferred, stop_if_asked
 from eocontrast.subsets import Rows
+from eocontrast.training_state import Metrics, TrainingState
 
 HELD_OUT = 256
 """Pairs that are never trained on, to watch the embeddings by; at most a tenth of all."""
 
 COLLAPSE_STEPS = 50
 """Backbones start with a mean cosine of .97 to .999: what has hardly learnt has not collapsed."""
-
-Metrics = dict[str, float]
 
 
 class Objective(Protocol):
@@ -70,36 +70,6 @@ class Schedule:
     groups_per_batch: int
     lr: float
     weight_decay: float
-
-
-@dataclass
-class _State:
-    """All that changes while training."""
-
-    objective: nn.Module
-    optimizer: Optimizer
-    scheduler: LambdaLR
-    history: list[Metrics] = field(default_factory=list)
-
-    def save(self, path: Path) -> None:
-        partial = path.with_name(path.name + ".partial")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        state = {name: part.state_dict() for name, part in self._parts().items()}
-        torch.save({**state, "history": self.history}, partial)
-        partial.replace(path)
-
-    def load(self, path: Path) -> None:
-        saved: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-        for name, part in self._parts().items():
-            part.load_state_dict(saved[name])
-        self.history = saved["history"]
-
-    def _parts(self) -> dict[str, nn.Module | Optimizer | LambdaLR]:
-        return {
-            "objective": self.objective,
-            "optimizer": self.optimizer,
-            "scheduler": self.scheduler,
-        }
 
 
 def split_rows(store: PatchStore, seed: int) -> tuple[Rows, Rows]:
@@ -152,12 +122,14 @@ def pretrain(
         store: patches; those of the splits pretrain and train are used, without labels.
         schedule: how long and how fast.
         accelerator: device and precision.
-        checkpoint: written after every epoch, read at the start where it exists. The caller names
-            it by all that determines the result, and removes it.
+        checkpoint: written after every epoch, every few minutes and when a signal asks to stop;
+            read at the start where it exists. The caller names it by all that determines the
+            result, and removes it.
 
     Raises:
-        UserError: a crop larger than the patches, or fewer than two patches.
+        UserError: a crop larger than the patches, fewer than two patches, or a damaged checkpoint.
         CollapseError: the loss is not finite or the embeddings collapsed.
+        Stopped: a signal asked for that; the checkpoint is written.
     """
     train, watched = split_rows(store, schedule.seed)
     batch_size = min(schedule.batch_size, len(train))
@@ -167,40 +139,54 @@ def pretrain(
             f"{views.crop} px: at least 2 patches as large as the crop are needed"
         )
     per_epoch = len(train) // batch_size
-    state = _new_state(objective, schedule, per_epoch, accelerator)
+    state = _new_state(objective, schedule, per_epoch, accelerator, checkpoint)
     inputs = accelerator.unwrap_model(objective).inputs
     draw = _ViewSource(views, inputs, store, schedule.seed, accelerator.device)
     if checkpoint is not None and checkpoint.exists():
         state.load(checkpoint)
         yield from state.history
-    for epoch in range(len(state.history), schedule.epochs):
-        torch.manual_seed(generator(schedule.seed, epoch).initial_seed())  # stochastic depth
-        order = train[epoch_order(len(train), schedule.seed, epoch).numpy()]
-        if schedule.groups_per_batch:
-            piece = max(1, batch_size // schedule.groups_per_batch)
-            order = in_pieces(order, store.groups, piece, schedule.seed, epoch)
-        batches = order[: per_epoch * batch_size].reshape(per_epoch, batch_size)
-        metrics = _epoch(state, batches, draw, schedule, accelerator)
-        metrics |= _watch(state.objective, watched, draw, accelerator)
-        warm = epoch + 1 >= schedule.warmup_epochs
-        if warm and (epoch + 1) * per_epoch >= COLLAPSE_STEPS and "spread" in metrics:
-            refuse_collapse(metrics)
-        state.history.append(metrics)
-        if checkpoint is not None:
-            state.save(checkpoint)
-        yield metrics
+    with deferred() if checkpoint else nullcontext():
+        for epoch in range(len(state.history), schedule.epochs):
+            batches = _batches(train, store, schedule, epoch)
+            metrics = _epoch(state, batches, draw, schedule, accelerator)
+            metrics |= _watch(state.objective, watched, draw, accelerator)
+            warm = epoch + 1 >= schedule.warmup_epochs
+            if warm and (epoch + 1) * per_epoch >= COLLAPSE_STEPS and "spread" in metrics:
+                refuse_collapse(metrics)
+            state.history.append(metrics)
+            state.losses.clear()
+            state.save()
+            yield metrics
+            stop_if_asked()
+
+
+def _batches(train: Rows, store: PatchStore, schedule: Schedule, epoch: int) -> Rows:
+    """Rows of the store by step of an epoch, (steps, batch size)."""
+    batch_size = min(schedule.batch_size, len(train))
+    steps = len(train) // batch_size
+    order = train[epoch_order(len(train), schedule.seed, epoch).numpy()]
+    if schedule.groups_per_batch:
+        piece = max(1, batch_size // schedule.groups_per_batch)
+        order = in_pieces(order, store.groups, piece, schedule.seed, epoch)
+    batches: Rows = order[: steps * batch_size].reshape(steps, batch_size)
+    return batches
 
 
 def _new_state(
-    objective: nn.Module, schedule: Schedule, per_epoch: int, accelerator: Accelerator
-) -> _State:
+    objective: nn.Module,
+    schedule: Schedule,
+    per_epoch: int,
+    accelerator: Accelerator,
+    checkpoint: Path | None,
+) -> TrainingState:
     optimizer = AdamW(
         objective.parameters(), schedule.lr, weight_decay=schedule.weight_decay, fused=True
     )
     objective, optimizer = accelerator.prepare(objective, optimizer)
     warmup = round(schedule.warmup_epochs * per_epoch)
     scheduler = cosine_schedule(optimizer, schedule.epochs * per_epoch, warmup)
-    return _State(objective, optimizer, scheduler)
+    kept = checkpoint if accelerator.is_main_process else None
+    return TrainingState(objective, optimizer, scheduler, accelerator.device, kept)
 
 
 @dataclass(frozen=True)
@@ -220,17 +206,19 @@ class _ViewSource:
 
 
 def _epoch(
-    state: _State, batches: Rows, draw: _ViewSource, schedule: Schedule, accelerator: Accelerator
+    state: TrainingState,
+    batches: Rows,
+    draw: _ViewSource,
+    schedule: Schedule,
+    accelerator: Accelerator,
 ) -> Metrics:
-    """Train on `batches`, (steps, batch size) rows of the store."""
+    """Train on what is left of `batches`, (steps, batch size) rows of the store."""
     state.objective.train()
-    epoch = len(state.history)
-    losses = []
-    lr = 0.0
-    for number, rows in enumerate(
-        tqdm(batches, f"epoch {epoch + 1}/{schedule.epochs}", leave=False, disable=None)
-    ):
-        views = draw(rows, epoch * len(batches) + number)
+    state.seed(schedule.seed)
+    epoch, done, lr = len(state.history), len(state.losses), 0.0
+    what = f"epoch {epoch + 1}/{schedule.epochs}"
+    for number in tqdm(range(done, len(batches)), what, leave=False, disable=None):
+        views = draw(batches[number], epoch * len(batches) + number)
         with accelerator.autocast():
             loss = state.objective(views)
         accelerator.backward(loss)
@@ -238,8 +226,10 @@ def _epoch(
         state.optimizer.step()
         state.optimizer.zero_grad()
         state.scheduler.step()
-        losses.append(loss.detach())
-    mean_loss = float(torch.stack(losses).mean())
+        state.losses.append(loss.detach())
+        if number + 1 < len(batches):  # after the last one the epoch is over
+            state.save_if_due()
+    mean_loss = float(torch.stack(state.losses).mean())
     refuse_not_finite(mean_loss, (epoch + 1) * len(batches))
     return {"epoch": epoch + 1, "loss": mean_loss, "lr": lr}
 

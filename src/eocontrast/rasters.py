@@ -31,6 +31,8 @@ _OPTIONS = {
     # a truncated PNG or JPEG is an error, not zero or grey pixels
     "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",
     "GDAL_ERROR_ON_LIBJPEG_WARNING": "TRUE",
+    # the one address that may be opened, which is none
+    "CPL_VSIL_CURL_ALLOWED_FILENAME": "none",
 }
 
 
@@ -77,13 +79,25 @@ def open_raster(path: Path) -> DatasetReader:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
             # rasterio.open takes one driver only
-            return DatasetReader(path.absolute(), driver=list(DRIVERS))
+            raster = DatasetReader(path.absolute(), driver=list(DRIVERS))
         except RasterioIOError as error:
             message = (
                 f"{path} cannot be read as {', '.join(DRIVERS)}: {error}; fetch it again, or "
                 "convert it to one of these"
             )
             raise RasterError("unreadable", message) from error
+        _refuse_others(path, raster)
+        return raster
+
+
+def _refuse_others(path: Path, raster: DatasetReader) -> None:
+    """An Erdas file may keep its pixels in another, which it names: that has to be its own."""
+    others = [Path(name) for name in raster.files] if raster.driver == "HFA" else []
+    for other in others:
+        if other.parent != path.absolute().parent or other.stem != path.stem:
+            raster.close()
+            message = f"{path} takes its pixels from {other}, expected its own; convert it"
+            raise RasterError("unreadable", message)
 
 
 def bands_size(path: str | Path, modality: Modality) -> tuple[int, int]:

@@ -218,7 +218,7 @@ def _card(folder: Path, predictions: Path) -> str:
     """
     # `points.read_index` would import all that trains
     index = _read(folder / "points.json", lambda path: json.loads(path.read_text()))
-    header = load_weights(folder / index["points"][0])[1]
+    header = load_weights(folder / next(iter(index["points"])))[1]
     table = _read(predictions, pd.read_parquet)
     groups = np.unique(table["group"].astype(object).to_numpy())
     task = TASKS[header["task"]]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from eocontrast.errors import UserError
+from eocontrast.errors import readable
 from eocontrast.label_curve import ArmResult
 from eocontrast.scores import tally
 
@@ -97,15 +97,14 @@ def read_arm(scores: Path, predictions: Path) -> ArmResult | None:
     Raises:
         UserError: a file is missing or damaged.
     """
-    try:
-        arm = json.loads(scores.read_text())
-        if not arm["points"]:
-            return None
-        table = pd.read_parquet(predictions)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{scores} or {predictions} cannot be read ({error}): run `dvc repro evaluate_grid`"
-        ) from error
+    with readable(f"{scores} or {predictions} cannot be read", "run `dvc repro evaluate_grid`"):
+        return _arm(json.loads(scores.read_text()), predictions)
+
+
+def _arm(arm: dict[str, Any], predictions: Path) -> ArmResult | None:
+    if not arm["points"]:
+        return None
+    table = pd.read_parquet(predictions)
     groups = np.unique(table["group"].astype(object).to_numpy())
     whole = table[table["inputs"] == arm["inputs"]]
     return ArmResult(

@@ -6,8 +6,10 @@ both, and what comes out does not depend on the number of cores.
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -52,8 +54,17 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+_PR_SET_PDEATHSIG = 1
+"""Of Linux' prctl: the signal that a process gets when its parent dies."""
+
+
 def _start(function: Callable[[Any], Any]) -> None:
     global _inherited
+    # Ctrl-C reaches all processes of a terminal, and the parent ends its workers itself
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # a worker whose parent was killed would wait for work for ever
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     _inherited = function
     torch.set_num_threads(1)
 

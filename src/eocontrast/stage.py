@@ -1,4 +1,8 @@
-"""How a stage starts and ends: a user's mistake is one message and exit code 2."""
+"""How a stage starts and ends: a user's mistake is one message and exit code 2.
+
+One that is asked to stop says how to go on, and exits as shells expect it: 130 after Ctrl-C, 143
+after SIGTERM.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from eocontrast.errors import UserError
+from eocontrast.stops import Stopped, stoppable
 
 
 @contextmanager
@@ -15,12 +20,16 @@ def stage(name: str) -> Iterator[None]:
     """Run the body of a stage; a `UserError` is printed without a traceback.
 
     Raises:
-        SystemExit: with code 2 after a user's mistake.
+        SystemExit: with code 2 after a user's mistake, 130 or 143 after a signal.
     """
     for noisy in ("mlflow", "alembic"):  # table creation reports a hundred lines on first use
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
-        yield
+        with stoppable():
+            yield
     except UserError as error:
         print(f"{name}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except Stopped as stopped:
+        print(f"{name}: stopped by {stopped}; `dvc repro` goes on from here", file=sys.stderr)
+        raise SystemExit(stopped.exit_code) from None

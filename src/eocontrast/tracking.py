@@ -19,10 +19,12 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Experiment, Metric, Param, RunTag
+from mlflow.entities import Experiment, Metric, Param
+from mlflow.entities import Run as Row
 from mlflow.exceptions import MlflowException
 
 from eocontrast.disk import file_sha256
+from eocontrast.stops import Stopped
 
 if TYPE_CHECKING:  # torch and timm take seconds, and some stages do without
     from eocontrast.evaluation import Evaluation
@@ -31,6 +33,7 @@ if TYPE_CHECKING:  # torch and timm take seconds, and some stages do without
 
 EXPERIMENT = "eocontrast"
 WEIGHTS_TAG = "eocontrast.weights"
+CHECKPOINT_TAG = "eocontrast.checkpoint"
 
 
 @contextmanager
@@ -44,16 +47,23 @@ def _alone(uri: str) -> Iterator[None]:
 
 
 class Run:
-    """An open MLflow run; closes itself as finished, or as failed where an error ended it."""
+    """An open MLflow run; closes itself as finished, failed after an error, or killed.
 
-    def __init__(self, client: MlflowClient, run_id: str) -> None:
-        self.client, self.run_id = client, run_id
+    Args:
+        client: of the database.
+        run_id: of the run.
+        logged: steps that an earlier process logged; they are not logged twice.
+    """
+
+    def __init__(self, client: MlflowClient, run_id: str, logged: Iterable[int] = ()) -> None:
+        self.client, self.run_id, self.logged = client, run_id, frozenset(logged)
 
     def __enter__(self) -> Run:
         return self
 
     def __exit__(self, kind: object, value: object, traceback: object) -> None:
-        status = "FINISHED" if kind is None else "FAILED"
+        killed = isinstance(value, Stopped)
+        status = "FINISHED" if kind is None else "KILLED" if killed else "FAILED"
         self.client.set_terminated(self.run_id, status=status)
 
     def log(self, metrics: Mapping[str, float], step: int = 0) -> None:
@@ -65,6 +75,7 @@ class Run:
         batch = [
             Metric(name, float(value), 0, step)
             for metrics, step in rows
+            if step not in self.logged
             for name, value in metrics.items()
         ]
         for start in range(0, len(batch), 1000):  # MLflow's limit a call
@@ -92,21 +103,39 @@ class Tracker:
         self, name: str, params: Mapping[str, object], tags: Mapping[str, str] | None = None
     ) -> Run:
         """Open a run with its parameters and where it comes from."""
-        run = self.client.create_run(self.experiment_id, run_name=name)
+        # tags go in with the run: a kill leaves none that cannot be found again
         every_tag = {**_origin(), "dvc.stage": self.stage, **(tags or {})}
-        self.client.log_batch(
-            run.info.run_id,
-            params=[Param(key, str(value)[:6000]) for key, value in flatten(params).items()],
-            tags=[RunTag(key, value) for key, value in every_tag.items()],
-        )
+        run = self.client.create_run(self.experiment_id, tags=every_tag, run_name=name)
+        self._describe(run.info.run_id, params)
         return Run(self.client, run.info.run_id)
+
+    def resume(
+        self,
+        name: str,
+        params: Mapping[str, object],
+        tags: Mapping[str, str],
+        checkpoint: Path | None,
+    ) -> Run:
+        """Go on with the run of a training that was killed, found by its checkpoint's name.
+
+        Opens a run where there is none to go on with, or without a checkpoint.
+        """
+        if checkpoint is None:
+            return self.start(name, params, tags)
+        begun = self._newest(f"tags.`{CHECKPOINT_TAG}` = '{checkpoint.name}'", name)
+        if begun is None or (begun.info.status == "FINISHED" and not checkpoint.exists()):
+            return self.start(name, params, {**tags, CHECKPOINT_TAG: checkpoint.name})
+        self.client.update_run(begun.info.run_id, status="RUNNING")
+        self._describe(begun.info.run_id, params)
+        return self._opened(begun)
 
     def finetuned(self, arm: str, trained: Trained) -> None:
         """Open the run of a point: its parameters, and losses an epoch."""
         header = trained.header
         name = f"{arm} {header['fraction']} {header['seed']}"
         tags = {WEIGHTS_TAG: file_sha256(trained.file), "data.digest": header["data_digest"]}
-        with self.start(name, point_params(header, arm), tags) as run:
+        begun = self.reopen(tags[WEIGHTS_TAG], arm) if trained.again else None
+        with begun or self.start(name, point_params(header, arm), tags) as run:
             run.log_all((metrics, int(metrics["epoch"])) for metrics in trained.history)
 
     def evaluated(self, arm: str, file: Path, evaluations: Sequence[Evaluation]) -> None:
@@ -147,13 +176,24 @@ class Tracker:
 
     def reopen(self, weights: str, arm: str) -> Run | None:
         """The newest run of this arm that wrote weights of this digest, or None."""
+        found = self._newest(f"tags.`{WEIGHTS_TAG}` = '{weights}' and params.arm = '{arm}'")
+        return None if found is None else self._opened(found)
+
+    def _newest(self, wanted: str, name: str | None = None) -> Row | None:
+        """The newest run that a filter finds, of this name where one is given."""
         found = self.client.search_runs(
-            [self.experiment_id],
-            filter_string=f"tags.`{WEIGHTS_TAG}` = '{weights}' and params.arm = '{arm}'",
-            max_results=1,
-            order_by=["attributes.start_time DESC"],
+            [self.experiment_id], filter_string=wanted, order_by=["attributes.start_time DESC"]
         )
-        return Run(self.client, found[0].info.run_id) if found else None
+        named = (row for row in found if name in (None, row.info.run_name))
+        return next(named, None)
+
+    def _opened(self, row: Row) -> Run:
+        epochs = self.client.get_metric_history(row.info.run_id, "epoch")
+        return Run(self.client, row.info.run_id, (metric.step for metric in epochs))
+
+    def _describe(self, run_id: str, params: Mapping[str, object]) -> None:
+        told = [Param(key, str(value)[:6000]) for key, value in flatten(params).items()]
+        self.client.log_batch(run_id, params=told)
 
     def _experiment(self, artifacts: str | None) -> Experiment:
         found = self.client.get_experiment_by_name(EXPERIMENT)
@@ -205,7 +245,8 @@ def _origin() -> dict[str, str]:
     """Commit of the code, and the DVC experiment where there is one."""
     tags = {"dvc.experiment": os.environ.get("DVC_EXP_NAME", "")}
     try:
-        commit = subprocess.run(
+        # the git of whoever runs this, with words that nobody else chooses
+        commit = subprocess.run(  # nosec B603 B607
             ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
         ).stdout.strip()
         tags["mlflow.source.git.commit"] = commit

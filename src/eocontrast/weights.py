@@ -10,15 +10,18 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from eocontrast.backbones import Architecture, Backbone
 from eocontrast.disk import file_sha256
-from eocontrast.errors import UserError
+from eocontrast.errors import UserError, readable
 from eocontrast.inputs import InputSpec
 from eocontrast.modalities import SENSORS, Sensor
 
 _HEADER = "eocontrast"
+
+REWRITE = "run the stage that writes it again, `dvc repro -f -s <stage>`"
+"""What mends weights."""
 
 
 def save_weights(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
@@ -36,18 +39,33 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         UserError: the file is missing, damaged or not one of ours.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get(_HEADER)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise UserError(
-            f"{path} cannot be read as weights ({error}): run the stage that writes it again, "
-            "`dvc repro -f -s <stage>`"
-        ) from error
+    with readable(f"{path} cannot be read as weights", REWRITE):
+        try:
+            with safe_open(path, framework="pt") as file:
+                told = (file.metadata() or {}).get(_HEADER)
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise ValueError(str(error)) from error
+        header = None if told is None else dict(json.loads(told))
     if header is None:
         raise UserError(f"{path} is a safetensors file without eocontrast's header")
-    return tensors, json.loads(header)
+    return tensors, header
+
+
+def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
+    """Put tensors into a model that has exactly these.
+
+    Raises:
+        UserError: a name or a shape is another one, or a value is no number.
+    """
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        said = " ".join(str(error).split())[:300]
+        raise UserError(f"{what} do not fit their header ({said}): {REWRITE}") from error
+    odd = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if odd:
+        raise UserError(f"{what} hold values that are no numbers in {odd[0]}: {REWRITE}")
 
 
 @dataclass(frozen=True)
@@ -103,18 +121,19 @@ class Pretrained:
         tensors, header = load_weights(path)
         if "method" not in header:
             raise UserError(f"{path} holds no pretrained backbones; it lacks {'method'!r}")
-        inputs = header["inputs"]
-        # the last three are newer than the first files
-        return cls(
-            method=header["method"],
-            architecture=Architecture(**header["architecture"]),
-            specs={s: InputSpec.from_dict(inputs[s]) for s in SENSORS if s in inputs},
-            tensors=tensors,
-            digest=header["data_digest"],
-            run=header.get("run", {}),
-            patches=header.get("patches", 0),
-            health=header.get("health", {}),
-        )
+        with readable(f"the header of {path} is damaged", REWRITE):
+            inputs = header["inputs"]
+            # the last three are newer than the first files
+            return cls(
+                method=header["method"],
+                architecture=Architecture(**header["architecture"]),
+                specs={s: InputSpec.from_dict(inputs[s]) for s in SENSORS if s in inputs},
+                tensors=tensors,
+                digest=header["data_digest"],
+                run=header.get("run", {}),
+                patches=header.get("patches", 0),
+                health=header.get("health", {}),
+            )
 
     def spec(self, sensor: Sensor) -> InputSpec:
         """What the backbone of a sensor expects.
@@ -139,7 +158,7 @@ class Pretrained:
         prefix = f"{sensor}."
         state = {n.removeprefix(prefix): t for n, t in self.tensors.items() if n.startswith(prefix)}
         if state:
-            backbone.timm.load_state_dict(state)
+            load_tensors(backbone.timm, state, f"the weights of {sensor}")
         return backbone
 
 

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from eocontrast.errors import UserError
+from eocontrast.errors import UserError, readable
 from eocontrast.modalities import Modality, Sensor
 
 COLUMNS = ("id", "s1", "s2", "label", "group", "split")
 SPLITS = ("pretrain", "train", "test")
+_AGAIN = "run `dvc repro -f download`"
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,8 @@ def read_source(folder: Path) -> Source:
     for name in ("manifest.csv", "source.json"):
         if not (folder / name).exists():
             raise UserError(f"{folder / name} is missing: run `dvc repro download` first")
-    try:
+    with readable(f"{folder} is damaged: manifest.csv", _AGAIN):
         manifest = pd.read_csv(folder / "manifest.csv", dtype=str, keep_default_na=False)
-        declaration = json.loads((folder / "source.json").read_text())
-    except ValueError as error:
-        raise UserError(f"{folder} is damaged ({error}): run `dvc repro -f download`") from error
     if manifest.empty:
         raise UserError(f"{folder / 'manifest.csv'} has no rows: run `dvc repro -f download`")
     if list(manifest.columns) != list(COLUMNS):
@@ -77,10 +75,11 @@ def read_source(folder: Path) -> Source:
             f"{folder / 'manifest.csv'} has the columns {','.join(manifest.columns)}, expected "
             f"{','.join(COLUMNS)}: run `dvc repro -f download`"
         )
-    for sensor in ("s1", "s2"):
-        fields = declaration[sensor]
-        declaration[sensor] = Modality(
-            tuple(fields["bands"]), fields["units"], tuple(fields["valid_range"])
-        )
-    declaration["rasters"] = Path(declaration["rasters"] or folder)
-    return Source(manifest=manifest, **declaration)
+    with readable(f"{folder} is damaged: source.json", _AGAIN):
+        declaration = json.loads((folder / "source.json").read_text())
+        for sensor in ("s1", "s2"):
+            fields = declaration[sensor]
+            low, high = fields["valid_range"]
+            declaration[sensor] = Modality(tuple(fields["bands"]), fields["units"], (low, high))
+        declaration["rasters"] = Path(declaration["rasters"] or folder)
+        return Source(manifest=manifest, **declaration)

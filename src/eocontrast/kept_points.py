@@ -1,0 +1,49 @@
+"""Finished points of a cell, kept until all are: a killed run does not train them again."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from eocontrast.disk import file_sha256, whole
+
+Histories = list[dict[str, float]]
+
+
+def keep(place: Path, weights: Path, history: Histories) -> None:
+    """Keep weights under a second name, which takes no room, and the metrics an epoch.
+
+    Args:
+        place: a path without suffix.
+        weights: of the finished point, on the same disk.
+        history: metrics an epoch.
+    """
+    again = _weights(place)
+    again.unlink(missing_ok=True)
+    os.link(weights, again)
+    told = {"sha256": file_sha256(again), "history": history}
+    with whole(_told(place)) as partial:  # last: where this is, both are whole
+        partial.write_text(json.dumps(told))
+
+
+def take(place: Path, weights: Path) -> Histories | None:
+    """Put kept weights where they belong; None where there are none, or they were damaged."""
+    told = _told(place)
+    if not told.exists():
+        return None
+    found = json.loads(told.read_text())
+    if file_sha256(_weights(place)) != found["sha256"]:
+        return None
+    with whole(weights) as partial:
+        os.link(_weights(place), partial)
+    history: Histories = found["history"]
+    return history
+
+
+def _weights(place: Path) -> Path:
+    return place.with_name(f"{place.name}.safetensors")
+
+
+def _told(place: Path) -> Path:
+    return place.with_name(f"{place.name}.json")

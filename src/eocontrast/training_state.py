@@ -1,0 +1,113 @@
+"""All that changes while a model is trained, and the checkpoint that it is kept in."""
+
+from __future__ import annotations
+
+import time
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from eocontrast.augment import generator
+from eocontrast.disk import whole
+from eocontrast.errors import UserError
+from eocontrast.stops import asked_to_stop, stop_if_asked
+
+CHECKPOINT_SECONDS = 240.0
+"""A checkpoint is at most this old, and a step: less than five minutes of training are repeated."""
+
+Metrics = dict[str, float]
+
+
+@dataclass
+class TrainingState:
+    """All that changes while training."""
+
+    objective: nn.Module
+    optimizer: Optimizer
+    scheduler: LambdaLR
+    device: torch.device
+    checkpoint: Path | None
+    history: list[Metrics] = field(default_factory=list)
+    losses: list[Tensor] = field(default_factory=list)
+    """Of the steps of an epoch that is not over."""
+    draws: dict[str, Tensor] = field(default_factory=dict)
+    """States of the global generators within such an epoch; stochastic depth draws from them."""
+    saved: float = field(default_factory=time.monotonic)
+
+    def save(self) -> None:
+        """Write the checkpoint, whole or not at all; nothing where there is to be none."""
+        if self.checkpoint is None:
+            return
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        told = {"history": self.history, "losses": self.losses, "draws": self._generators()}
+        with whole(self.checkpoint) as partial:
+            torch.save({**state, **told}, partial)
+        self.saved = time.monotonic()
+
+    def save_if_due(self) -> None:
+        """Within an epoch: where the last checkpoint is old, or a signal asks to stop.
+
+        Raises:
+            Stopped: a signal asked for that.
+        """
+        if asked_to_stop() or time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
+            self.save()
+        stop_if_asked()
+
+    def load(self, path: Path) -> None:
+        """Inverse of `save`.
+
+        Raises:
+            UserError: the file was damaged.
+        """
+        saved = _read(path)
+        for name, part in self._parts().items():
+            part.load_state_dict(saved[name])
+        self.history, self.draws = saved["history"], saved["draws"]
+        self.losses = [loss.to(self.device) for loss in saved["losses"]]
+
+    def seed(self, seed: int) -> None:
+        """The global generators as they are at the next step of the epoch."""
+        torch.manual_seed(generator(seed, len(self.history)).initial_seed())
+        if self.losses:
+            torch.set_rng_state(self.draws["cpu"])
+            if "cuda" in self.draws:
+                torch.cuda.set_rng_state(self.draws["cuda"], self.device)
+
+    def _generators(self) -> dict[str, Tensor]:
+        on_gpu = self.device.type == "cuda"
+        gpu = {"cuda": torch.cuda.get_rng_state(self.device)} if on_gpu else {}
+        return {"cpu": torch.get_rng_state(), **gpu}
+
+    def _parts(self) -> dict[str, nn.Module | Optimizer | LambdaLR]:
+        return {
+            "objective": self.objective,
+            "optimizer": self.optimizer,
+            "scheduler": self.scheduler,
+        }
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What `TrainingState.save` wrote.
+
+    Raises:
+        UserError: the file was damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            damaged = file.testzip()  # torch.load compares no checksums
+        if damaged is None:
+            found: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+            return found
+    except Exception as error:  # whatever the damage leads to
+        damaged = str(error)
+    raise UserError(
+        f"the checkpoint {path} is damaged ({damaged}): remove it, and `dvc repro` trains from "
+        "the beginning"
+    )

@@ -1,0 +1,200 @@
+"""Artifacts that are truncated, emptied, overwritten, flipped or swapped: named, with what mends.
+
+Checkpoints and kept points are damaged beside what writes them (`test_training_state.py`,
+`test_points.py`).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from eocontrast.devices import accelerator
+from eocontrast.errors import UserError
+from eocontrast.evaluation import evaluate
+from eocontrast.finetuned import load_finetuned
+from eocontrast.modalities import SENSORS
+from eocontrast.patches import PatchStore
+from eocontrast.points import read_index, write_index
+from eocontrast.results import read_arm, write_arm, write_predictions
+from eocontrast.sources import read_source
+from eocontrast.weights import Pretrained
+
+WriteModel = Callable[..., Path]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file, what reads all of it, and what mends it."""
+
+    path: Path
+    read: Callable[[], object]
+    mend: str
+
+
+@pytest.fixture
+def artifacts(
+    mixed_folder: Path, tmp_path: Path, tiny_inits: dict[str, Path], write_model: WriteModel
+) -> dict[str, Artifact]:
+    """One of every kind, small and whole."""
+    store, pretrained = tmp_path / "store", tmp_path / "pretrained.safetensors"
+    shutil.copytree(mixed_folder, store)
+    shutil.copytree(mixed_folder.parent / "raw", tmp_path / "raw")
+    shutil.copy(tiny_inits["dual_simclr"], pretrained)
+    model = write_model(PatchStore(store))
+    (tmp_path / "arm").mkdir()
+    shutil.move(model, tmp_path / "arm/1.0-0.safetensors")
+    write_index(tmp_path / "arm", ["1.0-0.safetensors"], {})
+    files, _ = read_index(tmp_path / "arm")
+    points = list(evaluate([files], PatchStore(store), accelerator("no")))
+    scores, predictions = tmp_path / "arm.json", tmp_path / "arm.parquet"
+    write_arm("arm", points, {}, scores)
+    write_predictions(points, predictions)
+
+    def read_store() -> None:
+        opened = PatchStore(store)
+        rows = np.arange(len(opened.index))
+        opened.batch(rows)
+        opened.masks(rows)
+
+    def read_init() -> None:
+        init = Pretrained.load(pretrained)
+        for sensor in SENSORS:
+            init.backbone(sensor)
+
+    normalise, again, source = "dvc repro -f normalise", "dvc repro -f -s", "dvc repro -f download"
+    point = files[0]
+    return {
+        "stats": Artifact(store / "stats.json", read_store, normalise),
+        "index": Artifact(store / "index.parquet", read_store, normalise),
+        "shard": Artifact(store / "s2/00000.npy", read_store, normalise),
+        "masks": Artifact(store / "label/00000.npy", read_store, normalise),
+        "source": Artifact(
+            tmp_path / "raw/source.json", lambda: read_source(tmp_path / "raw"), source
+        ),
+        "pretrained": Artifact(pretrained, read_init, again),
+        "point": Artifact(point, lambda: read_index(tmp_path / "arm"), again),
+        "model": Artifact(point, lambda: load_finetuned(point), again),
+        "points": Artifact(
+            tmp_path / "arm/points.json", lambda: read_index(tmp_path / "arm"), again
+        ),
+        "scores": Artifact(
+            scores, lambda: read_arm(scores, predictions), "dvc repro evaluate_grid"
+        ),
+        "predictions": Artifact(
+            predictions, lambda: read_arm(scores, predictions), "dvc repro evaluate_grid"
+        ),
+    }
+
+
+KINDS = [
+    "stats",
+    "index",
+    "shard",
+    "masks",
+    "source",
+    "pretrained",
+    "point",
+    "model",
+    "points",
+    "scores",
+    "predictions",
+]
+
+
+def refusals(artifact: Artifact, contents: Iterator[bytes]) -> list[str | None]:
+    """What is said of the artifact with other contents; None where nothing is."""
+    said: list[str | None] = []
+    for content in contents:
+        artifact.path.write_bytes(content)
+        try:
+            artifact.read()
+        except UserError as error:
+            said.append(str(error))
+        else:
+            said.append(None)
+    return said
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_damaged_artifact_is_named_with_what_mends_it(
+    artifacts: dict[str, Artifact], kind: str
+) -> None:
+    artifact = artifacts[kind]
+    whole = artifact.path.read_bytes()
+    artifact.read()
+    cuts = np.random.default_rng(0).integers(0, len(whole) - 2, 20).tolist()
+    shapes = (b"{}", b"[]", b"null", b'"x"', b"1", b"[" * 100_000, b"\x00" * 64, b"\xff\xfe\x00")
+    for said in refusals(artifact, iter([*(whole[:cut] for cut in (0, *cuts)), *shapes])):
+        assert said is not None
+        assert artifact.path.name in said
+        assert artifact.mend in said
+        assert said.count("\n") <= 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_missing_artifact_is_named_with_what_mends_it(
+    artifacts: dict[str, Artifact], kind: str
+) -> None:
+    artifact = artifacts[kind]
+    artifact.path.unlink()
+    with pytest.raises(UserError) as caught:
+        artifact.read()
+    assert artifact.mend in str(caught.value) or artifact.path.name in str(caught.value)
+
+
+FLIPS = 24
+
+
+def flipped(content: bytes, flips: int) -> Iterator[bytes]:
+    draws = np.random.default_rng(1)
+    for _ in range(flips):
+        changed = bytearray(content)
+        changed[draws.integers(len(content))] ^= 1 << int(draws.integers(8))
+        yield bytes(changed)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_flipped_bit_is_a_message_or_another_value_never_a_traceback(
+    artifacts: dict[str, Artifact], kind: str
+) -> None:
+    artifact = artifacts[kind]
+    found = refusals(artifact, flipped(artifact.path.read_bytes(), FLIPS))
+    if kind in ("shard", "masks", "point"):  # which have digests
+        assert None not in found
+
+
+def test_shards_of_another_store_are_noticed(
+    artifacts: dict[str, Artifact], tiny_folder: Path
+) -> None:
+    artifact = artifacts["shard"]
+    shutil.copy(tiny_folder / "s2/00000.npy", artifact.path)
+    with pytest.raises(UserError, match=r"s2/00000\.npy is missing or damaged .*checksum"):
+        artifact.read()
+
+
+def test_weights_of_another_shape_than_their_header_are_refused(
+    artifacts: dict[str, Artifact], tmp_path: Path
+) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    path = artifacts["pretrained"].path
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    first = next(name for name in tensors if name.endswith("weight"))
+    for changed in (
+        {**tensors, first: torch.zeros(3)},
+        {name: tensor for name, tensor in tensors.items() if name != first},
+        {**tensors, first: torch.full_like(tensors[first], torch.nan)},
+    ):
+        save_file(changed, path, metadata=header)
+        with pytest.raises(UserError, match=r"run the stage that writes it again"):
+            artifacts["pretrained"].read()

@@ -1,0 +1,297 @@
+"""`kill -9` at seeded random moments: every stage goes on, and ends in the bytes of a quiet run.
+
+A stage runs in a process that is forked from this one, for its imports take longer than its work.
+As DVC does, its outputs are removed before it runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import runpy
+import shutil
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from ruamel.yaml import YAML
+
+from eocontrast.tracking import EXPERIMENT
+
+# MLflow 3.17 asks SQLAlchemy 2.1 for a loader strategy that 2.1 deprecates
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
+
+ROOT = Path(__file__).parents[1]
+CELL = "dual_simclr"
+INIT = "dual_simclr_resnet"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage as dvc.yaml calls it, and what it writes."""
+
+    name: str
+    arguments: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    @property
+    def command(self) -> list[str]:
+        return [str(ROOT / f"stages/{self.name}.py"), *self.arguments]
+
+
+STORE, WEIGHTS = "data/patches/simulated", f"models/pretrained/{INIT}.safetensors"
+CURVE = ("headline.json", "summary.json", "label_curve.csv", "per_class.csv", "plots.json")
+STEPS = {
+    step.name: step
+    for step in (
+        Step(
+            "download",
+            ("simulated", "data/raw/simulated", "data/manifests/simulated"),
+            ("data/manifests/simulated",),
+        ),
+        Step(
+            "normalise",
+            ("data/manifests/simulated", STORE, "metrics/audit/simulated.json"),
+            (STORE, "metrics/audit/simulated.json"),
+        ),
+        Step("pretrain", (INIT, STORE, WEIGHTS), (WEIGHTS,)),
+        Step(
+            "finetune",
+            (CELL, STORE, WEIGHTS, f"models/label_curve/{CELL}"),
+            (f"models/label_curve/{CELL}",),
+        ),
+        Step(
+            "evaluate",
+            ("grid", STORE, "metrics/arms", "metrics/predictions", "models/label_curve"),
+            ("metrics/arms", "metrics/predictions"),
+        ),
+        Step(
+            "label_curve",
+            ("metrics/arms", "metrics/predictions", "models/pretrained", "metrics"),
+            tuple(f"metrics/{name}" for name in (*CURVE, "label_curve.png")),
+        ),
+    )
+}
+
+
+def shrink(params: dict[str, Any]) -> None:
+    """Every stage, seconds each; long enough to be hit in the middle."""
+    params["precision"] = "no"
+    params["normalise"] |= {"shard_mib": 1, "check_shift": False}
+    scenes = {"pretrain_scenes": 4, "train_scenes": 8, "test_scenes": 4}
+    params["sources"]["simulated"] |= {"patch_size": 32, "scene_size": 3, **scenes}
+    small = {"channels": [8, 8, 16, 16], "stem_width": 8}
+    params["backbones"]["resnet"]["options"] = small
+    runs, curve = params["pretrain"]["runs"], params["label_curve"]
+    tiny = {"epochs": 4, "warmup_epochs": 1, "batch_size": 16, "crop": 24, "projection_dim": 8}
+    runs[INIT] |= tiny
+    for recipe in params["finetune"]["recipe"].values():
+        recipe |= {"epochs": 1, "min_steps": 12, "crop": 24}
+    curve |= {"fractions": [0.5, 1.0], "seeds": [0, 1], "bootstrap_samples": 100}
+    curve |= {"cells": {CELL: curve["cells"][CELL]}, "ensembles": {}}
+    unet = {**curve["cells"][CELL]["arms"]["dual_simclr"], "head": "unet", "fusion": "early"}
+    segmenter = {"task": "segmentation", "init": "random_resnet", "arms": {"unet": unet}}
+    unet["backbone_lr_scale"] = 1.0
+    chosen = {"baseline": "unet", "scratch": "unet", "finetuned": "unet", "fraction": 1.0}
+    params["qualitative"] |= chosen
+    params["label_curve"]["cells"]["unet"] = segmenter
+
+
+def begin(step: Step, project: Path) -> int:
+    """The stage in a process of its own, its outputs gone; its id."""
+    for output in step.outputs:
+        path = project / output
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    process = os.fork()
+    if process:
+        return process
+    code = 1
+    try:
+        os.chdir(project)
+        log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(log, 1), os.dup2(log, 2)
+        sys.argv = step.command
+        runpy.run_path(step.command[0], run_name="__main__")
+        code = 0
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def wait(process: int, seconds: float | None = None) -> int | None:
+    """Exit code of the process, or None where it still runs after that time."""
+    end = time.monotonic() + (seconds if seconds is not None else 1200)
+    while time.monotonic() < end:
+        ended, status = os.waitpid(process, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.002)
+    return None
+
+
+def complete(step: Step, project: Path) -> float:
+    """Seconds that the stage takes."""
+    start = time.monotonic()
+    code = wait(begin(step, project))
+    assert code == 0, (project / "log").read_text()[-3000:]
+    return time.monotonic() - start
+
+
+def end(process: int, number: signal.Signals) -> int:
+    """Send the signal; the exit code."""
+    os.kill(process, number)
+    code = wait(process)
+    assert code is not None
+    return code
+
+
+def contents(project: Path, *outputs: str) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for output in outputs:
+        path = project / output
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        found |= {str(f.relative_to(project)): f.read_bytes() for f in files if f.is_file()}
+    return found
+
+
+@dataclass
+class Quiet:
+    """A project in which every stage ran once, what that left, and its seconds."""
+
+    project: Path
+    expected: dict[str, dict[str, bytes]]
+    seconds: dict[str, float]
+
+
+def import_once() -> None:
+    """All that stages import, so that forked ones begin with their work."""
+    for step in STEPS.values():
+        runpy.run_path(step.command[0], run_name="imported")
+    for name in ("mlflow.store.tracking.sqlalchemy_store", "mlflow.store.db.utils"):
+        importlib.import_module(name)
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> Quiet:
+    import_once()
+    project = tmp_path_factory.mktemp("kills")
+    yaml = YAML()
+    params = yaml.load(ROOT / "params.yaml")
+    shrink(params)
+    yaml.dump(params, project / "params.yaml")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI"):
+            patch.delenv(name, raising=False)
+        made = Quiet(project, {}, {})
+        for name, step in STEPS.items():
+            if name == "evaluate":  # its cell has another init
+                prepare_unet(project)
+            made.seconds[name] = complete(step, project)
+            made.expected[name] = contents(project, *step.outputs)
+    return made
+
+
+def prepare_unet(project: Path) -> None:
+    """The other cell of the curve, which nothing is done to."""
+    random = "models/pretrained/random_resnet.safetensors"
+    complete(Step("pretrain", ("random_resnet", STORE, random), (random,)), project)
+    folder = "models/label_curve/unet"
+    complete(Step("finetune", ("unet", STORE, random, folder), (folder,)), project)
+
+
+def runs(project: Path) -> list[Run]:
+    client = MlflowClient(tracking_uri=f"sqlite:///{project / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], max_results=5000))
+
+
+def orphans(project: Path) -> list[int]:
+    """Processes of stages that outlived them, by where they run."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended meanwhile, or is another user's
+            if (process / "cwd").resolve() == project:
+                found.append(int(process.name))
+    return found
+
+
+CI, SLOW = 2, 20
+"""Kills a kind of stage."""
+
+
+@pytest.mark.parametrize("kills", [CI, pytest.param(SLOW, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", STEPS)
+def test_a_stage_that_is_killed_goes_on_to_the_same_bytes(
+    quiet: Quiet, name: str, kills: int, record_property: Callable[[str, object], None]
+) -> None:
+    step, project, done = STEPS[name], quiet.project, 0
+    draws, completions = np.random.default_rng(kills), 0
+    while done < kills:
+        process = begin(step, project)
+        code = wait(process, draws.uniform(0, quiet.seconds[name]))
+        if code is None:
+            assert end(process, signal.SIGKILL) == -signal.SIGKILL
+            done += 1
+            if done < kills and draws.random() < 0.7:  # most are killed several times
+                continue
+            complete(step, project)
+        else:
+            assert code == 0, (project / "log").read_text()[-3000:]
+        completions += 1
+        assert contents(project, *step.outputs) == quiet.expected[name]
+    record_property("kills", done)
+    record_property("completions", completions)
+    assert not orphans(project)
+    assert not list((project / "checkpoints").glob("*"))
+    assert not list(project.rglob("*.partial"))
+
+
+def test_a_pretraining_that_was_killed_is_one_run_with_one_curve(quiet: Quiet) -> None:
+    step, project = STEPS["pretrain"], quiet.project
+    before = {run.info.run_id for run in runs(project)}
+    for share in (0.3, 0.6, 0.8):
+        process = begin(step, project)
+        if wait(process, share * quiet.seconds["pretrain"]) is None:
+            end(process, signal.SIGKILL)
+    complete(step, project)
+    new = [run for run in runs(project) if run.info.run_id not in before]
+    assert {run.info.status for run in new} == {"FINISHED"}
+    client = MlflowClient(tracking_uri=f"sqlite:///{project / 'mlflow.db'}")
+    for run in new:  # one, unless a stage was over before its kill
+        history = client.get_metric_history(run.info.run_id, "loss")
+        assert Counter(metric.step for metric in history) == Counter(range(1, 5))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("name", ["normalise", "pretrain", "finetune"])
+def test_a_signal_ends_a_stage_with_the_shells_code_and_one_line(
+    quiet: Quiet, name: str, number: signal.Signals, code: int
+) -> None:
+    step, project, log = STEPS[name], quiet.project, quiet.project / "log"
+    log.write_text("")
+    process = begin(step, project)
+    ended = wait(process, 0.5 * quiet.seconds[name])
+    if ended is None:
+        ended = end(process, number)
+    said = log.read_text()
+    assert (ended, "Traceback" in said) == (code, False), said
+    assert said.endswith(f"{name}: stopped by {number.name}; `dvc repro` goes on from here\n")
+    with suppress(FileNotFoundError):
+        assert not list(project.rglob("*.safetensors.partial"))
+    complete(step, project)
+    assert contents(project, *step.outputs) == quiet.expected[name]
