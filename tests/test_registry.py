@@ -66,6 +66,7 @@ def test_a_registered_model_answers_as_its_file(
     assert not [name for name in names if Path(name).suffix in (".pkl", ".pickle", ".pt", ".pth")]
 
 
+@pytest.mark.slow  # two interpreters that import torch and MLflow
 def test_mlflows_own_command_predicts(
     registered: tuple[str, Path, str], mixed_store: PatchStore, tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ from eocontrast.runs_view import MAIN_METRIC, VIEWS, view_tags
 def test_every_link_of_the_description_has_its_view() -> None:
     tags = view_tags("7")
     described = tags.pop("mlflow.note.content")
-    linked = re.findall(r"#/experiments/7/runs\?viewStateShareKey=(\w+)", described)
+    linked = re.findall(r"#/experiments/7/runs\?\S*viewStateShareKey=(\w+)", described)
     assert linked == list(VIEWS)
     assert set(tags) == {f"mlflow.sharedViewState.{key}" for key in linked}
     for view in tags.values():

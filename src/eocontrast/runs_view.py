@@ -17,7 +17,6 @@ _COLUMNS = (
     "attributes.`Source`",
     *(f"params.`{name}`" for name in _PARAMS),
     f"metrics.`{MAIN_METRIC}`",
-    "attributes.`Models`",
 )
 """As MLflow names columns; the source of a run is its stage."""
 
@@ -32,18 +31,22 @@ VIEWS: dict[str, dict[str, object]] = {
     "curves": {
         "selectedColumns": _COLUMNS,
         "searchFilter": "attributes.run_name LIKE 'curve %'",
+        "runsHiddenMode": "SHOW_ALL",  # else the first ten alone are drawn
     },
 }
 
 
 def view_tags(experiment_id: str) -> dict[str, str]:
     """Tags that give an experiment its views, and a description that links to them."""
-    page = f"#/experiments/{experiment_id}/runs?viewStateShareKey="
     tags = {f"mlflow.sharedViewState.{key}": json.dumps(view) for key, view in VIEWS.items()}
+    runs, points, curves = (_link(experiment_id, key) for key in VIEWS)
     described = (
-        f"**[All runs]({page}runs)** with stage, arm, init, inputs, fraction, seed and score; "
-        f"**[the fine-tuned points]({page}points)**, best first; "
-        f"**[the label curves]({page}curves&compareRunsMode=CHART)**: the step is the number of "
-        "labels."
+        f"Views: **[all runs]({runs})**, **[the points of the label curve, best first]({points})**,"
+        f" **[the curves over the number of labels]({curves}&compareRunsMode=CHART)**."
     )
     return {**tags, "mlflow.note.content": described}
+
+
+def _link(experiment_id: str, view: str) -> str:
+    training = "workflowType=machine_learning"  # MLflow 3.17 begins with pages for agents
+    return f"#/experiments/{experiment_id}/runs?{training}&viewStateShareKey={view}"
