@@ -13,10 +13,15 @@ PAGES = (
 )
 
 
+def prose(page: str) -> str:
+    """A page without its fenced blocks."""
+    text = (ROOT / page).read_text()
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
 def commands(page: str) -> list[str]:
     """Every line of the page's indented blocks, without comments, that is a command."""
-    text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
-    lines = re.findall(r"(?<=\n) {4}(\S.*)", text)
+    lines = re.findall(r"(?<=\n) {4}(\S.*)", prose(page))
     found = [re.sub(r"\s+# .*", "", line) for line in lines]
     return [line for line in found if "->" not in line]  # the picture of the stages
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from browser import chromium, screenshot
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from eocontrast.bootstrap import Interval
 from eocontrast.evaluation import Evaluation
@@ -34,6 +34,8 @@ pytestmark = [
 
 POINTS = [("dual", "dual_simclr_resnet", f, s) for f in (0.1, 1.0) for s in (0, 1)]
 POINTS += [("s2", "random_resnet", 0.1, 0)]
+
+BEST_FIRST = ("dual 1.0 1", "dual 1.0 0", "dual 0.1 1")
 
 
 def header(arm: str, init: str, fraction: float, seed: int) -> dict[str, object]:
@@ -158,13 +160,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process.wait(30)
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
 @pytest.fixture
-def page(server: str) -> Iterator[Page]:
+def runs(server: str, browser: Browser) -> Iterator[Page]:
     """The runs of the experiment, as one finds them from MLflow's first page."""
-    with chromium() as browser:
-        page = browser.new_page(viewport={"width": 1920, "height": 1000})
-        page.set_default_timeout(120_000)  # a busy machine is slow, and no test waits for nothing
+    with browser.new_context(viewport={"width": 1920, "height": 1000}) as context:
+        context.set_default_timeout(120_000)  # for busy machines: nobody waits for nothing
         expect.set_options(timeout=120_000)
+        page = context.new_page()
         page.goto(server)
         page.get_by_text("Model training", exact=True).click()
         page.get_by_role("link", name="eocontrast").first.click()
@@ -173,19 +181,82 @@ def page(server: str) -> Iterator[Page]:
 
 
 def row(page: Page, name: str) -> Locator:
+    """Of the table of runs."""
     return page.get_by_role("row").filter(has=page.get_by_role("link", name=name, exact=True))
 
 
+def view(runs: Page, link: str) -> Page:
+    """The page that a link of the experiment's description opens."""
+    with runs.expect_popup() as opened:
+        runs.get_by_role("link", name=link).click()
+    return opened.value
+
+
 def cells(page: Page, name: str) -> dict[str, str]:
-    """What a row of the table shows, by the column's identity."""
-    found = page.get_by_role("row").filter(has_text=name).locator("[col-id]").all()
+    """What the table shows of a run, by column."""
+    number = row(page, name).get_attribute("row-id")
+    found = page.locator(f'[row-id="{number}"] [col-id]').all()
     return {str(cell.get_attribute("col-id")): cell.inner_text() for cell in found}
 
 
-def test_the_table_tells_stage_arm_init_inputs_fraction_seed_and_score(page: Page) -> None:
-    page.get_by_role("link", name="all runs").click()
-    for column in ("arm", "init", "inputs", "fraction", "seed", "test.score"):
-        expect(page.get_by_role("columnheader", name=column, exact=True)).to_be_visible()
+def test_the_table_tells_one_point_from_another(runs: Page) -> None:
+    """Stage, arm, init, inputs, fraction, seed and score, and nothing was set for that."""
+    page = view(runs, "all runs")
+    for column in ("Source", "arm", "init", "inputs", "fraction", "seed", "test.score"):
+        header = page.get_by_role("columnheader", name=column, exact=True).first
+        expect(header).to_be_in_viewport(ratio=1)
     screenshot(page, "mlflow_runs")
-    shown = cells(page, "dual 1.0 1")
-    print(shown)
+    assert (
+        cells(page, "dual 1.0 1").items()
+        >= {
+            "attributes.`Source`": "finetune",
+            "params.`arm`": "dual",
+            "params.`init`": "dual_simclr_resnet",
+            "params.`inputs`": "s1+s2",
+            "params.`fraction`": "1.0",
+            "params.`seed`": "1",
+            "metrics.`test.score`": "0.51",
+        }.items()
+    )
+    assert cells(page, "s2 0.1 0")["params.`inputs`"] == "s2"
+    assert cells(page, "pretrain mma")["attributes.`Source`"] == "pretrain"
+    assert cells(page, "curve unet")["metrics.`test.score`"] == "0.4"
+
+
+def test_points_come_best_first(runs: Page) -> None:
+    page = view(runs, "the points of the label curve")
+    expect(row(page, "dual 1.0 1")).to_be_visible()
+    expect(row(page, "curve dual")).to_have_count(0)
+    screenshot(page, "mlflow_points")
+    shown = [row(page, name).get_attribute("row-index") for name in BEST_FIRST]
+    assert shown == [str(number) for number in range(len(BEST_FIRST))]
+
+
+def test_curves_lie_over_each_other_by_the_number_of_labels(runs: Page) -> None:
+    page = view(runs, "the curves over")
+    chart = page.locator(".js-plotly-plot").filter(has_text="curve dual (AA)").first
+    expect(chart).to_be_visible()
+    expect(chart).to_contain_text("curve s2 (AA)")
+    expect(chart).to_contain_text("Step")
+    page.wait_for_timeout(2000)  # charts grow into their place
+    screenshot(page, "mlflow_curves")
+
+
+def test_points_are_compared(runs: Page) -> None:
+    for name in ("dual 1.0 1", "dual 0.1 1"):
+        row(runs, name).get_by_label("toggle row selection").check()
+    runs.get_by_role("button", name="Compare").or_(runs.get_by_role("link", name="Compare")).click()
+    for text in ("fraction", "test.score", "dual 1.0 1", "dual 0.1 1"):
+        expect(runs.get_by_text(text, exact=True).first).to_be_visible()
+    screenshot(runs, "mlflow_compare")
+
+
+@pytest.mark.parametrize("figure", ["label_curve.png", "qualitative.png"])
+def test_figures_open_among_the_artifacts(runs: Page, figure: str) -> None:
+    runs.get_by_role("link", name="label curve", exact=True).click()
+    runs.get_by_role("tab", name="Artifacts").click()
+    runs.get_by_text(figure).first.click()
+    picture = runs.locator("img[src^='blob:'], img[src*='get-artifact']").first
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.naturalWidth") > 100
+    screenshot(runs, f"mlflow_{Path(figure).stem}")
