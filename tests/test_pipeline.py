@@ -323,8 +323,16 @@ def test_an_experiment_trains_one_point(clones: list[Path]) -> None:
     assert stages_run(output) == ["finetune", "evaluate", "report"]
     scores = json.loads((clones[0] / "metrics/test.json").read_text())
     assert scores["fraction"] == 0.1
-    shown = run(clones[0], "dvc", "exp", "show", "--csv", "--no-pager")
-    assert "AA" in shown.splitlines()[0]
+    shown = run(clones[0], "dvc", "exp", "show", "--csv", "--no-pager").splitlines()
+    first = ["task", "head", "init", "fraction", "seed", "n_labels"]  # then scores, then parameters
+    assert shown[0].split(",")[5:11] == first
+    assert "AA" in shown[0].split(",")
+    changed = run(clones[0], "dvc", "metrics", "diff").splitlines()
+    assert {line.split()[1] for line in changed if "test.json" in line} >= {"AA", "fraction"}
+    run(clones[0], "dvc", "plots", "diff", "HEAD")
+    page = (clones[0] / "dvc_plots/index.html").read_text()
+    assert "Label efficiency" in page
+    assert "Confusion of the single run" in page
 
 
 def test_the_single_run_is_a_registered_model_that_mlflow_serves(clones: list[Path]) -> None:
