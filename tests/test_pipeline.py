@@ -340,7 +340,7 @@ def test_the_single_run_is_a_registered_model_that_mlflow_serves(clones: list[Pa
     (version,) = client.search_model_versions("name = 'land-cover'")
     (single,) = [r for r in mlflow_runs(clones[1]) if r.data.params.get("arm") == "single"]
     assert version.run_id == single.info.run_id
-    assert [f.path for f in client.list_artifacts(version.run_id)] == ["confusion.png"]
+    assert [f.path for f in client.list_artifacts(single.info.run_id)] == ["confusion.png"]
     (example,) = (clones[1] / "mlartifacts").rglob("serving_input_example.json")
     (clones[1] / "images.json").write_bytes(example.read_bytes())
     said = readme(clones[1], "mlflow models predict").splitlines()
