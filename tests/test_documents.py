@@ -71,7 +71,8 @@ def understood(words: list[str]) -> None:
             from mlflow.cli import cli
 
             context = click.Context(cli)
-            known = cli.get_command(context, arguments[0])  # `ui` is another name of `server`
+            # `ui` is another name of `server`
+            known = cli.get_command(context, arguments[0])  # type: ignore[no-untyped-call]
             if isinstance(known, click.Group):
                 known = known.get_command(context, arguments[1])
             assert {w for w in arguments if w.startswith("--")} <= _options(known)

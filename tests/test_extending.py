@@ -36,7 +36,12 @@ def blocks(section: str, language: str) -> list[str]:
 def run_page(section: str) -> dict[str, Any]:
     """What the section's code defines, all of it as one module."""
     names: dict[str, Any] = {"__name__": f"extending.{section}"}
-    exec(compile("\n".join(blocks(section, "python")), "docs/extending.md", "exec"), names)
+    exec(
+        compile(
+            "\n".join(blocks(section, "python")), "docs/extending.md", "exec", dont_inherit=True
+        ),
+        names,
+    )
     return names
 
 
@@ -49,7 +54,8 @@ def test_there_are_at_most_three_steps(section: str) -> None:
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_the_source_becomes_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = run_page("A source")
-    monkeypatch.setitem(catalogue.SOURCES, "stripes", page["fetch"])
+    sources: Any = catalogue.SOURCES
+    monkeypatch.setitem(sources, "stripes", page["fetch"])
     params: Any = type("Params", (), {"stripes": page["StripesParams"](pairs=12)})
     manifests, store = tmp_path / "manifests", tmp_path / "store"
     name: Any = "stripes"

@@ -97,7 +97,7 @@ def test_other_units_are_refused_and_the_sensor_is_named(
     mixed_store: PatchStore, write_model: WriteModel
 ) -> None:
     images = physical(mixed_store, mixed_store.labelled("test"))
-    reflectance = {**images, "s2": images["s2"] / 10000}
+    reflectance: dict[str, NDArray[Any]] = {**images, "s2": images["s2"] / 10000}
     with pytest.raises(UserError, match=r"^s2: values said to be DN .* looks like reflectance"):
         Served(write_model(mixed_store)).predict(reflectance)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 from mlflow.models import Model, ModelSignature
-from mlflow.types import Schema, TensorSpec
+from mlflow.types import ColSpec, Schema, TensorSpec
 from numpy.typing import NDArray
 
 from eocontrast.patches import PatchStore
@@ -55,5 +55,7 @@ def register(run: Run, file: Path, store: PatchStore) -> str:
 
 def _signature(images: Images, said: NDArray[np.float32]) -> ModelSignature:
     """Any number of images, each as large as the example."""
-    taken = [TensorSpec(v.dtype, (-1, *v.shape[1:]), sensor) for sensor, v in images.items()]
+    taken: list[ColSpec | TensorSpec] = [
+        TensorSpec(v.dtype, (-1, *v.shape[1:]), sensor) for sensor, v in images.items()
+    ]
     return ModelSignature(Schema(taken), Schema([TensorSpec(said.dtype, (-1, *said.shape[1:]))]))
