@@ -24,9 +24,10 @@ _DESCRIBED = ("task", "head", "init", "fusion", "frozen", "lr", "modality_dropou
 def write_point(evaluations: Sequence[Evaluation], path: Path) -> None:
     """Scores of one point, flat and few, for each is a column of `dvc exp show`.
 
-    What tells it from other points comes first, then its task's metric. The task's metric with one sensor alone is `<sensor>.<metric>`. With all sensors there are two
-    tables beside them: `<stem>_classes.csv` with the columns `class, recall, F1, IoU`, empty for a
-    class without test patches, and `<stem>_confusion.csv` with `actual, predicted, count`.
+    What tells it from other points comes first, then its task's metric. That with one sensor alone
+    is `<sensor>.<metric>`. With all sensors there are two tables beside them:
+    `<stem>_classes.csv` with the columns `class, recall, F1, IoU`, empty for a class without test
+    patches, and `<stem>_confusion.csv` with `actual, predicted, count`.
     """
     whole = evaluations[0]
     metric, header = whole.task.metric, whole.header
