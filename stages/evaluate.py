@@ -6,7 +6,9 @@ python stages/evaluate.py grid STORE SCORES_DIR PREDICTIONS_DIR MODELS_DIR
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tqdm import tqdm
 
@@ -22,35 +24,48 @@ from eocontrast.tracking import Tracker, provenance
 
 
 def single(patches: Path, scores: Path, predictions: Path, models: Path) -> None:
-    start = time.monotonic()
-    (point,) = evaluated(("single",), PatchStore(patches), read_index(models)[0])["single"]
+    # seconds that the grid does without
+    from eocontrast.confusion_figure import draw_confusion
+    from eocontrast.registry import register
+
+    start, store = time.monotonic(), PatchStore(patches)
+    (file,) = read_index(models)[0]
+    ((point,),) = scored_places(("single",), store, [[file]])
     write_point(point, scores)
     write_predictions([point], predictions)
     made = provenance(hardware(), time.monotonic() - start)
     models.with_suffix(".md").write_text(finetuned_card(point, made))
+    run = Tracker("evaluate").evaluated("single", file, point)
+    with TemporaryDirectory() as folder:
+        figure = Path(folder, "confusion.png")
+        draw_confusion(point[0].confusion, point[0].header["classes"], figure)
+        run.file(figure)
+    registered = register(run, file, store)
     print(" ".join(f"{key} {value:.4f}" for key, value in point[0].scores.items()))
+    print(f"in MLflow: {registered}")
 
 
 def grid(patches: Path, scores: Path, predictions: Path, models: Path) -> None:
-    store, curve = PatchStore(patches), load_params().label_curve
+    store, curve, tracker = PatchStore(patches), load_params().label_curve, Tracker("evaluate")
     for names in curve.scored_together:
         found = [read_index(models / curve.folder(arm)) for arm in names if arm in curve.arms]
-        for name, points in evaluated(names, store, *(files for files, _ in found)).items():
+        files = list(zip(*(files for files, _ in found), strict=True))
+        places = scored_places(names, store, files)
+        for members, place in zip(files, places, strict=True):
+            # an ensemble has no run of its own
+            for name, file, evaluations in zip(names, members, place, strict=False):
+                tracker.evaluated(name, file, evaluations)
+        for number, name in enumerate(names):
+            points = [place[number] for place in places]
             write_arm(name, points, left_out=found[0][1], path=scores / f"{name}.json")
             write_predictions(points, predictions / f"{name}.parquet")
 
 
-def evaluated(
-    names: tuple[str, ...], store: PatchStore, *arms: list[Path]
-) -> dict[str, list[list[Evaluation]]]:
-    files = list(zip(*arms, strict=True))
+def scored_places(
+    names: tuple[str, ...], store: PatchStore, files: Sequence[Sequence[Path]]
+) -> list[list[list[Evaluation]]]:
     scored = evaluate(files, store, accelerator(load_params().precision))
-    places = list(tqdm(scored, f"evaluate {' and '.join(names)}", len(files), disable=None))
-    tracker = Tracker("evaluate")
-    for place, members in zip(places, files, strict=True):
-        for name, file, evaluations in zip(names, members, place, strict=False):
-            tracker.evaluated(name, file, evaluations)  # an ensemble has no run of its own
-    return dict(zip(names, map(list, zip(*places, strict=True)), strict=True))
+    return list(tqdm(scored, f"evaluate {' and '.join(names)}", len(files), disable=None))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Try the same number of settings for every arm, on data that will not be reported.
 
 Not part of the graph: run it in a second clone with another `sources.simulated.seed`, after
-`dvc repro pretrain`, and carry what it finds over to params.yaml (README, "How arms were tuned").
-Arms are scored by the metric of their task.
+`dvc repro pretrain`, and carry what it finds over to params.yaml (docs/evaluation.md,
+"How arms were tuned"). Arms are scored by the metric of their task.
 
 python stages/tune.py PATCHES PRETRAINED OUT.csv [ARM ...]
 """

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import time
 import warnings
 import zipfile
 from collections.abc import Callable, Collection, Mapping
@@ -20,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+from documents import command
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from rasterio.errors import NotGeoreferencedWarning
@@ -126,6 +128,11 @@ def run(clone: Path, *command: str, expect: int = 0) -> str:
         f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
     )
     return done.stdout + done.stderr
+
+
+def readme(clone: Path, part: str) -> str:
+    """Output of the README's command that holds `part`, in `clone`."""
+    return run(clone, "bash", "-c", command("README.md", part))
 
 
 def clone_to(clone: Path, edit: Callable[[dict[str, Any]], None]) -> Path:
@@ -312,12 +319,51 @@ def test_mlflow_draws_the_curve_over_the_number_of_labels(clones: list[Path]) ->
 
 
 def test_an_experiment_trains_one_point(clones: list[Path]) -> None:
-    output = run(clones[0], "dvc", "exp", "run", "-S", "finetune.fraction=0.1")
+    output = readme(clones[0], "finetune.fraction=0.1")
     assert stages_run(output) == ["finetune", "evaluate", "report"]
     scores = json.loads((clones[0] / "metrics/test.json").read_text())
     assert scores["fraction"] == 0.1
-    shown = run(clones[0], "dvc", "exp", "show", "--csv", "--no-pager")
-    assert "AA" in shown.splitlines()[0]
+    shown = run(clones[0], "dvc", "exp", "show", "--csv", "--no-pager").splitlines()
+    first = ["task", "head", "init", "fraction", "seed", "n_labels"]  # then scores, then parameters
+    assert shown[0].split(",")[5:11] == first
+    assert "AA" in shown[0].split(",")
+    changed = run(clones[0], "dvc", "metrics", "diff").splitlines()
+    assert {line.split()[1] for line in changed if "test.json" in line} >= {"AA", "fraction"}
+    run(clones[0], "dvc", "plots", "diff", "HEAD")
+    page = (clones[0] / "dvc_plots/index.html").read_text()
+    assert "Label efficiency" in page
+    assert "Confusion of the single run" in page
+
+
+def test_the_single_run_is_a_registered_model_that_mlflow_serves(clones: list[Path]) -> None:
+    client = MlflowClient(tracking_uri=f"sqlite:///{clones[1] / 'mlflow.db'}")
+    (version,) = client.search_model_versions("name = 'land-cover'")
+    (single,) = [r for r in mlflow_runs(clones[1]) if r.data.params.get("arm") == "single"]
+    assert version.run_id == single.info.run_id
+    assert [f.path for f in client.list_artifacts(single.info.run_id)] == ["confusion.png"]
+    (example,) = (clones[1] / "mlartifacts").rglob("serving_input_example.json")
+    (clones[1] / "images.json").write_bytes(example.read_bytes())
+    said = readme(clones[1], "mlflow models predict").splitlines()
+    (probabilities,) = json.loads(next(line for line in said if "predictions" in line)).values()
+    assert sum(probabilities[0]) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_scene_becomes_a_map_and_a_table(clones: list[Path]) -> None:
+    rasters = clones[0] / "data/raw/simulated"
+    for sensor in ("s1", "s2"):
+        some = min(rasters.glob(f"ROIs0000_*/{sensor}_*/*.tif"))
+        (clones[0] / f"{sensor.upper()}.tif").write_bytes(some.read_bytes())
+    readme(clones[0], "eocontrast predict")
+    with rasterio.open(clones[0] / "map.tif") as drawn:
+        assert (drawn.width, drawn.height, drawn.dtypes) == (32, 32, ("uint8",))
+    readme(clones[0], "eocontrast embed")
+    assert len(pd.read_parquet(clones[0] / "scene.parquet")) == 1
+
+
+def test_the_curve_becomes_a_plan(clones: list[Path]) -> None:
+    said = readme(clones[0], "eocontrast plan")
+    assert "dual_simclr" in said
+    assert (clones[0] / "plan.png").read_bytes().startswith(b"\x89PNG")
 
 
 def experiment(clone: Path, *changes: str, expect: int = 0) -> str:
@@ -325,9 +371,15 @@ def experiment(clone: Path, *changes: str, expect: int = 0) -> str:
     return run(clone, "dvc", "exp", "run", *(f"-S{change}" for change in changes), expect=expect)
 
 
+def test_another_init_trains_one_point(clones: list[Path]) -> None:
+    output = readme(clones[0], "finetune.init=mma")
+    assert stages_run(output) == ["finetune", "evaluate", "report"]
+    newest = mlflow_runs(clones[0])
+    assert next(r for r in newest if "init" in r.data.params).data.params["init"] == "mma"
+
+
 def test_another_task_trains_one_point(clones: list[Path]) -> None:
-    segmenter = ("finetune.task=segmentation", "finetune.head=swin_unet")
-    output = experiment(clones[0], *segmenter, "finetune.init=dual_simclr_swin")
+    output = readme(clones[0], "finetune.task=segmentation")
     assert stages_run(output) == ["finetune", "evaluate", "report"]
     scores = json.loads((clones[0] / "metrics/test.json").read_text())
     assert 0 < scores["mIoU"] < 1
@@ -340,9 +392,11 @@ def test_another_task_trains_one_point(clones: list[Path]) -> None:
 
 def test_queued_workers_lose_no_run(clones: list[Path]) -> None:
     clone = clones[1]
-    for seed in (1, 2):
-        run(clone, "dvc", "exp", "run", "--queue", "-S", f"finetune.seed={seed}")
-    run(clone, "dvc", "exp", "run", "--run-all", "--jobs", "2")
+    readme(clone, "dvc queue start")
+    until = time.monotonic() + 600
+    while {"Queued", "Running"} & set(run(clone, "dvc", "queue", "status").split()):
+        assert time.monotonic() < until
+        time.sleep(2)
     queued = [r for r in mlflow_runs(clone) if r.data.tags.get("dvc.experiment")]
     points = [r for r in queued if r.data.params.get("arm") == "single"]
     assert sorted(r.data.params["seed"] for r in points) == ["1", "2"]
@@ -354,7 +408,7 @@ def test_several_classes_a_patch_train_classifiers_again_and_no_segmenter(
     clones: list[Path],
 ) -> None:
     clone = clones[1]
-    output = experiment(clone, "finetune.recipe.classification.labels=multi_label")
+    output = readme(clone, "labels=multi_label")
     trained = {f"finetune_grid@{cell}" for cell in ("scratch", "mma", "dual_simclr")}
     scored = {"evaluate", "evaluate_grid", "qualitative", "label_curve", "report"}
     assert set(stages_run(output)) == {"finetune", *trained, *scored}

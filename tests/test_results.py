@@ -219,7 +219,9 @@ def test_a_point_is_flat_and_knows_no_nan(tmp_path: Path) -> None:
     coordinates = [found[k] for k in ("fraction", "seed", "n_labels", "n_pixels", "n_validation")]
     assert coordinates == [0.1, 0, 12, 3000, 2]
     assert not any(isinstance(value, dict) for value in found.values())
-    assert len(found) < 15  # columns of `dvc exp show`
+    assert list(found)[:5] == ["task", "head", "init", "fraction", "seed"]
+    assert list(found)[8:10] == ["mIoU", "AA"]  # the task's metric before the others
+    assert len(found) < 18  # columns of `dvc exp show`
 
 
 def test_scores_of_classes_are_a_table(tmp_path: Path) -> None:

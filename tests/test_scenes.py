@@ -95,6 +95,23 @@ def test_bands_are_found_by_name_and_others_left_out(write: WriteImage) -> None:
     np.testing.assert_array_equal(whole({"s2": Image(ordered)})["s2"], bands[:2])
 
 
+def test_a_band_that_lacks_is_no_data_where_the_user_says_so(write: WriteImage) -> None:
+    one = digital(1, 20, 20)
+    named = write("named.tif", one, descriptions=("B03",))
+    plain = write("plain.tif", one)
+    pattern = write("y_B03.tif", one).replace("B03", "{band}")
+    for path in (named, plain, pattern):
+        found = whole({"s2": Image(path, filled=("B02", "B10"))})["s2"]
+        np.testing.assert_array_equal(found[1], one[0])
+        assert (found[0] == 65535).all()
+    both = write("both.tif", digital(2, 20, 20))  # a band that is there is not thrown away
+    assert (whole({"s2": Image(both, ("B02", "B03"), filled=("B02",))})["s2"] < 65535).all()
+    with pytest.raises(UserError, match=r"lack B02; .* in its place \(--fill-bands\)"):
+        whole({"s2": Image(named)})
+    with pytest.raises(UserError, match="--fill-bands names every band that is expected"):
+        whole({"s2": Image(write("none.tif", one, descriptions=("B9",)), filled=("B02", "B03"))})
+
+
 def test_one_file_a_band_on_the_finest_grid(write: WriteImage) -> None:
     """A ramp of 20 m pixels is the ramp of 10 m pixels away from the edge."""
     fine = digital(1, 40, 40)

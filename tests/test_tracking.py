@@ -19,6 +19,7 @@ from eocontrast.disk import file_sha256
 from eocontrast.evaluation import Evaluation
 from eocontrast.label_curve import ArmCurve, ArmResult
 from eocontrast.points import Trained
+from eocontrast.runs_view import view_tags
 from eocontrast.stops import Stopped
 from eocontrast.tasks import TASKS, TaskName
 from eocontrast.tracking import EXPERIMENT, Tracker, flatten
@@ -120,6 +121,7 @@ def test_a_point_and_its_evaluation_are_one_run(rows: Rows, tmp_path: Path) -> N
         "loss": pytest.approx(1 / 3),
         "val_AA": pytest.approx(0.3),
         "test.AA": 0.75,
+        "test.score": 0.75,
         "test.ECE": 0.1,
         "test.s1.AA": 0.5,
         "test.s1.ECE": 0.1,
@@ -134,6 +136,7 @@ def test_a_point_and_its_evaluation_are_one_run(rows: Rows, tmp_path: Path) -> N
         "dual_simclr_resnet",
         "0.1",
     )
+    assert params["inputs"] == "s1+s2"
     assert (params["recipe.epochs"], params["backbone"]) == ("3", "resnet10t")
     assert (params["task"], params["head"], params["modality_dropout"]) == (
         "single_label",
@@ -234,7 +237,9 @@ def test_an_arm_of_the_curve_has_its_labels_as_steps(rows: Rows, tmp_path: Path)
         assert found_at == pytest.approx(dict(zip((12, 120), values, strict=True)))
     kept = tracker.client.list_artifacts(found["label curve"].info.run_id)
     assert [file.path for file in kept] == ["label_curve.png"]
-    assert set(found["curve unet"].data.metrics) == {"mIoU", "mIoU.low", "mIoU.high"}
+    of_unet = found["curve unet"].data.metrics
+    assert set(of_unet) == {"mIoU", "mIoU.low", "mIoU.high", "test.score"}
+    assert of_unet["test.score"] == of_unet["mIoU"] == 0.6
     assert found["curve dual"].data.params == {
         "arm": "dual",
         "task": "single_label",
@@ -244,6 +249,16 @@ def test_an_arm_of_the_curve_has_its_labels_as_steps(rows: Rows, tmp_path: Path)
 
 
 # --- runs
+
+
+def test_the_experiment_offers_its_views(rows: Rows) -> None:
+    """A second tracker leaves them as they are."""
+    for stage in ("pretrain", "finetune"):
+        client = Tracker(stage).client
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        assert experiment is not None
+        for tag, value in view_tags(experiment.experiment_id).items():
+            assert experiment.tags[tag] == value
 
 
 def test_a_run_that_fails_is_marked_as_failed(rows: Rows) -> None:
@@ -334,6 +349,7 @@ def test_a_run_says_where_it_comes_from(rows: Rows, monkeypatch: pytest.MonkeyPa
     (row,) = rows()
     assert row.data.tags["dvc.experiment"] == "lucky-hen"
     assert row.data.tags["dvc.stage"] == "pretrain"
+    assert row.data.tags["mlflow.source.name"] == "pretrain"
     assert row.data.tags["mlflow.source.git.commit"] == (head or "unknown")
     assert row.data.params["run.lr"] == "0.1"
 

@@ -80,15 +80,15 @@ class InputSpec:
             )
         return [data.bands.index(band) for band in wanted.bands]
 
-    def prepare(
+    def encode(
         self,
         values: NDArray[Any] | Tensor,
         *,
         bands: Sequence[str],
         units: Units,
         check_scale: bool = True,
-    ) -> Tensor:
-        """Physical values to what the network takes, by way of the store's integers as in training.
+    ) -> NDArray[np.integer]:
+        """Physical values to the integers of a patch store, in the bands that are expected.
 
         Bands are found by name, whatever their order, and others are left out. Linear power and dB
         are converted into one another; reflectance and DN are not, for the products' offset differs
@@ -101,20 +101,36 @@ class InputSpec:
             check_scale: refuse values that can hardly be of these units.
 
         Returns:
-            (B, bands, H, W) float32 on the device of `values`, B = 1 for a single image.
+            (B, bands, H, W), B = 1 for a single image.
 
         Raises:
             UserError: other units, a band that lacks, another shape, or an implausible scale.
         """
         data = Modality(tuple(bands), units, self.modality.valid_range)
-        places = self._channels_of(data)
-        device = values.device if isinstance(values, Tensor) else None
-        selected = _images(values, bands)[:, places]
+        selected = _images(values, bands)[:, self._channels_of(data)]
         if check_scale:
             _refuse_implausible(selected, data)
-        stored = torch.from_numpy(data.encode(selected)).to(device)
+        return data.encode(selected)
+
+    def prepare(
+        self,
+        values: NDArray[Any] | Tensor,
+        *,
+        bands: Sequence[str],
+        units: Units,
+        check_scale: bool = True,
+    ) -> Tensor:
+        """Physical values to what the network takes, by way of the store's integers as in training.
+
+        Arguments and errors are those of `encode`.
+
+        Returns:
+            (B, bands, H, W) float32 on the device of `values`, B = 1 for a single image.
+        """
+        device = values.device if isinstance(values, Tensor) else None
+        stored = self.encode(values, bands=bands, units=units, check_scale=check_scale)
         # as a `Backbone` lays out its images, for the same features to the bit
-        scaled: Tensor = Scale(self).to(device)(stored)
+        scaled: Tensor = Scale(self).to(device)(torch.from_numpy(stored).to(device))
         return scaled.contiguous(memory_format=torch.channels_last)
 
     def to_dict(self) -> dict[str, Any]:

@@ -24,14 +24,17 @@ _DESCRIBED = ("task", "head", "init", "fusion", "frozen", "lr", "modality_dropou
 def write_point(evaluations: Sequence[Evaluation], path: Path) -> None:
     """Scores of one point, flat and few, for each is a column of `dvc exp show`.
 
-    The task's metric with one sensor alone is `<sensor>.<metric>`. With all sensors there are two
-    tables beside them: `<stem>_classes.csv` with the columns `class, recall, F1, IoU`, empty for a
-    class without test patches, and `<stem>_confusion.csv` with `actual, predicted, count`.
+    What tells it from other points comes first, then its task's metric. That with one sensor alone
+    is `<sensor>.<metric>`. With all sensors there are two tables beside them:
+    `<stem>_classes.csv` with the columns `class, recall, F1, IoU`, empty for a class without test
+    patches, and `<stem>_confusion.csv` with `actual, predicted, count`.
     """
     whole = evaluations[0]
-    metric, found = whole.task.metric, dict(whole.scores)
+    metric, header = whole.task.metric, whole.header
+    found = {metric: whole.scores[metric], **whole.scores}
     found |= {f"{alone.inputs}.{metric}": alone.scores[metric] for alone in evaluations[1:]}
-    _write(path, _rounded(found | {key: whole.header[key] for key in _POINT}))
+    named = {key: header[key] for key in ("task", "head", "init", *_POINT)}
+    _write(path, named | _rounded(found))
     classes = pd.DataFrame(_rounded(scored) for scored in whole.by_class.values())
     classes.insert(0, "class", list(whole.by_class))
     classes.to_csv(path.with_name(f"{path.stem}_classes.csv"), index=False)

@@ -108,7 +108,7 @@ def _images(arguments: argparse.Namespace) -> dict[Sensor, Image]:
             getattr(arguments, name) for name in (sensor, f"{sensor}_bands", f"{sensor}_units")
         )
         if path:
-            given[sensor] = Image(path, tuple(bands) if bands else None, units)
+            given[sensor] = Image(path, bands and tuple(bands), units, tuple(arguments.fill_bands))
         elif bands or units:
             raise UserError(f"--{sensor}-bands and --{sensor}-units describe --{sensor}: name it")
     return given
@@ -132,6 +132,9 @@ def _add_scene(parser: argparse.ArgumentParser) -> None:
             help="in the order of the file; by default as it describes them, or as the model "
             "expects them if it has as many")  # fmt: skip
         add(f"--{sensor}-units", choices=get_args(Units), help="default: as the model expects")
+    scene.add_argument("--fill-bands", nargs="+", default=(), metavar="NAME",
+        help="no data where a sensor lacks them, which the model sees as their mean: B10 in a "
+        "Level-2A product")  # fmt: skip
     scene.add_argument("--no-scale-check", action="store_true",
         help="take values that hardly look like their units")  # fmt: skip
 

@@ -28,11 +28,13 @@ class Image:
         bands: names in the order of the file; its descriptions, or those that a model expects,
             where None.
         units: of the values; those that a model expects where None.
+        filled: names of bands that may lack; they are no data then.
     """
 
     path: str
     bands: tuple[str, ...] | None = None
     units: Units | None = None
+    filled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,13 @@ class SensorImage:
         files: that hold them.
         units: of their values.
         spec: what the model expects.
+        held: which of its bands the files hold; the others are no data.
     """
 
     files: list[BandFile]
     units: Units
     spec: InputSpec
+    held: list[int]
 
     def read(
         self, window: Window | None = None, shape: tuple[int, int] | None = None
@@ -89,7 +93,15 @@ class SensorImage:
         Raises:
             UserError: a file is truncated.
         """
-        values = np.concatenate([file.read(window, shape) for file in self.files])
+        read = self._scaled(np.concatenate([file.read(window, shape) for file in self.files]))
+        size = len(self.spec.modality.bands)
+        if len(self.held) == size:
+            return read
+        values = np.full((size, *read.shape[1:]), np.nan)
+        values[self.held] = read
+        return values
+
+    def _scaled(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         if self.units == "DN":
             return values
         scales, offsets = (
@@ -115,7 +127,7 @@ class SensorImage:
             for file in self.files
         ]
         # a view of a raster has its scales
-        return SensorImage(files, self.units, self.spec)
+        return SensorImage(files, self.units, self.spec, self.held)
 
 
 def open_image(stack: ExitStack, image: Image, spec: InputSpec) -> SensorImage:
@@ -124,22 +136,39 @@ def open_image(stack: ExitStack, image: Image, spec: InputSpec) -> SensorImage:
     Raises:
         UserError: one cannot be read, other units, or a band that lacks.
     """
-    if "{band}" in image.path:
-        names = image.bands or spec.modality.bands
-        paths = expand(image.path, names)
-        chosen = [paths[place] for place in _places(image, names, spec)]
-        files = [BandFile(path, stack.enter_context(open_raster(path)), [1]) for path in chosen]
+    by_band = "{band}" in image.path
+    if by_band:
+        names = image.bands or _expected(image, spec)
     else:
-        path = Path(image.path)
-        raster = stack.enter_context(open_raster(path))
-        places = _places(image, _names(image, raster, spec), spec)
-        files = [BandFile(path, raster, [place + 1 for place in places])]
+        raster = stack.enter_context(open_raster(Path(image.path)))
+        names = _names(image, raster, spec)
+    held = _held(image, names, spec)
+    places = _places(image, names, spec.select(held))
+    if by_band:
+        paths = [expand(image.path, names)[place] for place in places]
+        files = [BandFile(path, stack.enter_context(open_raster(path)), [1]) for path in paths]
+    else:
+        files = [BandFile(Path(image.path), raster, [place + 1 for place in places])]
     for file in files:
-        if "{band}" in image.path and file.raster.count != 1:
+        if by_band and file.raster.count != 1:
             raise UserError(f"{file.path}: {file.raster.count} bands, expected one a file")
         if any(dtype.startswith("complex") for dtype in file.raster.dtypes):
             raise UserError(f"{file.path}: complex values, expected real ones such as dB")
-    return SensorImage(files, image.units or spec.modality.units, spec)
+    numbers = [spec.modality.bands.index(band) for band in held]
+    return SensorImage(files, image.units or spec.modality.units, spec, numbers)
+
+
+def _expected(image: Image, spec: InputSpec) -> tuple[str, ...]:
+    """The bands that a file without names must hold."""
+    return tuple(band for band in spec.modality.bands if band not in image.filled)
+
+
+def _held(image: Image, names: tuple[str, ...], spec: InputSpec) -> list[str]:
+    """The bands that are expected of the files: all but those that may lack and do."""
+    held = [band for band in spec.modality.bands if band in names or band not in image.filled]
+    if not held:
+        raise UserError(f"{image.path}: --fill-bands names every band that is expected; leave one")
+    return held
 
 
 def _places(image: Image, names: tuple[str, ...], spec: InputSpec) -> list[int]:
@@ -147,12 +176,13 @@ def _places(image: Image, names: tuple[str, ...], spec: InputSpec) -> list[int]:
     try:
         return spec.channels(data)
     except UserError as error:
-        raise UserError(f"{image.path}: {error}") from error
+        told = str(error).replace("normalise.fill_bands", "--fill-bands")
+        raise UserError(f"{image.path}: {told}") from error
 
 
 def _names(image: Image, raster: DatasetReader, spec: InputSpec) -> tuple[str, ...]:
     """Of a raster's bands: as given, as it describes them, or as expected if so many."""
-    expected = spec.modality.bands
+    expected = _expected(image, spec)
     if image.bands:
         if len(image.bands) != raster.count:
             raise UserError(

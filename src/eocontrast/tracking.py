@@ -23,7 +23,9 @@ from mlflow.entities import Experiment, Metric, Param
 from mlflow.entities import Run as Row
 from mlflow.exceptions import MlflowException
 
+from eocontrast.arms import STREAMS
 from eocontrast.disk import file_sha256
+from eocontrast.runs_view import MAIN_METRIC, view_tags
 from eocontrast.stops import Stopped
 
 if TYPE_CHECKING:  # torch and timm take seconds, and some stages do without
@@ -97,14 +99,19 @@ class Tracker:
         artifacts = (root / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None
         with _alone(uri):
             self.client = MlflowClient(tracking_uri=uri)
-            self.experiment_id = self._experiment(artifacts).experiment_id
+            experiment = self._experiment(artifacts)
+            self.experiment_id = experiment.experiment_id
+            for tag, value in view_tags(self.experiment_id).items():
+                if experiment.tags.get(tag) != value:
+                    self.client.set_experiment_tag(self.experiment_id, tag, value)
 
     def start(
         self, name: str, params: Mapping[str, object], tags: Mapping[str, str] | None = None
     ) -> Run:
         """Open a run with its parameters and where it comes from."""
         # tags go in with the run: a kill leaves none that cannot be found again
-        every_tag = {**_origin(), "dvc.stage": self.stage, **(tags or {})}
+        stage = {"dvc.stage": self.stage, "mlflow.source.name": self.stage}
+        every_tag = {**_origin(), **stage, **(tags or {})}
         run = self.client.create_run(self.experiment_id, tags=every_tag, run_name=name)
         self._describe(run.info.run_id, params)
         return Run(self.client, run.info.run_id)
@@ -138,10 +145,11 @@ class Tracker:
         with begun or self.start(name, point_params(header, arm), tags) as run:
             run.log_all((metrics, int(metrics["epoch"])) for metrics in trained.history)
 
-    def evaluated(self, arm: str, file: Path, evaluations: Sequence[Evaluation]) -> None:
+    def evaluated(self, arm: str, file: Path, evaluations: Sequence[Evaluation]) -> Run:
         """Add test scores to the run of a point, or open one where `finetune` came from a cache.
 
-        Scores with all sensors are `test.<score>`, with one missing `test.<sensor>.<score>`.
+        Scores with all sensors are `test.<score>`, with one missing `test.<sensor>.<score>`; the
+        task's own is `test.score` besides.
         """
         weights, evaluation = file_sha256(file), evaluations[0]
         run = self.reopen(weights, arm)
@@ -151,12 +159,14 @@ class Tracker:
             name = f"{arm} {header['fraction']} {header['seed']}"
             run = self.start(name, point_params(header, arm), tags)
         found = {f"test.{name}": value for name, value in evaluation.scores.items()}
+        found[MAIN_METRIC] = evaluation.scores[evaluation.task.metric]
         for alone in evaluations[1:]:
             found |= {f"test.{alone.inputs}.{name}": v for name, v in alone.scores.items()}
         for name, by_class in evaluation.by_class.items():
             found[f"test.recall.{_metric_name(name)}"] = by_class["recall"]
         with run:
             run.log({name: value for name, value in found.items() if value == value})
+        return run
 
     def curves(self, curves: Mapping[str, ArmCurve], files: Iterable[Path]) -> None:
         """One run an arm, its score against the number of labels as step; one for the figures."""
@@ -167,7 +177,11 @@ class Tracker:
                 steps = zip(curve.n_labels, curve.values, curve.intervals, strict=True)
                 metric = arm.metric
                 run.log_all(
-                    ({metric: value, f"{metric}.low": b.low, f"{metric}.high": b.high}, int(n))
+                    (
+                        {metric: value, f"{metric}.low": b.low, f"{metric}.high": b.high}
+                        | {MAIN_METRIC: value},
+                        int(n),
+                    )
                     for n, value, b in steps
                 )
         with self.start("label curve", {"arms": len(curves)}) as run:
@@ -228,7 +242,9 @@ def point_params(header: Mapping[str, Any], arm: str) -> dict[str, object]:
     choices = ("task", "head", "init", "fusion", "frozen", "lr", "modality_dropout", "recipe")
     keys = (*choices, "fraction", "seed", "n_labels")
     architecture = header["architecture"]["name"]
-    return {"arm": arm, **{key: header[key] for key in keys}, "backbone": architecture}
+    inputs = "+".join(sensor for stream in STREAMS[header["fusion"]] for sensor in stream)
+    own = {"arm": arm, "inputs": inputs, "backbone": architecture}
+    return own | {key: header[key] for key in keys}
 
 
 def provenance(hardware: str, seconds: float) -> dict[str, str]:

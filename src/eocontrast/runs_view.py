@@ -1,0 +1,52 @@
+"""How MLflow's pages of runs begin: with the columns that tell one point from another.
+
+MLflow 3 keeps the choice of columns in the browser and begins without any parameter or metric. A
+server can offer a view all the same, as its own button "Share" does: a tag of the experiment holds
+the view as JSON, and a link names the tag. The experiment's description has the links.
+"""
+
+from __future__ import annotations
+
+import json
+
+MAIN_METRIC = "test.score"
+"""AA, macro F1 or mIoU, by the task, so that one column serves all tasks."""
+
+_PARAMS = ("arm", "init", "inputs", "fraction", "seed")  # all fit a screen of 1920 pixels
+_COLUMNS = (
+    "attributes.`Source`",
+    *(f"params.`{name}`" for name in _PARAMS),
+    f"metrics.`{MAIN_METRIC}`",
+)
+"""As MLflow names columns; the source of a run is its stage."""
+
+VIEWS: dict[str, dict[str, object]] = {
+    "runs": {"selectedColumns": _COLUMNS},
+    "points": {
+        "selectedColumns": _COLUMNS,
+        "searchFilter": "tags.`dvc.stage` = 'finetune'",
+        "orderByKey": f"metrics.`{MAIN_METRIC}`",
+        "orderByAsc": False,
+    },
+    "curves": {
+        "selectedColumns": _COLUMNS,
+        "searchFilter": "attributes.run_name LIKE 'curve %'",
+        "runsHiddenMode": "SHOW_ALL",  # else the first ten alone are drawn
+    },
+}
+
+
+def view_tags(experiment_id: str) -> dict[str, str]:
+    """Tags that give an experiment its views, and a description that links to them."""
+    tags = {f"mlflow.sharedViewState.{key}": json.dumps(view) for key, view in VIEWS.items()}
+    runs, points, curves = (_link(experiment_id, key) for key in VIEWS)
+    described = (
+        f"Views: **[all runs]({runs})**, **[the points of the label curve, best first]({points})**,"
+        f" **[the curves over the number of labels]({curves}&compareRunsMode=CHART)**."
+    )
+    return {**tags, "mlflow.note.content": described}
+
+
+def _link(experiment_id: str, view: str) -> str:
+    training = "workflowType=machine_learning"  # MLflow 3.17 begins with pages for agents
+    return f"#/experiments/{experiment_id}/runs?{training}&viewStateShareKey={view}"
