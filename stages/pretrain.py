@@ -1,12 +1,13 @@
-"""Pretrain one cell, a (method, backbone), without labels."""
+"""Pretrain one cell, a (method, backbone), without labels; on several GPUs under `torchrun`."""
 
 import sys
 import time
+from collections import deque
 from pathlib import Path
 
 from eocontrast.cards import pretrained_card
 from eocontrast.cells import pretrain_cell
-from eocontrast.devices import hardware
+from eocontrast.devices import first_process, hardware
 from eocontrast.params import load_params
 from eocontrast.patches import PatchStore
 from eocontrast.stage import stage
@@ -18,11 +19,14 @@ def main(name: str, patches: Path, weights: Path) -> None:
     start, params = time.monotonic(), load_params()
     run_params = params.pretrain.runs[name]
     store = PatchStore(patches)
+    backbone = params.backbones[run_params.backbone]
+    cell = (run_params, backbone, store, weights, params.precision, Path("checkpoints"))
+    if not first_process():
+        deque(pretrain_cell(*cell), maxlen=0)
+        return
     described = {"init": name, **run_params.model_dump()}
     tags = {"data.digest": store.digest}
     with Tracker("pretrain").start(f"pretrain {name}", described, tags) as run:
-        backbone = params.backbones[run_params.backbone]
-        cell = (run_params, backbone, store, weights, params.precision, Path("checkpoints"))
         for metrics in pretrain_cell(*cell):
             run.log(metrics, step=int(metrics["epoch"]))
             print(" ".join(f"{key} {value:.4g}" for key, value in metrics.items()), flush=True)

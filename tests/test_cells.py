@@ -29,6 +29,7 @@ SHARED = ContrastiveRun(
     warmup_epochs=1,
     batch_size=8,
     groups_per_batch=0,
+    mask_same_group=False,
     crop=12,
     flips=True,
     lr=1e-2,
