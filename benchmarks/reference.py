@@ -51,7 +51,8 @@ class GeoTiffPairs(Dataset[dict[str, Tensor]]):
 
 
 def _over_maximum(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    return (image / (image.max((1, 2), keepdims=True) + 1e-5)).astype(np.float32)
+    scaled: NDArray[np.float32] = image / (image.max((1, 2), keepdims=True) + np.float32(1e-5))
+    return scaled
 
 
 class Reference:
@@ -86,7 +87,7 @@ class Reference:
 
 def _network(name: str, options: dict[str, Any], bands: int, projection_dim: int) -> nn.Module:
     backbone = timm.create_model(name, in_chans=bands, num_classes=0, **options)
-    width = backbone.num_features
+    width = int(backbone.num_features)
     head = (nn.Linear(width, width), nn.ReLU(), nn.Linear(width, projection_dim))
     return nn.Sequential(backbone, *head)
 

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from eocontrast.batch_statistics import batch_of_all_ranks
 from eocontrast.ranks import rank, ranks
 
-LAYERS = {
+LAYERS: dict[str, Callable[[], nn.Module]] = {
     "plain": lambda: nn.BatchNorm2d(3),
     "timm": lambda: BatchNormAct2d(3, act_layer=nn.GELU),
     "no weights": lambda: nn.BatchNorm2d(3, affine=False),
@@ -61,7 +62,8 @@ def test_the_batches_of_ranks_differ_without_it(tmp_path: Path) -> None:
     images = torch.randn(6, 3, 2, 2, generator=torch.Generator().manual_seed(0))
 
     def alone() -> Tensor:
-        return nn.BatchNorm2d(3)(images[rank() :: ranks()]).detach()
+        normalised: Tensor = nn.BatchNorm2d(3)(images[rank() :: ranks()])
+        return normalised.detach()
 
     apart = torch.stack(together(alone, 2, tmp_path / "x"), 1).flatten(0, 1)
     assert (apart - nn.BatchNorm2d(3)(images)).abs().max() > 0.1

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from eocontrast.batches import split_rows
 from eocontrast.cells import Trained, pretrain_cell
 from eocontrast.errors import UserError
 from eocontrast.modalities import SENSORS
@@ -18,7 +19,6 @@ from eocontrast.pretrain_params import (
     RandomRun,
     SimCLRRun,
 )
-from eocontrast.pretraining import split_rows
 from eocontrast.weights import Pretrained
 
 RANDOM = RandomRun(method="random", backbone="resnet")

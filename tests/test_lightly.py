@@ -20,7 +20,7 @@ def both(size: int, temperature: float) -> dict[str, Tensor]:
     draws = torch.Generator().manual_seed(size)
     embeddings = torch.randn(2, size, 16, generator=draws)[:, rank() :: ranks()]
     theirs = NTXentLoss(temperature, gather_distributed=ranks() > 1)
-    found = {}
+    found: dict[str, Tensor] = {}
     for name, loss_of in (
         ("lightly", theirs),
         ("eocontrast", lambda z1, z2: nt_xent(z1, z2, temperature)),

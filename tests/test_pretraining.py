@@ -287,7 +287,8 @@ def shared_run(
 
 
 @pytest.mark.parametrize(
-    ("method", "name"), [("dual_simclr", "resnet"), ("simclr", "resnet"), ("mma", "vgg")]
+    ("method", "name", "tolerance"),
+    [("dual_simclr", "resnet", 1e-4), ("simclr", "resnet", 1e-4), ("mma", "vgg", 5e-3)],
 )
 def test_two_processes_learn_what_one_does(
     tmp_path: Path,
@@ -295,8 +296,12 @@ def test_two_processes_learn_what_one_does(
     tiny_backbones: dict[str, BackboneParams],
     method: str,
     name: str,
+    tolerance: float,
 ) -> None:
-    """24 steps apart by rounding, which AdamW blows up where a gradient is nearly nothing."""
+    """24 steps apart by rounding, which AdamW blows up where a gradient is nearly nothing.
+
+    Of MMA rounding also decides between offsets that are as good.
+    """
 
     def run(checkpoint: str, epochs: int) -> Any:  # noqa: ANN401 - what `shared_run` returns
         params = tiny_backbones[name]
@@ -311,10 +316,11 @@ def test_two_processes_learn_what_one_does(
     for found_metrics, found in (both[0], both[1], continued):
         assert [m["lr"] for m in found_metrics] == [m["lr"] for m in metrics]
         losses = [[m["loss"] for m in each] for each in (found_metrics, metrics)]
-        assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+        assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-4)
+        assert losses[0] == pytest.approx(losses[1], rel=tolerance)
         assert found.keys() == weights.keys()
         for key, expected in weights.items():
-            torch.testing.assert_close(found[key], expected, rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(found[key], expected, rtol=1e-3, atol=tolerance)
 
 
 def test_batches_that_cannot_be_shared_evenly_are_refused(

@@ -1,4 +1,4 @@
-"""The stage itself under `torchrun`, as on several GPUs or nodes, here by two processes on a CPU."""
+"""The stage under `torchrun`, as on several GPUs or nodes; here two processes on a CPU."""
 
 import os
 import sqlite3

@@ -61,4 +61,5 @@ def epoch_batches(
     if piece:
         order = in_pieces(order, groups, piece, seed, epoch)
     steps = len(train) // batch_size
-    return order[: steps * batch_size].reshape(steps, batch_size)
+    batches: Rows = order[: steps * batch_size].reshape(steps, batch_size)
+    return batches
