@@ -28,6 +28,7 @@ from rounds import Rates, in_turns, machine, print_rates, ratio
 
 from eocontrast.augment import Draws, PairViews, generator
 from eocontrast.backbones import Architecture, Backbone
+from eocontrast.batches import split_rows
 from eocontrast.devices import accelerator
 from eocontrast.inputs import Batch, InputSpec
 from eocontrast.modalities import SENSORS, Sensor
@@ -121,7 +122,7 @@ def ours(
 
     def work() -> int:
         list(pretrain(objective, views, store, schedule, device))
-        return len(store.rows("pretrain")) // batch * batch
+        return len(split_rows(store, schedule.seed)[0]) // batch * batch
 
     return work
 

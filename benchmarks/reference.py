@@ -86,8 +86,8 @@ class Reference:
 
 
 def _network(name: str, options: dict[str, Any], bands: int, projection_dim: int) -> nn.Module:
-    backbone = timm.create_model(name, in_chans=bands, num_classes=0, **options)
-    width = int(backbone.num_features)
+    backbone: Any = timm.create_model(name, in_chans=bands, num_classes=0, **options)
+    width = backbone.num_features
     head = (nn.Linear(width, width), nn.ReLU(), nn.Linear(width, projection_dim))
     return nn.Sequential(backbone, *head)
 

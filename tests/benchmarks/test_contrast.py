@@ -15,7 +15,7 @@ def test_seconds_and_memory_of_both_losses_are_printed(
     _, _, *lines = capsys.readouterr().out.splitlines()
     rows = [line.split() for line in lines]
     assert [row[:2] for row in rows] == [
-        [batch, name] for batch in ("8", "16") for name in ("eocontrast", "lightly")
+        [batch, name] for batch in ("8", "16") for name in ("floor", "eocontrast", "lightly")
     ]
     for _, _, least, median, most, memory in rows:
         assert 0 < float(least) <= float(median) <= float(most)
