@@ -2,21 +2,21 @@
 
     python benchmarks/loader.py                 # 256 x 256 pixels, as SEN12MS ships them
     python benchmarks/loader.py --size 64 --patches 1024
+    python benchmarks/loader.py --cold          # every round begins with nothing in the page cache
 
 Random GeoTIFF pairs in SEN12MS's form (2 bands float32, 13 bands uint16, uncompressed) are read in
 the same shuffled batches: by rasterio the way a PyTorch Dataset would (open and read both sensors
-of each patch, then stack them), by the store as training does. One process, warm page cache; rounds
-alternate, so a busy machine slows down all. No reader passes the memory copy of the store's bytes.
+of each patch, then stack them), by the store as training does. One process; rounds alternate. No
+reader passes the plain copy of the store's bytes from memory to memory.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import os
 import tempfile
-import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +24,13 @@ import pandas as pd
 import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
+from rounds import Rates, Ways, in_turns, machine, print_rates, ratio
 
 from eocontrast.modalities import SENSORS, SENTINEL1, SENTINEL2_L1C
 from eocontrast.normalisation import build_store
 from eocontrast.patches import PatchStore
 from eocontrast.sources import COLUMNS, Source
 from eocontrast.subsets import Rows
-
-Readers = dict[str, Callable[[Rows], object]]
 
 
 def write_pairs(raw: Path, patches: int, size: int, interleave: str) -> None:
@@ -62,68 +61,83 @@ def read_tiff(path: Path) -> NDArray[np.generic]:
     return bands
 
 
-def readers(raw: Path, store: PatchStore, batch: int) -> Readers:
-    """What reads the rows of a batch, by name."""
-    files = [[raw / f"{s}_{patch}.tif" for patch in store.index["id"]] for s in SENSORS]
-    size = sum(store.read(s, np.array([0])).nbytes for s in SENSORS)
-    kept = {s: store.read(s, np.zeros(batch, np.int64)) for s in SENSORS}
-    full, free = np.ones((batch, size), np.uint8), np.zeros((batch, size), np.uint8)
+def readers(raw: Path, store: Path, batch: int) -> Ways:
+    """What reads all patches in an order that is new every time, by name."""
+    opened = PatchStore(store)
+    patches = len(opened.index)
+    files = [[raw / f"{s}_{patch}.tif" for patch in opened.index["id"]] for s in SENSORS]
+    kept = {s: opened.read(s, np.zeros(batch, np.int64)) for s in SENSORS}
+    full = np.ones((batch, sum(kept[s][0].nbytes for s in SENSORS)), np.uint8)
+    free = np.zeros_like(full)
+    draws = np.random.default_rng(1)
+
+    def in_batches(read: Callable[[Rows], object]) -> int:
+        order = draws.permutation(patches)
+        for first in range(0, patches, batch):
+            read(order[first : first + batch])
+        return patches
+
+    def from_store() -> int:
+        fresh = PatchStore(store)  # pages that are mapped cannot be dropped
+        return in_batches(lambda rows: [fresh.read(s, rows, out=kept[s]) for s in SENSORS])
+
     return {
-        "rasterio": lambda rows: [np.stack([read_tiff(f[r]) for r in rows]) for f in files],
-        "patch store": lambda rows: [store.read(s, rows, out=kept[s]) for s in SENSORS],
-        "memory copy": lambda rows: free.__setitem__(slice(len(rows)), full[: len(rows)]),
+        "rasterio": lambda: in_batches(
+            lambda rows: [np.stack([read_tiff(f[r]) for r in rows]) for f in files]
+        ),
+        "patch store": from_store,
+        "memory copy": lambda: in_batches(
+            lambda rows: free.__setitem__(slice(len(rows)), full[: len(rows)])
+        ),
     }
 
 
-def measure(reads: Readers, patches: int, batch: int, rounds: int) -> dict[str, list[float]]:
-    """Seconds a patch of each reader in each round, after one round that warms the cache."""
-    rng = np.random.default_rng(1)
-    seconds: dict[str, list[float]] = {name: [] for name in reads}
-    for order in (rng.permutation(patches) for _ in range(rounds + 1)):
-        for name, read in reads.items():
-            start = time.perf_counter()
-            for first in range(0, patches, batch):
-                read(order[first : first + batch])
-            seconds[name].append((time.perf_counter() - start) / patches)
-    return {name: values[1:] for name, values in seconds.items()}
+def forget(*folders: Path) -> None:
+    """Drop all files from the page cache."""
+    os.sync()  # what is not written yet stays
+    for file in (each for folder in folders for each in folder.rglob("*") if each.is_file()):
+        with file.open("rb") as opened:
+            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def report(seconds: dict[str, list[float]]) -> None:
-    """Print microseconds a patch and the ratios of the medians."""
-    print(f"{'us a patch':12}{'min':>9}{'median':>9}{'max':>9}")
-    for name, values in seconds.items():
-        numbers = (min(values), statistics.median(values), max(values))
-        print(f"{name:12}" + "".join(f"{1e6 * value:9.1f}" for value in numbers))
-    tiff, store, copy = (statistics.median(values) for values in seconds.values())
-    print(f"the store is {tiff / store:.1f} times as fast as rasterio")
-    print(f"and takes {store / copy:.1f} times as long as the memory copy")
+def report(rates: Rates) -> None:
+    """Print patches a second and ratios."""
+    print_rates("patches/s", rates)
+    print(f"the store is {ratio(rates, 'patch store', 'rasterio')} times as fast as rasterio")
+    print(f"and reaches {ratio(rates, 'patch store', 'memory copy')} of the memory copy")
 
 
-def main() -> None:
+def new_store(raw: Path, folder: Path) -> Path:
+    """The patch store of pairs that `write_pairs` wrote."""
+    build_store(
+        raw, folder, raw / "audit.json", seed=0, test_fraction=0, shard_mib=64,
+        max_bad_fraction=0, check_shift=False,
+    )  # fmt: skip
+    return folder
+
+
+def main(argv: Sequence[str] | None = None) -> None:
     """Make the data, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     for name, default in (("patches", 256), ("batch", 128), ("size", 256), ("rounds", 5)):
         parser.add_argument(f"--{name}", type=int, default=default)
     # pixel is what GDAL writes unless told otherwise
     parser.add_argument("--interleave", choices=("pixel", "band"), default="pixel")
-    args = parser.parse_args()
+    parser.add_argument("--cold", action="store_true", help="with an empty page cache")
+    args = parser.parse_args(argv)
     warnings.simplefilter("ignore", NotGeoreferencedWarning)
     with tempfile.TemporaryDirectory() as temporary:
         raw, folder = Path(temporary), Path(temporary, "store")
         write_pairs(raw, args.patches, args.size, args.interleave)
-        build_store(
-            raw,
-            folder,
-            raw / "audit.json",
-            seed=0,
-            test_fraction=0,
-            shard_mib=64,
-            max_bad_fraction=0,
-            check_shift=False,
+        new_store(raw, folder)
+        cache = "an empty" if args.cold else "a warm"
+        print(machine())
+        print(
+            f"{args.patches} pairs of {args.size} x {args.size} pixels, batches of {args.batch}, "
+            f"{cache} page cache"
         )
-        reads = readers(raw, PatchStore(folder), args.batch)
-        print(f"{args.patches} pairs of {args.size} x {args.size} pixels, batches of {args.batch}")
-        report(measure(reads, args.patches, args.batch, args.rounds))
+        before = (lambda: forget(raw)) if args.cold else (lambda: None)
+        report(in_turns(readers(raw, folder, args.batch), args.rounds, before))
 
 
 if __name__ == "__main__":

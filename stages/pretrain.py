@@ -1,15 +1,16 @@
-"""Pretrain one cell, a (method, backbone), without labels."""
+"""Pretrain one cell, a (method, backbone), without labels; on several GPUs under `torchrun`."""
 
 import sys
 import time
+from collections import deque
 from pathlib import Path
 
 from eocontrast.cards import pretrained_card
 from eocontrast.cells import cell_digest, pretrain_cell
-from eocontrast.devices import hardware
+from eocontrast.devices import first_process, hardware
 from eocontrast.params import load_params
 from eocontrast.patches import PatchStore
-from eocontrast.resuming import kept
+from eocontrast.resuming import kept, kept_folder
 from eocontrast.stage import stage
 from eocontrast.tracking import Tracker, provenance
 from eocontrast.weights import Pretrained
@@ -19,11 +20,15 @@ def main(name: str, patches: Path, weights: Path) -> None:
     start, params = time.monotonic(), load_params()
     run_params = params.pretrain.runs[name]
     backbone, store = params.backbones[run_params.backbone], PatchStore(patches)
-    described, tags = {"init": name, **run_params.model_dump()}, {"data.digest": store.digest}
     given = (run_params, backbone, store)
+    digest = cell_digest(*given, params.precision)
+    if not first_process():  # reads the checkpoint that the first one writes
+        deque(pretrain_cell(*given, weights, params.precision, kept_folder() / digest), maxlen=0)
+        return
+    described, tags = {"init": name, **run_params.model_dump()}, {"data.digest": store.digest}
     tracker = Tracker("pretrain")
     with (
-        kept(cell_digest(*given, params.precision)) as checkpoint,
+        kept(digest) as checkpoint,
         tracker.resume(f"pretrain {name}", described, tags, checkpoint) as run,
     ):
         cell = (*given, weights, params.precision, checkpoint)

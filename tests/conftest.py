@@ -252,6 +252,7 @@ def tiny_run() -> DualSimCLRRun:
         warmup_epochs=1,
         batch_size=8,
         groups_per_batch=0,
+        mask_same_group=False,
         crop=12,
         flips=True,
         shared_crop=True,

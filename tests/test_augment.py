@@ -1,9 +1,11 @@
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from eocontrast.augment import PairViews, epoch_order, generator, random_view
+from eocontrast.augment import Draws, PairViews, epoch_order, generator, random_view
 from eocontrast.inputs import Batch
+from eocontrast.patches import PatchStore
 from eocontrast.simclr_views import SimCLRViews
 
 
@@ -73,14 +75,14 @@ def test_integers_stay_as_stored_and_channels_come_last_in_memory() -> None:
 
 @pytest.mark.parametrize("flips", [False, True])
 def test_a_shared_window_is_a_random_view(flips: bool) -> None:
-    views = PairViews(4, flips, shared_crop=True)(numbered(), {}, generator(2))
+    views = PairViews(4, flips, shared_crop=True)(numbered(), {}, Draws(generator(2)))
     expected = random_view(numbered(), 4, flips, generator(2))
     assert all(torch.equal(views[sensor], expected[sensor]) for sensor in expected)
 
 
 def test_each_sensor_may_have_its_own_window_in_the_same_symmetry() -> None:
     batch = numbered()
-    views = PairViews(4, True, shared_crop=False)(batch, {}, generator(0))
+    views = PairViews(4, True, shared_crop=False)(batch, {}, Draws(generator(0)))
     apart = 0
     for image1, image2, view1, view2 in zip(*batch.values(), *views.values(), strict=True):
         turns = [
@@ -123,9 +125,23 @@ def test_an_epoch_visits_every_sample_once_in_its_own_order() -> None:
 def test_without_zoom_and_jitter_simclr_views_are_crops(flips: bool) -> None:
     """Of the place of their row, in either half, in the store's integers."""
     batch = {"s1": numbered()["s1"]}
-    views = SimCLRViews(4, flips, 1.0, 0.0)(batch, {}, generator(5, 0))["s1"]
+    views = SimCLRViews(4, flips, 1.0, 0.0)(batch, {}, Draws(generator(5, 0)))["s1"]
     assert views.dtype == torch.int16
     for image, view in zip(batch["s1"].repeat(2, 1, 1, 1), views, strict=True):
         turns = symmetries if flips else lambda window: [window]
         allowed = [turned for window in windows(image, 4) for turned in turns(window)]
         assert sum(torch.equal(view, candidate) for candidate in allowed) >= 1
+
+
+@pytest.mark.parametrize("views", [PairViews(4, True, False), SimCLRViews(4, True, 0.5, 0.5)])
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_the_views_of_ranks_are_those_of_the_whole_batch(
+    tiny_store: PatchStore, views: PairViews | SimCLRViews, ranks: int
+) -> None:
+    batch, inputs = tiny_store.batch(np.arange(12)), tiny_store.specs
+    whole = views(batch, inputs, Draws(generator(7)))
+    for rank in range(ranks):
+        own = {sensor: bands[rank::ranks] for sensor, bands in batch.items()}
+        found = views(own, inputs, Draws(generator(7), rank, ranks))
+        for sensor, expected in whole.items():
+            torch.testing.assert_close(found[sensor], expected[rank::ranks])

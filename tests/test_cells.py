@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from eocontrast.batches import split_rows
 from eocontrast.cells import Trained, cell_digest, pretrain_cell
 from eocontrast.errors import UserError
 from eocontrast.modalities import SENSORS
@@ -18,7 +19,6 @@ from eocontrast.pretrain_params import (
     RandomRun,
     SimCLRRun,
 )
-from eocontrast.pretraining import split_rows
 from eocontrast.weights import Pretrained
 
 RANDOM = RandomRun(method="random", backbone="resnet")
@@ -29,6 +29,7 @@ SHARED = ContrastiveRun(
     warmup_epochs=1,
     batch_size=8,
     groups_per_batch=0,
+    mask_same_group=False,
     crop=12,
     flips=True,
     lr=1e-2,

@@ -30,6 +30,46 @@ def generator(*key: int) -> torch.Generator:
     return torch.Generator().manual_seed(state >> 1)
 
 
+@dataclass(frozen=True)
+class Draws:
+    """Random numbers of a batch that ranks share: each draws for all and keeps those of its own.
+
+    So a view is a function of the draws and of the sample's place in the batch, on any number of
+    ranks.
+
+    Attributes:
+        source: a CPU generator, the same on all ranks.
+        rank: which of them this is.
+        ranks: how many they are.
+    """
+
+    source: torch.Generator
+    rank: int = 0
+    ranks: int = 1
+
+    def uniform(
+        self, parts: int, size: int, *shape: int, dtype: torch.dtype | None = None
+    ) -> Tensor:
+        """`parts` independent numbers from 0 to 1 for each of this rank's samples.
+
+        Args:
+            parts: first dimension.
+            size: samples of this rank.
+            shape: of what each gets.
+            dtype: torch's default where None.
+
+        Returns:
+            (parts, size, *shape)
+        """
+        drawn = torch.rand(parts, size * self.ranks, *shape, generator=self.source, dtype=dtype)
+        return drawn[:, self.rank :: self.ranks]
+
+    def below(self, end: int, size: int) -> Tensor:
+        """An integer from 0 to `end` - 1 for each of this rank's samples, (size, 1)."""
+        drawn = torch.randint(end, (size * self.ranks, 1), generator=self.source)
+        return drawn[self.rank :: self.ranks]
+
+
 def epoch_order(size: int, seed: int, epoch: int) -> Tensor:
     """The order in which an epoch visits `size` samples, a function of (seed, epoch)."""
     return torch.randperm(size, generator=generator(seed, epoch))
@@ -47,7 +87,7 @@ def random_view(batch: Batch, crop: int, flips: bool, draws: torch.Generator) ->
     Returns:
         (B, bands, crop, crop) a sensor, channels last in memory.
     """
-    return PairViews(crop, flips, shared_crop=True)(batch, {}, draws)
+    return PairViews(crop, flips, shared_crop=True)(batch, {}, Draws(draws))
 
 
 @dataclass(frozen=True)
@@ -64,15 +104,13 @@ class PairViews:
     flips: bool
     shared_crop: bool
 
-    def __call__(
-        self, batch: Batch, inputs: Mapping[Sensor, InputSpec], draws: torch.Generator
-    ) -> Batch:
+    def __call__(self, batch: Batch, inputs: Mapping[Sensor, InputSpec], draws: Draws) -> Batch:
         """Views (B, bands, crop, crop) a sensor, in the store's integers.
 
         Args:
             batch: (B, bands, H, W) a sensor, equal H and W.
             inputs: not needed: values stay as they are.
-            draws: CPU generator.
+            draws: of this batch.
         """
         shared = random_window(batch, self.crop, draws)
         windows = dict.fromkeys(batch, shared)
@@ -86,11 +124,10 @@ Window = tuple[Tensor, Tensor]
 """The lines and columns that it takes, (B, crop) each."""
 
 
-def random_window(batch: Batch, crop: int, draws: torch.Generator) -> Window:
+def random_window(batch: Batch, crop: int, draws: Draws) -> Window:
     """A window of `crop` lines and columns anywhere in each sample."""
     size, height, width = shape_of(batch)
-    top = torch.randint(height - crop + 1, (size, 1), generator=draws)
-    left = torch.randint(width - crop + 1, (size, 1), generator=draws)
+    top, left = draws.below(height - crop + 1, size), draws.below(width - crop + 1, size)
     return top + torch.arange(crop), left + torch.arange(crop)
 
 
@@ -103,9 +140,9 @@ class Turn:
     transpose: Tensor
 
     @classmethod
-    def draw(cls, size: int, flips: bool, draws: torch.Generator) -> Turn:
+    def draw(cls, size: int, flips: bool, draws: Draws) -> Turn:
         """One a sample, or none that changes anything without `flips`."""
-        return cls(*(torch.rand(3, size, 1, 1, generator=draws) < 0.5 * flips))
+        return cls(*(draws.uniform(3, size, 1, 1) < 0.5 * flips))
 
     def __call__(self, ys: Tensor, xs: Tensor) -> tuple[Tensor, Tensor]:
         """Lines and columns of a window, (B, crop), to those of every pixel, (B, crop, crop)."""

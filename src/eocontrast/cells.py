@@ -10,6 +10,7 @@ from torch import nn
 
 from eocontrast.augment import PairViews
 from eocontrast.backbones import Architecture, Backbone, create_backbone
+from eocontrast.batches import split_rows
 from eocontrast.devices import Precision, accelerator, deterministic
 from eocontrast.inputs import InputSpec
 from eocontrast.modalities import Sensor
@@ -25,7 +26,8 @@ from eocontrast.pretrain_params import (
     RandomRun,
     SimCLRRun,
 )
-from eocontrast.pretraining import Schedule, Views, pretrain, split_rows
+from eocontrast.pretraining import Schedule, Views, pretrain
+from eocontrast.ranks import rank
 from eocontrast.resuming import digest
 from eocontrast.simclr_views import SimCLRViews
 from eocontrast.training_state import Metrics
@@ -47,7 +49,7 @@ def pretrain_cell(
 
     `random` is a method of zero epochs: its file holds the input specs and no tensors, and whoever
     starts from it draws the weights from a seed. `imported` trains nothing either: the file is
-    checked and taken over.
+    checked and taken over. Of processes that train together (`torchrun`) the first one writes.
 
     Args:
         run: method and its parameters.
@@ -90,6 +92,8 @@ def _train(
     metrics: Metrics = {}
     for metrics in pretrain(objective, views, store, _schedule(run), device, checkpoint):
         yield metrics
+    if rank() > 0:
+        return
     Pretrained(
         method=run.method,
         architecture=architecture,
@@ -107,7 +111,7 @@ def cell_digest(
 ) -> str:
     """Names a cell by all that determines its weights."""
     device = accelerator(precision)
-    return digest(run, backbone, store.digest, device.device, device.mixed_precision)
+    return digest(run, backbone, store.digest, device.device.type, device.mixed_precision)
 
 
 def _scaled(store: PatchStore, backbone: BackboneParams) -> dict[Sensor, InputSpec]:
@@ -145,6 +149,7 @@ def _schedule(run: ContrastiveRun) -> Schedule:
         warmup_epochs=run.warmup_epochs,
         batch_size=run.batch_size,
         groups_per_batch=run.groups_per_batch,
+        mask_same_group=run.mask_same_group,
         lr=run.lr,
         weight_decay=run.weight_decay,
     )

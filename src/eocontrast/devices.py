@@ -7,7 +7,7 @@ import platform
 from typing import Literal
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.utils import set_seed
 
 Precision = Literal["auto", "bf16", "no"]
@@ -19,7 +19,15 @@ def accelerator(precision: Precision) -> Accelerator:
     Without such units (AVX512-BF16, AMX, Ampere) bfloat16 is emulated and slower than float32.
     """
     chosen = precision if precision != "auto" else ("bf16" if _has_bf16() else "no")
-    return Accelerator(mixed_precision=chosen)
+    return Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision=chosen)
+
+
+def first_process() -> bool:
+    """Whether this process is the one that writes, of those that train together or alone.
+
+    Joins the others where `torchrun` started some.
+    """
+    return bool(PartialState(cpu=not torch.accelerator.is_available()).is_main_process)
 
 
 def deterministic(seed: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from eocontrast.augment import Draws
 from eocontrast.inputs import InputSpec
 
 BRIGHTNESS, CONTRAST, BAND_GAIN = 0.8, 0.8, 0.2
@@ -37,9 +38,9 @@ class _Light:
     blur: Tensor
 
     @classmethod
-    def draw(cls, size: int, bands: int, jitter: float, draws: torch.Generator) -> _Light:
+    def draw(cls, size: int, bands: int, jitter: float, draws: Draws) -> _Light:
         def uniform(channels: int = 1) -> Tensor:
-            return torch.rand(size, channels, 1, 1, generator=draws)
+            return draws.uniform(1, size, channels, 1, 1)[0]
 
         brightness, band_gain, contrast = (
             1 + jitter * most * (2 * uniform(channels) - 1)
@@ -54,14 +55,14 @@ class _Light:
         return _Light(*(part.to(device) for part in parts))
 
 
-def relit(stored: Tensor, spec: InputSpec, jitter: float, draws: torch.Generator) -> Tensor:
+def relit(stored: Tensor, spec: InputSpec, jitter: float, draws: Draws) -> Tensor:
     """Other light, other gains, sometimes no colour, sometimes out of focus.
 
     Args:
         stored: integers (B, C, H, W).
         spec: of these bands.
         jitter: strength from 0 to 1.
-        draws: CPU generator.
+        draws: of this batch.
 
     Returns:
         float32 on the scale of the integers; no data stays as it is.

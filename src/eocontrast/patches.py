@@ -82,6 +82,11 @@ class PatchStore:
         """Group of every row, shape (N,)."""
         return self.index["group"].to_numpy(dtype=object)
 
+    @cached_property
+    def group_numbers(self) -> NDArray[np.int64]:
+        """Number of every row's group, shape (N,)."""
+        return np.unique(self.groups.astype(str), return_inverse=True)[1].astype(np.int64)
+
     def rows(self, *splits: str) -> Rows:
         """Positions in the index of the patches of these splits, shape (n,)."""
         return np.flatnonzero(self.index["split"].isin(splits))

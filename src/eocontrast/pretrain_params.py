@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.schema import Fraction, Name, PositiveFloat, PositiveInt, Section, Seed
@@ -41,11 +41,21 @@ class ContrastiveRun(Section):
     warmup_epochs: Annotated[float, Field(ge=0)]
     batch_size: Annotated[int, Field(ge=2)]
     groups_per_batch: Annotated[int, Field(ge=0)]
+    mask_same_group: bool
     crop: PositiveInt
     flips: bool
     lr: PositiveFloat
     weight_decay: Annotated[float, Field(ge=0)]
     temperature: PositiveFloat
+
+    @model_validator(mode="after")
+    def _negatives_remain(self) -> Self:
+        if self.mask_same_group and self.groups_per_batch == 1:
+            raise ValueError(
+                "groups_per_batch: 1 makes batches of one group, and mask_same_group leaves such a "
+                "batch without negatives: change one of the two"
+            )
+        return self
 
     @property
     def sensors(self) -> tuple[Sensor, ...]:

@@ -8,39 +8,40 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import torch
 from accelerate import Accelerator
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW
 from tqdm import tqdm
 
-from eocontrast.augment import epoch_order, generator
+from eocontrast.augment import Draws, generator
+from eocontrast.batch_statistics import batch_of_all_ranks
+from eocontrast.batches import epoch_batches, split_rows
 from eocontrast.errors import UserError
 from eocontrast.health import embedding_health, refuse_collapse, refuse_not_finite
 from eocontrast.inputs import Batch, InputSpec
 from eocontrast.modalities import Sensor
 from eocontrast.patches import PatchStore
+from eocontrast.ranks import rank, ranks, summed
 from eocontrast.schedules import cosine_schedule
 from eocontrast.stops import deferred, stop_if_asked
 from eocontrast.subsets import Rows
 from eocontrast.training_state import Metrics, TrainingState
-
-HELD_OUT = 256
-"""Pairs that are never trained on, to watch the embeddings by; at most a tenth of all."""
 
 COLLAPSE_STEPS = 50
 """Backbones start with a mean cosine of .97 to .999: what has hardly learnt has not collapsed."""
 
 
 class Objective(Protocol):
-    """A module whose forward pass is its loss, and which embeds both views of every place."""
+    """A module whose forward pass is its loss, and which embeds both views of every place.
+
+    On several ranks the mean of their losses is the loss of the whole batch.
+    """
 
     inputs: Mapping[Sensor, InputSpec]
 
-    def __call__(self, batch: Batch) -> Tensor:
-        """Loss of a batch of views, a scalar."""
+    def __call__(self, batch: Batch, group_B: Tensor | None = None) -> Tensor:
+        """Loss of a batch of views, a scalar; others of one's own group are no negatives."""
 
     def embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Embeddings of both views, (B, D) each."""
@@ -53,54 +54,22 @@ class Views(Protocol):
     def crop(self) -> int:
         """Side of a view in pixels."""
 
-    def __call__(
-        self, batch: Batch, inputs: Mapping[Sensor, InputSpec], draws: torch.Generator
-    ) -> Batch:
+    def __call__(self, batch: Batch, inputs: Mapping[Sensor, InputSpec], draws: Draws) -> Batch:
         """Views of patches (B, bands, H, W) a sensor, on their device."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long, how fast, on what."""
+    """How long, how fast, on what; nothing of it depends on the number of ranks."""
 
     seed: int
     epochs: int
     warmup_epochs: float
     batch_size: int
     groups_per_batch: int
+    mask_same_group: bool
     lr: float
     weight_decay: float
-
-
-def split_rows(store: PatchStore, seed: int) -> tuple[Rows, Rows]:
-    """Rows outside the test split: patches to pretrain on, and pairs to watch the embeddings by."""
-    return held_out(store.rows("pretrain", "train"), seed)
-
-
-def held_out(rows: Rows, seed: int) -> tuple[Rows, Rows]:
-    """Patches to pretrain on, and pairs to watch the embeddings by; disjoint."""
-    shuffled = np.random.default_rng(seed).permutation(rows)
-    size = min(HELD_OUT, len(rows) // 10)
-    return np.sort(shuffled[size:]), np.sort(shuffled[:size])
-
-
-def in_pieces(order: Rows, groups: NDArray[np.object_], piece: int, seed: int, epoch: int) -> Rows:
-    """The same rows with `piece` neighbours of one group in a row, so that they share a batch.
-
-    Negatives from the same scene cannot be told apart by its weather or season: what remains to
-    tell them by is the land.
-
-    Args:
-        order: rows of the store in random order, (n,).
-        groups: group of every row of the store, (N,).
-        piece: rows of a group that stay together; where a group ends, the next one begins.
-        seed: with `epoch`, of the order of the pieces.
-        epoch: of the order of the pieces.
-    """
-    by_group = order[np.argsort(groups[order], kind="stable")]
-    pieces = np.array_split(by_group, range(piece, len(by_group), piece))
-    shuffled = epoch_order(len(pieces), seed + 1, epoch).tolist()
-    return np.concatenate([pieces[number] for number in shuffled])
 
 
 def pretrain(
@@ -114,7 +83,8 @@ def pretrain(
     """Train `objective` in place on all patches outside the test split; yields metrics an epoch.
 
     Sample order is a function of (seed, epoch) and augmentation of (seed, step), so a run that
-    continues from `checkpoint` ends in the weights of one that was never stopped.
+    continues from `checkpoint` ends in the weights of one that was never stopped. Every rank takes
+    its share of each batch, and all end in the same weights.
 
     Args:
         objective: an `Objective`.
@@ -122,12 +92,13 @@ def pretrain(
         store: patches; those of the splits pretrain and train are used, without labels.
         schedule: how long and how fast.
         accelerator: device and precision.
-        checkpoint: written after every epoch, every few minutes and when a signal asks to stop;
-            read at the start where it exists. The caller names it by all that determines the
-            result, and removes it.
+        checkpoint: written by the first rank after every epoch, every few minutes and when a signal
+            asks to stop; read by all at the start where it exists. The caller names it by all that
+            determines the result, and removes it.
 
     Raises:
-        UserError: a crop larger than the patches, fewer than two patches, or a damaged checkpoint.
+        UserError: a crop larger than the patches, fewer than two patches, a batch that ranks cannot
+            share evenly, a damaged checkpoint, or ranks that do not see the same one.
         CollapseError: the loss is not finite or the embeddings collapsed.
         Stopped: a signal asked for that; the checkpoint is written.
     """
@@ -138,17 +109,20 @@ def pretrain(
             f"cannot pretrain on {len(train)} patches of {store.patch_size} px with crops of "
             f"{views.crop} px: at least 2 patches as large as the crop are needed"
         )
+    _refuse_uneven(batch_size)
     per_epoch = len(train) // batch_size
+    piece = schedule.groups_per_batch and max(1, batch_size // schedule.groups_per_batch)
     state = _new_state(objective, schedule, per_epoch, accelerator, checkpoint)
     inputs = accelerator.unwrap_model(objective).inputs
     draw = _ViewSource(views, inputs, store, schedule.seed, accelerator.device)
     if checkpoint is not None and checkpoint.exists():
         state.load(checkpoint)
-        yield from state.history
+    _refuse_different(state, per_epoch)
+    yield from state.history
     with deferred() if checkpoint else nullcontext():
         for epoch in range(len(state.history), schedule.epochs):
-            batches = _batches(train, store, schedule, epoch)
-            metrics = _epoch(state, batches, draw, schedule, accelerator)
+            batches = epoch_batches(train, store.groups, batch_size, piece, schedule.seed, epoch)
+            metrics = _epoch(state, batches[:, rank() :: ranks()], draw, schedule, accelerator)
             metrics |= _watch(state.objective, watched, draw, accelerator)
             warm = epoch + 1 >= schedule.warmup_epochs
             if warm and (epoch + 1) * per_epoch >= COLLAPSE_STEPS and "spread" in metrics:
@@ -160,16 +134,21 @@ def pretrain(
             stop_if_asked()
 
 
-def _batches(train: Rows, store: PatchStore, schedule: Schedule, epoch: int) -> Rows:
-    """Rows of the store by step of an epoch, (steps, batch size)."""
-    batch_size = min(schedule.batch_size, len(train))
-    steps = len(train) // batch_size
-    order = train[epoch_order(len(train), schedule.seed, epoch).numpy()]
-    if schedule.groups_per_batch:
-        piece = max(1, batch_size // schedule.groups_per_batch)
-        order = in_pieces(order, store.groups, piece, schedule.seed, epoch)
-    batches: Rows = order[: steps * batch_size].reshape(steps, batch_size)
-    return batches
+def _refuse_uneven(batch_size: int) -> None:
+    if batch_size % ranks():
+        raise UserError(
+            f"{ranks()} processes cannot share batches of {batch_size} patches evenly: start a "
+            "number of them that divides the batch, or change batch_size"
+        )
+
+
+def _refuse_different(state: TrainingState, per_epoch: int) -> None:
+    steps = len(state.history) * per_epoch + len(state.losses)
+    if int(summed(torch.tensor(steps, device=state.device))) != steps * ranks():
+        raise UserError(
+            f"process {rank()} found a checkpoint of {steps} steps, others another one: all "
+            "nodes must see one folder of checkpoints, on a disk that they share"
+        )
 
 
 def _new_state(
@@ -199,10 +178,15 @@ class _ViewSource:
     seed: int
     device: torch.device
 
-    def __call__(self, rows: Rows, step: int) -> Batch:
+    def __call__(self, rows: Rows, step: int, share: tuple[int, int] = (0, 1)) -> Batch:
+        """Views of `rows`, which are the share (rank, ranks) of a batch, or all of it."""
         stored = self.store.batch(rows, self.inputs)
         batch = {s: t.to(self.device, non_blocking=True) for s, t in stored.items()}
-        return self.views(batch, self.inputs, generator(self.seed, step))
+        return self.views(batch, self.inputs, Draws(generator(self.seed, step), *share))
+
+    def groups(self, rows: Rows) -> Tensor:
+        """Number of the group of every row, (B,)."""
+        return torch.from_numpy(self.store.group_numbers[rows]).to(self.device)
 
 
 def _epoch(
@@ -212,15 +196,18 @@ def _epoch(
     schedule: Schedule,
     accelerator: Accelerator,
 ) -> Metrics:
-    """Train on what is left of `batches`, (steps, batch size) rows of the store."""
+    """Train on what is left of `batches`, (steps, batch size) rows: this rank's share of each."""
     state.objective.train()
-    state.seed(schedule.seed)
     epoch, done, lr = len(state.history), len(state.losses), 0.0
     what = f"epoch {epoch + 1}/{schedule.epochs}"
     for number in tqdm(range(done, len(batches)), what, leave=False, disable=None):
-        views = draw(batches[number], epoch * len(batches) + number)
-        with accelerator.autocast():
-            loss = state.objective(views)
+        rows, step = batches[number], epoch * len(batches) + number
+        # stochastic depth
+        torch.manual_seed(generator(schedule.seed, step).initial_seed() + rank())
+        views = draw(rows, step, (rank(), ranks()))
+        groups = draw.groups(rows) if schedule.mask_same_group else None
+        with accelerator.autocast(), batch_of_all_ranks():
+            loss = state.objective(views, groups)
         accelerator.backward(loss)
         lr = float(state.optimizer.param_groups[0]["lr"])
         state.optimizer.step()
@@ -229,7 +216,7 @@ def _epoch(
         state.losses.append(loss.detach())
         if number + 1 < len(batches):  # after the last one the epoch is over
             state.save_if_due()
-    mean_loss = float(torch.stack(state.losses).mean())
+    mean_loss = float(summed(torch.stack(state.losses).mean()) / ranks())
     refuse_not_finite(mean_loss, (epoch + 1) * len(batches))
     return {"epoch": epoch + 1, "loss": mean_loss, "lr": lr}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from eocontrast.augment import Turn, Window, gather, shape_of
+from eocontrast.augment import Draws, Turn, Window, gather, shape_of
 from eocontrast.inputs import Batch, InputSpec
 from eocontrast.light import relit
 from eocontrast.modalities import Sensor
@@ -38,15 +38,13 @@ class SimCLRViews:
     min_scale: float
     jitter: float
 
-    def __call__(
-        self, batch: Batch, inputs: Mapping[Sensor, InputSpec], draws: torch.Generator
-    ) -> Batch:
+    def __call__(self, batch: Batch, inputs: Mapping[Sensor, InputSpec], draws: Draws) -> Batch:
         """Views (2B, bands, crop, crop) a sensor: the first of all samples, then the second.
 
         Args:
             batch: (B, bands, H, W) a sensor, equal H and W.
             inputs: units and statistics of the bands.
-            draws: CPU generator.
+            draws: of this batch.
 
         Returns:
             The store's integers, or float32 on their scale where values were changed.
@@ -57,20 +55,20 @@ class SimCLRViews:
             return views
         return {s: relit(views[s], inputs[s], self.jitter, draws) for s in inputs}
 
-    def _windows(self, batch: Batch, draws: torch.Generator) -> Batch:
+    def _windows(self, batch: Batch, draws: Draws) -> Batch:
         window = _zoomed_window(batch, self.crop, self.min_scale, draws)
         turn = Turn.draw(len(window[0]), self.flips, draws)
         return {kind: gather(bands, *turn(*window)) for kind, bands in batch.items()}
 
 
-def _zoomed_window(batch: Batch, crop: int, min_scale: float, draws: torch.Generator) -> Window:
+def _zoomed_window(batch: Batch, crop: int, min_scale: float, draws: Draws) -> Window:
     """A window of random area and aspect ratio, brought to `crop` lines and columns.
 
     Ratios are drawn from those of which the window is no larger than the view, so an area of one
     leaves a plain crop.
     """
     size, height, width = shape_of(batch)
-    area, ratio, down, right = torch.rand(4, size, 1, generator=draws, dtype=torch.float64)
+    area, ratio, down, right = draws.uniform(4, size, 1, dtype=torch.float64)
     area = min_scale + (1 - min_scale) * area
     widest = area.reciprocal().clamp(max=ASPECT).log()
     ratio = (widest * (2 * ratio - 1)).exp()

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from eocontrast.augment import generator
 from eocontrast.disk import whole
 from eocontrast.errors import UserError
 from eocontrast.stops import asked_to_stop, stop_if_asked
@@ -36,8 +36,6 @@ class TrainingState:
     history: list[Metrics] = field(default_factory=list)
     losses: list[Tensor] = field(default_factory=list)
     """Of the steps of an epoch that is not over."""
-    draws: dict[str, Tensor] = field(default_factory=dict)
-    """States of the global generators within such an epoch; stochastic depth draws from them."""
     saved: float = field(default_factory=time.monotonic)
 
     def save(self) -> None:
@@ -45,9 +43,8 @@ class TrainingState:
         if self.checkpoint is None:
             return
         state = {name: part.state_dict() for name, part in self._parts().items()}
-        told = {"history": self.history, "losses": self.losses, "draws": self._generators()}
         with whole(self.checkpoint) as partial:
-            torch.save({**state, **told}, partial)
+            torch.save({**state, "history": self.history, "losses": self.losses}, partial)
         self.saved = time.monotonic()
 
     def save_if_due(self) -> None:
@@ -69,25 +66,12 @@ class TrainingState:
         saved = _read(path)
         for name, part in self._parts().items():
             part.load_state_dict(saved[name])
-        self.history, self.draws = saved["history"], saved["draws"]
+        self.history = saved["history"]
         self.losses = [loss.to(self.device) for loss in saved["losses"]]
-
-    def seed(self, seed: int) -> None:
-        """The global generators as they are at the next step of the epoch."""
-        torch.manual_seed(generator(seed, len(self.history)).initial_seed())
-        if self.losses:
-            torch.set_rng_state(self.draws["cpu"])
-            if "cuda" in self.draws:
-                torch.cuda.set_rng_state(self.draws["cuda"], self.device)
-
-    def _generators(self) -> dict[str, Tensor]:
-        on_gpu = self.device.type == "cuda"
-        gpu = {"cuda": torch.cuda.get_rng_state(self.device)} if on_gpu else {}
-        return {"cpu": torch.get_rng_state(), **gpu}
 
     def _parts(self) -> dict[str, nn.Module | Optimizer | LambdaLR]:
         return {
-            "objective": self.objective,
+            "objective": extract_model_from_parallel(self.objective),
             "optimizer": self.optimizer,
             "scheduler": self.scheduler,
         }

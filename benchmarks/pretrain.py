@@ -1,0 +1,191 @@
+"""Pairs a second through pretraining, beside the limit and beside what users do today.
+
+    python benchmarks/pretrain.py                                        # the default run's model
+    python benchmarks/pretrain.py --backbone resnet18 --size 256 --crop 128 --batch 64 --pairs 192
+
+*The limit* is the same objective on one batch of views that is already on the device: forward,
+backward and optimiser step in a loop. *eocontrast* is `pretrain` itself over a patch store: order,
+reading, views, losses, learning rate. *Reference* is `benchmarks/reference.py` on GeoTIFFs of the
+same pixels, with as many workers as make it fastest here. Rounds alternate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from loader import new_store, write_pairs
+from rasterio.errors import NotGeoreferencedWarning
+from reference import Reference
+from rounds import Rates, in_turns, machine, print_rates, ratio
+
+from eocontrast.augment import Draws, PairViews, generator
+from eocontrast.backbones import Architecture, Backbone
+from eocontrast.batches import split_rows
+from eocontrast.devices import accelerator
+from eocontrast.inputs import Batch, InputSpec
+from eocontrast.modalities import SENSORS, Sensor
+from eocontrast.objectives import DualSimCLR
+from eocontrast.patches import PatchStore
+from eocontrast.pretraining import Schedule, pretrain
+from eocontrast.subsets import Rows
+
+DEFAULT = ("resnet10t", {"channels": [24, 48, 96, 192]})
+"""That of the default run."""
+
+
+@dataclass
+class Waited:
+    """Seconds until a step had its views."""
+
+    seconds: float = 0.0
+
+
+class TimedStore(PatchStore):
+    """A store that knows how long its readers waited."""
+
+    def __init__(self, folder: Path, waited: Waited) -> None:
+        super().__init__(folder)
+        self.waited = waited
+
+    def batch(self, rows: Rows, inputs: Mapping[Sensor, InputSpec] | None = None) -> Batch:
+        """As any store, by the clock."""
+        start = time.perf_counter()
+        batch = super().batch(rows, inputs)
+        self.waited.seconds += time.perf_counter() - start
+        return batch
+
+
+@dataclass(frozen=True)
+class TimedViews:
+    """Views that know how long they took to make."""
+
+    views: PairViews
+    waited: Waited = field(default_factory=Waited)
+
+    @property
+    def crop(self) -> int:
+        """Side of a view in pixels."""
+        return self.views.crop
+
+    def __call__(self, batch: Batch, inputs: Mapping[Sensor, InputSpec], draws: Draws) -> Batch:
+        """As the views, by the clock."""
+        start = time.perf_counter()
+        views = self.views(batch, inputs, draws)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.waited.seconds += time.perf_counter() - start
+        return views
+
+
+def new_objective(store: PatchStore, name: str, options: dict[str, Any]) -> DualSimCLR:
+    """Dual-SimCLR with a projection to 128 dimensions."""
+    torch.manual_seed(0)
+    architecture = Architecture(name, options)
+    return DualSimCLR({s: Backbone(architecture, {s: store.specs[s]}) for s in SENSORS}, 128, 0.1)
+
+
+def limit(objective: DualSimCLR, views: Batch, steps: int) -> Callable[[], int]:
+    """Forward, backward and step on one resident batch; how many pairs went through."""
+    optimizer = torch.optim.AdamW(objective.parameters(), lr=1e-3, fused=True)
+    autocast = accelerator("auto").autocast
+
+    def work() -> int:
+        objective.train()
+        for _ in range(steps):
+            with autocast():
+                loss = objective(views)
+            torch.autograd.backward(loss)
+            optimizer.step()
+            optimizer.zero_grad()
+        return steps * len(views["s1"])
+
+    return work
+
+
+def ours(
+    objective: DualSimCLR, views: TimedViews, store: PatchStore, batch: int
+) -> Callable[[], int]:
+    """An epoch of `pretrain`; how many pairs went through."""
+    schedule = Schedule(
+        seed=0, epochs=1, warmup_epochs=0, batch_size=batch, groups_per_batch=0,
+        mask_same_group=False, lr=1e-3, weight_decay=1e-4,
+    )  # fmt: skip
+    device = accelerator("auto")
+
+    def work() -> int:
+        list(pretrain(objective, views, store, schedule, device))
+        return len(split_rows(store, schedule.seed)[0]) // batch * batch
+
+    return work
+
+
+def report(rates: Rates, waits: list[float]) -> None:
+    """Print rates, shares and ratios."""
+    print_rates("pairs/s", rates)
+    print(f"eocontrast reaches {ratio(rates, 'eocontrast', 'limit')} of the limit")
+    print(f"and is {ratio(rates, 'eocontrast', 'reference')} times as fast as the reference")
+    ordered = sorted(100 * wait for wait in waits)
+    middle = ordered[len(ordered) // 2]
+    print(f"{middle:.1f} % ({ordered[0]:.1f} to {ordered[-1]:.1f}) of the time waits for data")
+    if torch.cuda.is_available():
+        print(f"GPU memory: {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB at most")
+
+
+def compare(folder: Path, args: argparse.Namespace) -> None:
+    """Measure all three ways on pairs in `folder`."""
+    name, options = (args.backbone, {}) if args.backbone else DEFAULT
+    waited, waits = Waited(), []
+    store = TimedStore(new_store(folder, folder / "store"), waited)
+    views = TimedViews(PairViews(args.crop, flips=False, shared_crop=True), waited)
+    rows = store.rows("pretrain")[: args.batch]
+    resident = views(store.batch(rows), store.specs, Draws(generator(0)))
+    device = accelerator("auto").device
+    objective = new_objective(store, name, options).to(device)
+    whole = ours(objective, views, store, args.batch)
+
+    def timed() -> int:
+        waited.seconds, start = 0.0, time.perf_counter()
+        done = whole()
+        waits.append(waited.seconds / (time.perf_counter() - start))
+        return done
+
+    on_device = {sensor: bands.to(device) for sensor, bands in resident.items()}
+    other = Reference(
+        folder, args.pairs, args.crop, args.batch, args.workers, name, options
+    )  # fmt: skip
+    ways = {
+        "limit": limit(objective, on_device, args.pairs // args.batch),
+        "eocontrast": timed,
+        "reference": other.epoch,
+    }
+    rates = in_turns(ways, args.rounds)
+    report(rates, waits[1:])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Make the data, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--backbone", help="a timm model (default: that of the default run)")
+    sizes = (("pairs", 1024), ("size", 48), ("crop", 32), ("batch", 128), ("rounds", 5))
+    for name, default in (*sizes, ("workers", 0)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    args = parser.parse_args(argv)
+    warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    print(machine())
+    print(f"{args.pairs} pairs of {args.size} px, crops of {args.crop}, batches of {args.batch}")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_pairs(folder, args.pairs, args.size, "pixel")
+        compare(folder, args)
+
+
+if __name__ == "__main__":
+    main()
