@@ -27,7 +27,7 @@ from eocontrast.pretrain_params import BackboneParams
 from eocontrast.pretraining import Schedule, pretrain
 from eocontrast.stops import Stopped, stoppable
 
-SCHEDULE = Schedule(0, 3, 1, 8, 0, 1e-2, 1e-4)
+SCHEDULE = Schedule(0, 3, 1, 8, 0, False, 1e-2, 1e-4)
 VIEWS = PairViews(crop=12, flips=True, shared_crop=True)
 STEPS = 6
 """Of an epoch."""
