@@ -360,10 +360,12 @@ def test_a_scene_becomes_a_map_and_a_table(clones: list[Path]) -> None:
     assert len(pd.read_parquet(clones[0] / "scene.parquet")) == 1
 
 
-def test_the_curve_becomes_a_plan(clones: list[Path]) -> None:
-    said = readme(clones[0], "eocontrast plan")
-    assert "dual_simclr" in said
-    assert (clones[0] / "plan.png").read_bytes().startswith(b"\x89PNG")
+def test_the_committed_curve_becomes_a_plan(tmp_path: Path) -> None:
+    (tmp_path / "metrics").mkdir()
+    curve = (ROOT / "metrics/label_curve.csv").read_bytes()
+    (tmp_path / "metrics/label_curve.csv").write_bytes(curve)
+    assert "mma_frozen" in readme(tmp_path, "eocontrast plan")
+    assert (tmp_path / "plan.png").read_bytes().startswith(b"\x89PNG")
 
 
 def experiment(clone: Path, *changes: str, expect: int = 0) -> str:
