@@ -343,9 +343,9 @@ def test_the_single_run_is_a_registered_model_that_mlflow_serves(clones: list[Pa
     assert [f.path for f in client.list_artifacts(single.info.run_id)] == ["confusion.png"]
     (example,) = (clones[1] / "mlartifacts").rglob("serving_input_example.json")
     (clones[1] / "images.json").write_bytes(example.read_bytes())
-    said = readme(clones[1], "mlflow models predict").splitlines()
-    (probabilities,) = json.loads(next(line for line in said if "predictions" in line)).values()
-    assert sum(probabilities[0]) == pytest.approx(1, abs=1e-5)
+    said = readme(clones[1], "mlflow models predict")
+    found, _ = json.JSONDecoder().raw_decode(said[said.index('{"predictions"') :])
+    assert sum(found["predictions"][0]) == pytest.approx(1, abs=1e-5)
 
 
 def test_a_scene_becomes_a_map_and_a_table(clones: list[Path]) -> None:
