@@ -234,10 +234,12 @@ def test_points_come_best_first(runs: Page) -> None:
 
 def test_curves_lie_over_each_other_by_the_number_of_labels(runs: Page) -> None:
     page = view(runs, "the curves over")
-    chart = page.locator(".js-plotly-plot").filter(has_text="curve dual (AA)").first
-    expect(chart).to_be_visible()
-    expect(chart).to_contain_text("curve s2 (AA)")
-    expect(chart).to_contain_text("Step")
+    chart = page.get_by_test_id("experiment-view-compare-runs-card").first
+    for text in ("curve dual (AA)", "curve s2 (AA)", "Step"):
+        expect(chart.get_by_text(text, exact=True)).to_be_visible()
+    lines = chart.locator("path.js-line")
+    expect(lines.first).to_be_visible()
+    assert len(set(lines.evaluate_all("all => all.map(line => line.style.stroke)"))) == 2
     page.wait_for_timeout(2000)  # charts grow into their place
     screenshot(page, "mlflow_curves")
 

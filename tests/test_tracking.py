@@ -117,7 +117,6 @@ def test_a_point_and_its_evaluation_are_one_run(rows: Rows, tmp_path: Path) -> N
     assert row.info.status == "FINISHED"
     assert row.info.run_name == "dual 0.1 0"
     assert row.data.metrics == {
-        "epoch": 3,
         "loss": pytest.approx(1 / 3),
         "val_AA": pytest.approx(0.3),
         "test.AA": 0.75,

@@ -79,6 +79,7 @@ class Run:
             for metrics, step in rows
             if step not in self.logged
             for name, value in metrics.items()
+            if name != "epoch"  # which is the step; MLflow would compare runs by it
         ]
         for start in range(0, len(batch), 1000):  # MLflow's limit a call
             self.client.log_batch(self.run_id, metrics=batch[start : start + 1000])
