@@ -46,8 +46,9 @@ class TrainingState:
             return
         state = {name: part.state_dict() for name, part in self._parts().items()}
         told = {"history": self.history, "losses": self.losses, "draws": self._generators()}
-        with whole(self.checkpoint) as partial:
-            torch.save({**state, **told}, partial)
+        # given a name instead, torch does not tell a full disk from a defect
+        with whole(self.checkpoint) as partial, partial.open("wb") as file:
+            torch.save({**state, **told}, file)
         self.saved = time.monotonic()
 
     def save_if_due(self) -> None:
