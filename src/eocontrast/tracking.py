@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -44,6 +45,16 @@ def _alone(uri: str) -> Iterator[None]:
         return
     with FileLock(uri.removeprefix("sqlite:///") + ".lock"):
         yield
+
+
+def _client(uri: str) -> MlflowClient:
+    """MLflow's own; tried again while another program, such as its interface, makes the tables."""
+    for pause in (0.5, 1, 2, 4, 8):
+        try:
+            return MlflowClient(tracking_uri=uri)
+        except Exception:  # of alembic's, SQLAlchemy's or MLflow's kind; the last one is raised
+            time.sleep(pause)
+    return MlflowClient(tracking_uri=uri)
 
 
 class Run:
@@ -96,7 +107,7 @@ class Tracker:
         # a relative artifact folder would vanish with the temporary folder of a queued run
         artifacts = (root / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None
         with _alone(uri):
-            self.client = MlflowClient(tracking_uri=uri)
+            self.client = _client(uri)
             self.experiment_id = self._experiment(artifacts).experiment_id
 
     def start(
