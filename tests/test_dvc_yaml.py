@@ -17,6 +17,7 @@ PLUMBING = {
     "cards",
     "disk",
     "errors",
+    "exhausted",
     "kept_points",
     "params",
     "pretrain_params",

@@ -119,7 +119,9 @@ def begin(step: Step, project: Path) -> int:
     try:
         os.chdir(project)
         log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(log, 1), os.dup2(log, 2)
+        for number in (1, 2):
+            os.dup2(log, number)
+        sys.stdout = sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - until it ends
         sys.argv = step.command
         runpy.run_path(step.command[0], run_name="__main__")
         code = 0

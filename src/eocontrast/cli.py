@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from eocontrast.disk import file_sha256, refuse_existing
 from eocontrast.errors import UserError
+from eocontrast.exhausted import exhausted
 from eocontrast.modalities import Modality, Units
 from eocontrast.plan_cli import add_plan_command
 from eocontrast.scene_cli import add_scene_commands
@@ -41,6 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = arguments.run(arguments)
     except UserError as error:
         print(f"eocontrast {arguments.command}: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        lacking = exhausted(error)
+        if lacking is None:
+            raise
+        print(f"eocontrast {arguments.command}: {lacking}", file=sys.stderr)
         return 2
     return code
 

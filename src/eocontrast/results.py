@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from eocontrast.disk import whole
 from eocontrast.errors import readable
 from eocontrast.label_curve import ArmResult
 from eocontrast.scores import tally
@@ -29,16 +30,16 @@ def write_point(evaluations: Sequence[Evaluation], path: Path) -> None:
     `<stem>_classes.csv` with the columns `class, recall, F1, IoU`, empty for a class without test
     patches, and `<stem>_confusion.csv` with `actual, predicted, count`.
     """
-    whole = evaluations[0]
-    metric, header = whole.task.metric, whole.header
-    found = {metric: whole.scores[metric], **whole.scores}
+    every = evaluations[0]
+    metric, header = every.task.metric, every.header
+    found = {metric: every.scores[metric], **every.scores}
     found |= {f"{alone.inputs}.{metric}": alone.scores[metric] for alone in evaluations[1:]}
     named = {key: header[key] for key in ("task", "head", "init", *_POINT)}
     _write(path, named | _rounded(found))
-    classes = pd.DataFrame(_rounded(scored) for scored in whole.by_class.values())
-    classes.insert(0, "class", list(whole.by_class))
+    classes = pd.DataFrame(_rounded(scored) for scored in every.by_class.values())
+    classes.insert(0, "class", list(every.by_class))
     classes.to_csv(path.with_name(f"{path.stem}_classes.csv"), index=False)
-    whole.confusion.to_csv(path.with_name(f"{path.stem}_confusion.csv"), index=False)
+    every.confusion.to_csv(path.with_name(f"{path.stem}_confusion.csv"), index=False)
 
 
 def write_arm(
@@ -87,11 +88,11 @@ def write_predictions(points: Sequence[Sequence[Evaluation]], path: Path) -> Non
         for point in points
         for evaluation in point
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
     columns = ["fraction", "seed", "inputs", "id", "group", "actual", "predicted", "count"]
-    whole = pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
+    table = pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
     names = ["inputs", "id", "group", "actual", "predicted"]
-    whole.astype(dict.fromkeys(names, "category")).to_parquet(path, index=False)
+    with whole(path) as partial:
+        table.astype(dict.fromkeys(names, "category")).to_parquet(partial, index=False)
 
 
 def read_arm(scores: Path, predictions: Path) -> ArmResult | None:
@@ -109,7 +110,7 @@ def _arm(arm: dict[str, Any], predictions: Path) -> ArmResult | None:
         return None
     table = pd.read_parquet(predictions)
     groups = np.unique(table["group"].astype(object).to_numpy())
-    whole = table[table["inputs"] == arm["inputs"]]
+    complete = table[table["inputs"] == arm["inputs"]]
     return ArmResult(
         name=arm["arm"],
         task=arm["task"],
@@ -127,7 +128,7 @@ def _arm(arm: dict[str, Any], predictions: Path) -> ArmResult | None:
         groups=tuple(groups),
         tallies={
             (float(fraction), int(seed)): tally(rows, arm["classes"], groups)
-            for (fraction, seed), rows in whole.groupby(["fraction", "seed"])
+            for (fraction, seed), rows in complete.groupby(["fraction", "seed"])
         },
         left_out=arm["left_out"],
     )
@@ -155,5 +156,5 @@ def _rounded(values: dict[str, float]) -> dict[str, float | None]:
 
 
 def _write(path: Path, content: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    with whole(path) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n")

@@ -1,7 +1,7 @@
 """How a stage starts and ends: a user's mistake is one message and exit code 2.
 
-One that is asked to stop says how to go on, and exits as shells expect it: 130 after Ctrl-C, 143
-after SIGTERM.
+So is what the machine has run out of. One that is asked to stop says how to go on, and exits as
+shells expect it: 130 after Ctrl-C, 143 after SIGTERM.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from eocontrast.errors import UserError
+from eocontrast.exhausted import exhausted
 from eocontrast.stops import Stopped, stoppable
 
 
@@ -20,7 +21,7 @@ def stage(name: str) -> Iterator[None]:
     """Run the body of a stage; a `UserError` is printed without a traceback.
 
     Raises:
-        SystemExit: with code 2 after a user's mistake, 130 or 143 after a signal.
+        SystemExit: with code 2 after a user's mistake or on a full disk, 130 or 143 after a signal.
     """
     for noisy in ("mlflow", "alembic"):  # table creation reports a hundred lines on first use
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -33,3 +34,9 @@ def stage(name: str) -> Iterator[None]:
     except Stopped as stopped:
         print(f"{name}: stopped by {stopped}; `dvc repro` goes on from here", file=sys.stderr)
         raise SystemExit(stopped.exit_code) from None
+    except Exception as error:
+        lacking = exhausted(error)
+        if lacking is None:
+            raise
+        print(f"{name}: {lacking}; `dvc repro` goes on from here", file=sys.stderr)
+        raise SystemExit(2) from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -46,6 +47,16 @@ def _alone(uri: str) -> Iterator[None]:
         return
     with FileLock(uri.removeprefix("sqlite:///") + ".lock"):
         yield
+
+
+def _client(uri: str) -> MlflowClient:
+    """MLflow's own; tried again while another program, such as its interface, makes the tables."""
+    for pause in (0.5, 1, 2, 4, 8):
+        try:
+            return MlflowClient(tracking_uri=uri)
+        except Exception:  # of alembic's, SQLAlchemy's or MLflow's kind; the last one is raised
+            time.sleep(pause)
+    return MlflowClient(tracking_uri=uri)
 
 
 class Run:
@@ -99,7 +110,7 @@ class Tracker:
         # a relative artifact folder would vanish with the temporary folder of a queued run
         artifacts = (root / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None
         with _alone(uri):
-            self.client = MlflowClient(tracking_uri=uri)
+            self.client = _client(uri)
             experiment = self._experiment(artifacts)
             self.experiment_id = experiment.experiment_id
             for tag, value in view_tags(self.experiment_id).items():

@@ -43,8 +43,9 @@ class TrainingState:
         if self.checkpoint is None:
             return
         state = {name: part.state_dict() for name, part in self._parts().items()}
-        with whole(self.checkpoint) as partial:
-            torch.save({**state, "history": self.history, "losses": self.losses}, partial)
+        # given a name instead, torch does not tell a full disk from a defect
+        with whole(self.checkpoint) as partial, partial.open("wb") as file:
+            torch.save({**state, "history": self.history, "losses": self.losses}, file)
         self.saved = time.monotonic()
 
     def save_if_due(self) -> None:

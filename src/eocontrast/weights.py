@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from eocontrast.backbones import Architecture, Backbone
-from eocontrast.disk import file_sha256
+from eocontrast.disk import file_sha256, whole
 from eocontrast.errors import UserError, readable
 from eocontrast.inputs import InputSpec
 from eocontrast.modalities import SENSORS, Sensor
@@ -26,11 +26,9 @@ REWRITE = "run the stage that writes it again, `dvc repro -f -s <stage>`"
 
 def save_weights(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
     """Write tensors and a JSON header atomically; equal content gives equal bytes."""
-    partial = path.with_name(path.name + ".partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
     contiguous = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
-    save_file(contiguous, partial, metadata={_HEADER: json.dumps(header, sort_keys=True)})
-    partial.replace(path)
+    with whole(path) as partial:
+        save_file(contiguous, partial, metadata={_HEADER: json.dumps(header, sort_keys=True)})
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
