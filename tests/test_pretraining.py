@@ -288,7 +288,11 @@ def shared_run(
 
 @pytest.mark.parametrize(
     ("method", "name", "tolerance"),
-    [("dual_simclr", "resnet", 1e-4), ("simclr", "resnet", 1e-4), ("mma", "vgg", 1e-2)],
+    [
+        ("dual_simclr", "resnet", 1e-4),
+        pytest.param("simclr", "resnet", 1e-4, marks=pytest.mark.slow),
+        pytest.param("mma", "vgg", 1e-2, marks=pytest.mark.slow),
+    ],
 )
 def test_two_processes_learn_what_one_does(
     tmp_path: Path,
