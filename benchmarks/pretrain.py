@@ -6,7 +6,7 @@
 *The limit* is the same objective on one batch of views that is already on the device: forward,
 backward and optimiser step in a loop. *eocontrast* is `pretrain` itself over a patch store: order,
 reading, views, losses, learning rate. *Reference* is `benchmarks/reference.py` on GeoTIFFs of the
-same pixels, with as many workers as make it fastest here. Rounds alternate.
+same pixels, with `--workers` of its DataLoader (none by default). Rounds alternate.
 """
 
 from __future__ import annotations

@@ -113,12 +113,13 @@ class PatchStore:
             out: memory of an earlier call to fill again; fresh pages cost more than the copy.
         """
         shards, places = self._shard[rows].tolist(), self._row[rows].tolist()
-        first = self._open(kind, shards[0])
+        maps = {shard: self._open(kind, shard) for shard in set(shards)}
+        first = maps[shards[0]]
         if out is None or out.shape != (len(rows), *first.shape[1:]):
             out = np.empty((len(rows), *first.shape[1:]), dtype=first.dtype)
         # one plain copy a patch: indexing with an array copies everything twice
         for number, (shard, place) in enumerate(zip(shards, places, strict=True)):
-            out[number] = self._open(kind, shard)[place]
+            out[number] = maps[shard][place]
         return out
 
     def batch(self, rows: Rows, inputs: Mapping[Sensor, InputSpec] | None = None) -> Batch:
