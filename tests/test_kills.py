@@ -247,7 +247,8 @@ def test_a_stage_that_is_killed_goes_on_to_the_same_bytes(
         process = begin(step, project)
         code = wait(process, draws.uniform(0, quiet.seconds[name]))
         if code is None:
-            assert end(process, signal.SIGKILL) == -signal.SIGKILL
+            code = end(process, signal.SIGKILL)  # 0 where it ended just before
+        if code == -signal.SIGKILL:
             done += 1
             if done < kills and draws.random() < 0.7:  # most are killed several times
                 continue
