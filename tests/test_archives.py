@@ -155,3 +155,16 @@ def test_a_killed_run_leaves_no_final_name(tmp_path: Path) -> None:
     assert [path.name for path in out.iterdir()] == [".incomplete"]
     assert unpack(archive, out) == [out / "spring"]
     assert files(out) == dict.fromkeys(names, b"abc")
+
+
+def test_a_member_without_a_name_is_refused(tmp_path: Path) -> None:
+    """Found by `tests/fuzz/parsers.py`."""
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a", "")
+    content = bytearray(path.read_bytes())
+    central = content.rindex(b"PK\x01\x02")
+    content[central + 28 : central + 32] = b"\x00\x00\x01\x00"  # its name becomes its extra field
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.zip cannot be unpacked"):
+        unpack(path, tmp_path / "out")

@@ -21,8 +21,8 @@ from torchmetrics.functional.classification import (
 )
 
 from eocontrast import patches
-from eocontrast.array_file import checksum
 from eocontrast.devices import accelerator
+from eocontrast.disk import file_crc32
 from eocontrast.errors import UserError
 from eocontrast.evaluation import Evaluation, evaluate
 from eocontrast.inputs import Batch
@@ -210,7 +210,7 @@ def test_pixels_are_counted_one_by_one_and_ignored_ones_are_not(
     masks[np.random.default_rng(0).random(masks.shape) < 0.3] = 255
     np.save(masks_file, masks)
     stats = json.loads((store.folder / "stats.json").read_text())
-    stats["checksums"][f"label/{masks_file.name}"] = checksum(masks_file)
+    stats["checksums"][f"label/{masks_file.name}"] = file_crc32(masks_file)
     (store.folder / "stats.json").write_text(json.dumps(stats))
     store = PatchStore(store.folder)
     file = write_model(store, head="unet", fusion="early", task="segmentation")

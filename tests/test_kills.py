@@ -247,7 +247,8 @@ def test_a_stage_that_is_killed_goes_on_to_the_same_bytes(
         process = begin(step, project)
         code = wait(process, draws.uniform(0, quiet.seconds[name]))
         if code is None:
-            assert end(process, signal.SIGKILL) == -signal.SIGKILL
+            code = end(process, signal.SIGKILL)  # 0 where it ended just before
+        if code == -signal.SIGKILL:
             done += 1
             if done < kills and draws.random() < 0.7:  # most are killed several times
                 continue
@@ -279,6 +280,14 @@ def test_a_pretraining_that_was_killed_is_one_run_with_one_curve(quiet: Quiet) -
         assert Counter(metric.step for metric in history) == Counter(range(1, 5))
 
 
+BEGUN = {
+    "normalise": "data/patches/simulated.partial/plan",
+    "pretrain": "checkpoints/*[!k]",  # but a lock
+    "finetune": "checkpoints/*.json",
+}
+"""What is there in the middle of a stage."""
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 @pytest.mark.parametrize("name", ["normalise", "pretrain", "finetune"])
 def test_a_signal_ends_a_stage_with_the_shells_code_and_one_line(
@@ -287,7 +296,9 @@ def test_a_signal_ends_a_stage_with_the_shells_code_and_one_line(
     step, project, log = STEPS[name], quiet.project, quiet.project / "log"
     log.write_text("")
     process = begin(step, project)
-    ended = wait(process, 0.5 * quiet.seconds[name])
+    ended = None
+    while ended is None and not list(project.glob(BEGUN[name])):
+        ended = wait(process, 0.001)
     if ended is None:
         ended = end(process, number)
     said = log.read_text()

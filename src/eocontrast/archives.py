@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import filecmp
+import lzma
 import os
 import shutil
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -34,8 +36,14 @@ _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
     zstandard.ZstdError,
+    lzma.LZMAError,
+    struct.error,
     EOFError,
     OSError,
+    ValueError,
+    LookupError,  # zipfile, of a member without a name
+    ArithmeticError,
+    RuntimeError,  # zipfile, of what is encrypted or packed in a way that it does not know
 )
 
 Member = TypeVar("Member", tarfile.TarInfo, zipfile.ZipInfo)

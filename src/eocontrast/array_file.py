@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,12 +61,3 @@ def array_bytes(path: Path) -> Iterator[bytes]:
         npy.read_array_header_1_0(file)
         while piece := file.read(_CHUNK):
             yield piece
-
-
-def checksum(path: Path) -> int:
-    """CRC-32 of a file, which tells damage, not malice, at a GB a second."""
-    told = 0
-    with path.open("rb") as file:
-        while piece := file.read(_CHUNK):
-            told = zlib.crc32(piece, told)
-    return told

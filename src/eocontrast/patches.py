@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eocontrast.array_file import checksum
+from eocontrast.disk import file_crc32
 from eocontrast.errors import UserError, readable
 from eocontrast.inputs import Batch, InputSpec
 from eocontrast.modalities import SENSORS, Sensor
@@ -173,7 +173,7 @@ class PatchStore:
             with readable(f"{path} is missing or damaged", REBUILD):
                 mapped = np.load(path, mmap_mode="r", allow_pickle=False)
                 known = self._checksums[f"{kind}/{path.name}"]
-                if (found := checksum(path)) != known:
+                if (found := file_crc32(path)) != known:
                     raise ValueError(f"its checksum is {found:08x}, {known:08x} was written")
                 self._maps[kind, shard] = mapped.view(np.ndarray)  # memmap's own indexing is slow
         return self._maps[kind, shard]

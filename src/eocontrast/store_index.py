@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from eocontrast.array_file import array_bytes, checksum
+from eocontrast.array_file import array_bytes
 from eocontrast.audited import Audited
 from eocontrast.bands import Bands
+from eocontrast.disk import file_crc32
 from eocontrast.errors import UserError
 from eocontrast.inputs import InputSpec
 from eocontrast.modalities import Sensor
@@ -75,7 +76,7 @@ def _digest(folder: Path, shards: int, index: pd.DataFrame) -> str:
 def _checksums(folder: Path, shards: int) -> dict[str, int]:
     """Of every shard that there is, by its name within the store."""
     paths = [shard_path(folder, kind, number) for kind in KINDS for number in range(shards)]
-    return {p.relative_to(folder).as_posix(): checksum(p) for p in paths if p.exists()}
+    return {p.relative_to(folder).as_posix(): file_crc32(p) for p in paths if p.exists()}
 
 
 def _moments(patches: Sequence[Audited]) -> dict[Sensor, Moments]:
