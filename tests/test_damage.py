@@ -52,7 +52,7 @@ def artifacts(
     shutil.move(model, tmp_path / "arm/1.0-0.safetensors")
     write_index(tmp_path / "arm", ["1.0-0.safetensors"], {})
     files, _ = read_index(tmp_path / "arm")
-    points = list(evaluate([files], PatchStore(store), accelerator("no")))
+    (points,) = evaluate([files], PatchStore(store), accelerator("no"))
     scores, predictions = tmp_path / "arm.json", tmp_path / "arm.parquet"
     write_arm("arm", points, {}, scores)
     write_predictions(points, predictions)

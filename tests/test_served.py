@@ -40,7 +40,7 @@ def physical(store: PatchStore, rows: NDArray[np.int64]) -> dict[str, NDArray[np
 def said(file: Path, store: PatchStore, rows: NDArray[np.int64]) -> dict[Any, torch.Tensor]:
     """What the pipeline says, by the sensors that had an image."""
     model, header = load_model(file, store)
-    return predict([model], TASKS[header["task"]], store, rows, accelerator("no"))
+    return predict(model, TASKS[header["task"]], store, rows, accelerator("no"))
 
 
 @pytest.mark.parametrize("fields", HEADS, ids=lambda f: " ".join(f.values()))

@@ -40,13 +40,13 @@ class Told(DualSimCLR):
     ends = -1
     signal: signal.Signals | None = None
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: Batch, group_B: Tensor | None = None) -> Tensor:
         self.step += 1
         if self.step == self.ends:
             if self.signal is None:
                 raise KeyboardInterrupt  # as abrupt as a kill: nothing is written on the way
             os.kill(os.getpid(), self.signal)
-        return super().forward(batch)
+        return super().forward(batch, group_B)
 
 
 @pytest.fixture
