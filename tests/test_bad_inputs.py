@@ -189,11 +189,11 @@ def test_a_doubtful_raster_is_kept_and_listed(
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("source.json", '{"s1": ', r"raw is damaged .*dvc repro -f download"),
-        ("manifest.csv", "", r"raw is damaged .*dvc repro -f download"),
+        ("source.json", '{"s1": ', r"raw is damaged: .*dvc repro -f download"),
+        ("manifest.csv", "", r"raw is damaged: .*dvc repro -f download"),
         ("manifest.csv", "id,s1,s2,label,group,split\n", r"manifest\.csv has no rows"),
         ("manifest.csv", "id,s1,s2\na,b,c\n", r"has the columns id,s1,s2, expected id,s1,s2,label"),
-        ("manifest.csv", 'id,s1\n"a,b\n', r"raw is damaged .*dvc repro -f download"),
+        ("manifest.csv", 'id,s1\n"a,b\n', r"raw is damaged: .*dvc repro -f download"),
     ],
 )
 def test_a_damaged_description_says_what_to_run(

@@ -15,6 +15,7 @@ PACKAGE = ROOT / "src/eocontrast"
 PLUMBING = {
     "arms",
     "cards",
+    "child_processes",
     "disk",
     "errors",
     "exhausted",

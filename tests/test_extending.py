@@ -85,6 +85,7 @@ def test_the_method_trains(tiny_store: PatchStore) -> None:
         warmup_epochs=1,
         batch_size=16,
         groups_per_batch=0,
+        mask_same_group=False,
         crop=12,
         flips=True,
         lr=1e-2,

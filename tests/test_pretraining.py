@@ -353,5 +353,5 @@ def test_processes_that_see_different_checkpoints_are_refused(
             run(f"{rank()}.pt", 4)
         return str(caught.value)
 
-    for epochs, message in zip((1, 0), together(refused, 2, tmp_path / "x"), strict=True):
-        assert f"found a checkpoint of {epochs} epochs" in message
+    for steps, message in zip((6, 0), together(refused, 2, tmp_path / "x"), strict=True):
+        assert f"found a checkpoint of {steps} steps" in message

@@ -6,7 +6,6 @@ both, and what comes out does not depend on the number of cores.
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -16,6 +15,8 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
+
+from eocontrast.child_processes import end_with
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -40,7 +41,7 @@ def side_by_side(function: Callable[[Item], Found], items: Sequence[Item]) -> It
             yield from map(function, items)
         return
     # forked, as DataLoader's workers are: importing torch anew would cost each worker 4 s
-    with multiprocessing.get_context("fork").Pool(workers, _start, (function,)) as pool:
+    with multiprocessing.get_context("fork").Pool(workers, _start, (function, os.getpid())) as pool:
         yield from pool.imap(_apply, items)
 
 
@@ -54,17 +55,12 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-_PR_SET_PDEATHSIG = 1
-"""Of Linux' prctl: the signal that a process gets when its parent dies."""
-
-
-def _start(function: Callable[[Any], Any]) -> None:
+def _start(function: Callable[[Any], Any], parent: int) -> None:
     global _inherited
     # Ctrl-C reaches all processes of a terminal, and the parent ends its workers itself
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # a worker whose parent was killed would wait for work for ever
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with(parent)
     _inherited = function
     torch.set_num_threads(1)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
+from eocontrast.child_processes import end_with
 from eocontrast.disk import check_free_disk
 from eocontrast.errors import UserError
 from eocontrast.labels import DFC_CLASSES, DFC_PALETTE
@@ -111,7 +112,7 @@ def _simulate_all(folder: Path, scenes: list[Scene], workers: int) -> Iterable[N
             yield
         return
     # spawn: a fork of a process that runs threads (torch, GDAL) may hang
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), end_with, (os.getpid(),)) as pool:
         yield from pool.map(simulate, [folder] * len(scenes), scenes)
 
 

@@ -1,0 +1,24 @@
+"""Processes that work for another one, and end when it does."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+"""Of Linux' prctl: the signal that a process gets when its parent dies."""
+
+
+def end_with(parent: int) -> None:
+    """Be killed when the parent of this process is, which would wait for its work for ever.
+
+    Args:
+        parent: number of the process that started this one, which may have ended meanwhile.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
