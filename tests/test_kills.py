@@ -223,7 +223,19 @@ def runs(project: Path) -> list[Run]:
 
 
 def orphans(project: Path) -> list[int]:
-    """Processes of stages that outlived them, by where they run."""
+    """Processes of stages that outlived them, by where they run.
+
+    One that was just being started sees that nobody waits for it once its imports are done.
+    """
+    found = _running_in(project)
+    limit = time.monotonic() + 60
+    while found and time.monotonic() < limit:
+        time.sleep(0.2)
+        found = _running_in(project)
+    return found
+
+
+def _running_in(project: Path) -> list[int]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended meanwhile, or is another user's
