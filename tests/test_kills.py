@@ -244,11 +244,13 @@ def _running_in(project: Path) -> list[int]:
     return found
 
 
-CI, SLOW = 2, 20
+FEW, MANY = 2, 20
 """Kills a kind of stage."""
 
 
-@pytest.mark.parametrize("kills", [CI, pytest.param(SLOW, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "kills", [FEW, pytest.param(MANY, marks=[pytest.mark.slow, pytest.mark.long])]
+)
 @pytest.mark.parametrize("name", STEPS)
 def test_a_stage_that_is_killed_goes_on_to_the_same_bytes(
     quiet: Quiet, name: str, kills: int, record_property: Callable[[str, object], None]
