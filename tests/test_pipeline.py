@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -123,11 +124,17 @@ def shrink_further(params: dict[str, Any]) -> None:
 
 def run(clone: Path, *command: str, expect: int = 0) -> str:
     """Output of a command in `clone`, which must end with this exit code."""
-    done = subprocess.run(command, cwd=clone, env=ENVIRONMENT, capture_output=True, text=True)
-    assert done.returncode == expect, (
-        f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
-    )
-    return done.stdout + done.stderr
+    # into files: the workers of a queue would hold pipes open until the last of them ends
+    with TemporaryFile("w+") as told, TemporaryFile("w+") as complained:
+        done = subprocess.run(
+            command, cwd=clone, env=ENVIRONMENT, stdout=told, stderr=complained, check=False
+        )
+        said = ""
+        for file in (told, complained):
+            file.seek(0)
+            said += file.read()
+    assert done.returncode == expect, f"{command} ended with {done.returncode}:\n{said}"
+    return said
 
 
 def readme(clone: Path, part: str) -> str:
