@@ -132,6 +132,12 @@ def test_an_implausible_scale_is_refused(case: str) -> None:
     spec.prepare(values, bands=bands, units=units, check_scale=False)
 
 
+def test_pictures_of_eight_bits_suit_weights_that_learnt_from_such() -> None:
+    spec = InputSpec(Modality(("red", "green"), "DN", (0.0, 255.0)), (90.0,) * 2, (40.0,) * 2, 8)
+    values = np.random.default_rng(0).integers(10, 46, (1, 2, 8, 8))
+    spec.prepare(values, bands=("red", "green"), units="DN")
+
+
 @pytest.mark.parametrize(
     ("spec", "value"), [(DIGITAL, 0.0), (DIGITAL, np.nan), (DECIBEL, np.nan), (DECIBEL, -39.0)]
 )

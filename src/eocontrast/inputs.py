@@ -195,9 +195,10 @@ def _looks_like(finite: NDArray[np.float64], data: Modality) -> str | None:
         return "that looks like linear power or DN, for no value is negative"
     if data.units == "linear" and most < 0:
         return "that looks like dB, for no power is negative"
-    if data.units == "DN" and 0 < most <= 2:
+    if data.units == "DN" and 0 < most <= 2 < high:
         return "that looks like reflectance"
-    if data.units == "DN" and least >= 0 and 2 < most <= 255 and (finite == np.rint(finite)).all():
+    whole = data.units == "DN" and least >= 0 and bool((finite == np.rint(finite)).all())
+    if whole and 2 < most <= 255 < high:
         return "that looks like an image of 8 bits"
     if data.units == "reflectance" and np.median(finite) > 2:
         return "that looks like DN"
