@@ -71,7 +71,7 @@ def test_mlflows_own_command_predicts(
     registered: tuple[str, Path, str], mixed_store: PatchStore, tmp_path: Path
 ) -> None:
     _, file, _ = registered
-    images = Served(file).example(mixed_store)
+    images, _ = Served(file).example(mixed_store)
     content: dict[str, Any] = {"inputs": {s: values.tolist() for s, values in images.items()}}
     given, out = tmp_path / "images.json", tmp_path / "said.json"
     given.write_text(json.dumps(content))

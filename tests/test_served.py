@@ -69,7 +69,8 @@ def test_a_sensor_without_data_is_one_that_lacks(
 def test_the_example_is_a_patch_to_the_bit(
     mixed_store: PatchStore, write_model: WriteModel
 ) -> None:
-    images = Served(write_model(mixed_store)).example(mixed_store)
+    file = write_model(mixed_store)
+    images, said = Served(file).example(mixed_store)
     first = mixed_store.labelled("train")[:1]
     assert {sensor: values.dtype for sensor, values in images.items()} == {
         "s1": np.float32,
@@ -78,6 +79,7 @@ def test_the_example_is_a_patch_to_the_bit(
     for sensor, spec in mixed_store.specs.items():
         again = spec.modality.encode(images[sensor])
         np.testing.assert_array_equal(again, mixed_store.read(sensor, first))
+    np.testing.assert_allclose(Served(file).predict(images), said, atol=1e-6)
 
 
 def test_linear_power_comes_as_power(mixed_store: PatchStore, write_model: WriteModel) -> None:
@@ -85,7 +87,7 @@ def test_linear_power_comes_as_power(mixed_store: PatchStore, write_model: Write
     inputs = {sensor: spec.to_dict() for sensor, spec in mixed_store.specs.items()}
     inputs["s1"] |= {"units": "linear"}
     served = Served(write_model(mixed_store, inputs=inputs))
-    images = served.example(mixed_store)
+    images, _ = served.example(mixed_store)
     assert (images["s1"] > 0).all()
     linear = Modality(("VV", "VH"), "linear", (-40.0, 10.0))
     first = mixed_store.labelled("train")[:1]

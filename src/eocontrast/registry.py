@@ -33,7 +33,7 @@ def register(run: Run, file: Path, store: PatchStore) -> str:
         store: of the patches that it was trained on; one of them becomes the input example.
     """
     model = Served(file)
-    images = model.example(store)
+    images, said = model.example(store)
     mlflow.set_tracking_uri(run.client.tracking_uri)
     mlflow.set_experiment(experiment_id=run.client.get_run(run.run_id).info.experiment_id)
     logged = Model.log(
@@ -44,7 +44,7 @@ def register(run: Run, file: Path, store: PatchStore) -> str:
         run_id=run.run_id,
         loader_module=Served.__module__,
         data_path=str(file),
-        signature=_signature(images, model.predict(images)),
+        signature=_signature(images, said),
         input_example=images,
         # named, because MLflow would load the model in another process to find out
         pip_requirements=[f"{name}=={version(name)}" for name in ("eocontrast", "mlflow")],

@@ -33,7 +33,6 @@ class Served:
         self.device = accelerator("no").device  # in float32, whoever serves it
         self.model = model.to(self.device)
 
-    @torch.no_grad()
     def predict(
         self, images: Mapping[str, NDArray[Any]], params: Mapping[str, Any] | None = None
     ) -> NDArray[np.float32]:
@@ -42,7 +41,10 @@ class Served:
         Raises:
             UserError: images that do not suit the weights.
         """
-        batch = self._stored(images)
+        return self._answer(self._stored(images))
+
+    @torch.no_grad()
+    def _answer(self, batch: Batch) -> NDArray[np.float32]:
         height, width = next(iter(batch.values())).shape[2:]
         logits = self.model(batch)
         if logits.ndim == 4:  # joined streams still have the padding
@@ -50,13 +52,14 @@ class Served:
         found = TASKS[self.header["task"]].probabilities(logits.float())
         return found.cpu().numpy()
 
-    def example(self, store: PatchStore) -> Images:
-        """A patch as the model takes it: the first of the store that is labelled."""
+    def example(self, store: PatchStore) -> tuple[Images, NDArray[np.float32]]:
+        """The first labelled patch of the store as the model takes it, and what it says of it."""
         stored = store.batch(store.labelled("train")[:1], self.model.inputs)
-        return {
+        images = {
             sensor: _in_units(spec.modality, stored[sensor].numpy())
             for sensor, spec in self.model.inputs.items()
         }
+        return images, self._answer({s: t.to(self.device) for s, t in stored.items()})
 
     def _stored(self, images: Mapping[str, NDArray[Any]]) -> Batch:
         batch: Batch = {}

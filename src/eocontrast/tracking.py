@@ -60,16 +60,10 @@ def _client(uri: str) -> MlflowClient:
 
 
 class Run:
-    """An open MLflow run; closes itself as finished, failed after an error, or killed.
+    """An open MLflow run; closes itself as finished, failed after an error, or killed."""
 
-    Args:
-        client: of the database.
-        run_id: of the run.
-        logged: steps that an earlier process logged; they are not logged twice.
-    """
-
-    def __init__(self, client: MlflowClient, run_id: str, logged: Iterable[int] = ()) -> None:
-        self.client, self.run_id, self.logged = client, run_id, frozenset(logged)
+    def __init__(self, client: MlflowClient, run_id: str) -> None:
+        self.client, self.run_id = client, run_id
 
     def __enter__(self) -> Run:
         return self
@@ -84,11 +78,13 @@ class Run:
         self.log_all([(metrics, step)])
 
     def log_all(self, rows: Iterable[tuple[Mapping[str, float], int]]) -> None:
-        """Log (metrics, step) pairs in one transaction."""
+        """Log (metrics, step) pairs in one transaction.
+
+        All have the same time, so that MLflow keeps what a run that goes on says again but once.
+        """
         batch = [
             Metric(name, float(value), 0, step)
             for metrics, step in rows
-            if step not in self.logged
             for name, value in metrics.items()
             if name != "epoch"  # which is the step; MLflow would compare runs by it
         ]
@@ -146,7 +142,7 @@ class Tracker:
             return self.start(name, params, {**tags, CHECKPOINT_TAG: checkpoint.name})
         self.client.update_run(begun.info.run_id, status="RUNNING")
         self._describe(begun.info.run_id, params)
-        return self._opened(begun)
+        return Run(self.client, begun.info.run_id)
 
     def finetuned(self, arm: str, trained: Trained) -> None:
         """Open the run of a point: its parameters, and losses an epoch."""
@@ -203,7 +199,7 @@ class Tracker:
     def reopen(self, weights: str, arm: str) -> Run | None:
         """The newest run of this arm that wrote weights of this digest, or None."""
         found = self._newest(f"tags.`{WEIGHTS_TAG}` = '{weights}' and params.arm = '{arm}'")
-        return None if found is None else self._opened(found)
+        return None if found is None else Run(self.client, found.info.run_id)
 
     def _newest(self, wanted: str, name: str | None = None) -> Row | None:
         """The newest run that a filter finds, of this name where one is given."""
@@ -212,10 +208,6 @@ class Tracker:
         )
         named = (row for row in found if name in (None, row.info.run_name))
         return next(named, None)
-
-    def _opened(self, row: Row) -> Run:
-        epochs = self.client.get_metric_history(row.info.run_id, "epoch")
-        return Run(self.client, row.info.run_id, (metric.step for metric in epochs))
 
     def _describe(self, run_id: str, params: Mapping[str, object]) -> None:
         told = [Param(key, str(value)[:6000]) for key, value in flatten(params).items()]
