@@ -31,6 +31,7 @@ PLUMBING = {
     "stage",
     "stops",
     "tracking",
+    "tracking_database",
 }
 """What says or checks things, but puts nothing into a model or a patch."""
 

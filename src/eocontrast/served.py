@@ -55,7 +55,7 @@ class Served:
     def example(self, store: PatchStore) -> tuple[Images, NDArray[np.float32]]:
         """The first labelled patch of the store as the model takes it, and what it says of it."""
         stored = store.batch(store.labelled("train")[:1], self.model.inputs)
-        images = {
+        images: Images = {
             sensor: _in_units(spec.modality, stored[sensor].numpy())
             for sensor, spec in self.model.inputs.items()
         }

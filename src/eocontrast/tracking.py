@@ -9,17 +9,14 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
-from filelock import FileLock
-from mlflow import MlflowClient
 from mlflow.entities import Experiment, Metric, Param
 from mlflow.entities import Run as Row
 from mlflow.exceptions import MlflowException
@@ -28,8 +25,11 @@ from eocontrast.arms import STREAMS
 from eocontrast.disk import file_sha256
 from eocontrast.runs_view import MAIN_METRIC, view_tags
 from eocontrast.stops import Stopped
+from eocontrast.tracking_database import opened
 
 if TYPE_CHECKING:  # torch and timm take seconds, and some stages do without
+    from mlflow import MlflowClient
+
     from eocontrast.evaluation import Evaluation
     from eocontrast.label_curve import ArmCurve
     from eocontrast.points import Trained
@@ -37,26 +37,6 @@ if TYPE_CHECKING:  # torch and timm take seconds, and some stages do without
 EXPERIMENT = "eocontrast"
 WEIGHTS_TAG = "eocontrast.weights"
 CHECKPOINT_TAG = "eocontrast.checkpoint"
-
-
-@contextmanager
-def _alone(uri: str) -> Iterator[None]:
-    """One process at a time: two that find no database would both create its tables."""
-    if not uri.startswith("sqlite:///"):
-        yield
-        return
-    with FileLock(uri.removeprefix("sqlite:///") + ".lock"):
-        yield
-
-
-def _client(uri: str) -> MlflowClient:
-    """MLflow's own; tried again while another program, such as its interface, makes the tables."""
-    for pause in (0.5, 1, 2, 4, 8):
-        try:
-            return MlflowClient(tracking_uri=uri)
-        except Exception:  # of alembic's, SQLAlchemy's or MLflow's kind; the last one is raised
-            time.sleep(pause)
-    return MlflowClient(tracking_uri=uri)
 
 
 class Run:
@@ -105,8 +85,7 @@ class Tracker:
         uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
         # a relative artifact folder would vanish with the temporary folder of a queued run
         artifacts = (root / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None
-        with _alone(uri):
-            self.client = _client(uri)
+        with opened(uri) as self.client:
             experiment = self._experiment(artifacts)
             self.experiment_id = experiment.experiment_id
             for tag, value in view_tags(self.experiment_id).items():
