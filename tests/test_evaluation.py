@@ -22,7 +22,6 @@ from torchmetrics.functional.classification import (
 
 from eocontrast import patches
 from eocontrast.devices import accelerator
-from eocontrast.disk import file_crc32
 from eocontrast.errors import UserError
 from eocontrast.evaluation import Evaluation, evaluate
 from eocontrast.inputs import Batch
@@ -30,6 +29,7 @@ from eocontrast.missing import Inputs, sensor_sets
 from eocontrast.modalities import SENSORS
 from eocontrast.patches import Kind, PatchStore
 from eocontrast.prediction import Said, ensemble, load_model, predict
+from eocontrast.shard_files import array_crc32
 from eocontrast.streams import LateModel, Streams
 from eocontrast.subsets import Rows
 from eocontrast.tasks import TASKS, TaskName
@@ -209,9 +209,8 @@ def test_pixels_are_counted_one_by_one_and_ignored_ones_are_not(
     masks = np.load(masks_file)
     masks[np.random.default_rng(0).random(masks.shape) < 0.3] = 255
     np.save(masks_file, masks)
-    stats = json.loads((store.folder / "stats.json").read_text())
-    stats["checksums"][f"label/{masks_file.name}"] = file_crc32(masks_file)
-    (store.folder / "stats.json").write_text(json.dumps(stats))
+    store.index["crc_label"] = [array_crc32(masks[row]) for row in store.index["row"]]
+    store.index.to_parquet(store.folder / "index.parquet", index=False)
     store = PatchStore(store.folder)
     file = write_model(store, head="unet", fusion="early", task="segmentation")
     rows, names = store.labelled("test"), store.classes

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -63,15 +62,6 @@ def file_md5(path: Path) -> str:
         UserError: it cannot be read.
     """
     return _digest(path, "md5")
-
-
-def file_crc32(path: Path) -> int:
-    """The file's CRC-32, which tells damage, not malice, at a GB a second."""
-    told = 0
-    with path.open("rb") as file:
-        while piece := file.read(2**20):
-            told = zlib.crc32(piece, told)
-    return told
 
 
 def _digest(path: Path, name: str) -> str:

@@ -18,11 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eocontrast.disk import file_crc32
 from eocontrast.errors import UserError, readable
 from eocontrast.inputs import Batch, InputSpec
 from eocontrast.modalities import SENSORS, Sensor
-from eocontrast.shard_files import shard_path
+from eocontrast.shard_files import KINDS, array_crc32, shard_path
 from eocontrast.subsets import Rows
 
 Kind = Literal["s1", "s2", "label"]
@@ -41,7 +40,8 @@ class PatchStore:
 
     Attributes:
         index: one row a patch: `id, group, split, label` (class index, -1 for none), `valid` (share
-            of pixels with data in both sensors), `shard, row`; `share_<k>` where there are masks.
+            of pixels with data in both sensors), `shard, row`, a checksum `crc_<kind>` of each
+            array; `share_<k>` where there are masks.
         specs: input spec by sensor; statistics come from the patches outside the test split.
         classes: class names in the order of their indices.
         digest: sha256 over all arrays and the index, to tell one state of the data from another.
@@ -52,7 +52,10 @@ class PatchStore:
         stats, index = self.folder / "stats.json", self.folder / "index.parquet"
         with readable(f"{folder} is no complete patch store: {index}", REBUILD):
             self.index = pd.read_parquet(index)
-            self.index[["id", "group", "split", "label", "shard", "row"]]  # or it lacks one
+            checksums = [f"crc_{kind}" for kind in KINDS]
+            self.index[
+                ["id", "group", "split", "label", "shard", "row", *checksums]
+            ]  # or it lacks one
         with readable(f"{folder} is no complete patch store: {stats}", REBUILD):
             header: dict[str, Any] = json.loads(stats.read_text())
             self.specs: dict[Sensor, InputSpec] = {
@@ -62,7 +65,6 @@ class PatchStore:
             self.palette: dict[str, str] = header["palette"]
             self.digest: str = header["digest"]
             self.patch_size: int = header["patch_size"]
-            self._checksums: dict[str, int] = header["checksums"]
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
@@ -111,6 +113,9 @@ class PatchStore:
             kind: `s1`, `s2` or `label`.
             rows: positions in the index, (n,).
             out: memory of an earlier call to fill again; fresh pages cost more than the copy.
+
+        Raises:
+            UserError: a file is missing, or it is damaged where it is read for the first time.
         """
         shards, places = self._shard[rows].tolist(), self._row[rows].tolist()
         maps = {shard: self._open(kind, shard) for shard in set(shards)}
@@ -120,7 +125,24 @@ class PatchStore:
         # one plain copy a patch: indexing with an array copies everything twice
         for number, (shard, place) in enumerate(zip(shards, places, strict=True)):
             out[number] = maps[shard][place]
+        self._refuse_damaged(kind, rows, out)
         return out
+
+    def _refuse_damaged(self, kind: Kind, rows: Rows, stored: NDArray[np.integer]) -> None:
+        """Compare what this process reads for the first time with what was written.
+
+        Patch by patch, because a batch of a large store touches more files than it has samples.
+        """
+        known, seen = self._checksums[kind], self._seen[kind]
+        for number in np.flatnonzero(~seen[rows]).tolist():
+            row = rows[number]
+            if (found := array_crc32(stored[number])) != known[row]:
+                path = shard_path(self.folder, kind, self._shard[row])
+                raise UserError(
+                    f"{path} is damaged where patch {self.index['id'][row]} lies (its checksum is "
+                    f"{found:08x}, {known[row]:08x} was written): {REBUILD}"
+                )
+            seen[row] = True
 
     def batch(self, rows: Rows, inputs: Mapping[Sensor, InputSpec] | None = None) -> Batch:
         """The same as tensors by sensor, ready to move to the device.
@@ -167,13 +189,30 @@ class PatchStore:
     def _maps(self) -> dict[tuple[str, int], NDArray[np.integer]]:
         return {}
 
-    def _open(self, kind: str, shard: int) -> NDArray[np.integer]:
+    @cached_property
+    def _checksums(self) -> dict[str, NDArray[np.int64]]:
+        return {kind: self.index[f"crc_{kind}"].to_numpy(dtype=np.int64) for kind in KINDS}
+
+    @cached_property
+    def _seen(self) -> dict[str, NDArray[np.bool_]]:
+        return {kind: np.zeros(len(self.index), dtype=np.bool_) for kind in KINDS}
+
+    def _layout(self, kind: Kind) -> tuple[object, ...]:
+        """Type and shape of a patch."""
+        sides = (self.patch_size, self.patch_size)
+        if kind == "label":
+            return (np.dtype(np.uint8), *sides)
+        modality = self.specs[kind].modality
+        return (np.dtype(modality.storage.dtype), len(modality.bands), *sides)
+
+    def _open(self, kind: Kind, shard: int) -> NDArray[np.integer]:
         if (kind, shard) not in self._maps:
             path = shard_path(self.folder, kind, shard)
             with readable(f"{path} is missing or damaged", REBUILD):
                 mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-                known = self._checksums[f"{kind}/{path.name}"]
-                if (found := file_crc32(path)) != known:
-                    raise ValueError(f"its checksum is {found:08x}, {known:08x} was written")
+                rows = int(self._row[self._shard == shard].max()) + 1
+                layout = (mapped.dtype, *mapped.shape[1:])
+                if layout != self._layout(kind) or len(mapped) < rows:
+                    raise ValueError(f"it holds {mapped.shape} of {mapped.dtype}")
                 self._maps[kind, shard] = mapped.view(np.ndarray)  # memmap's own indexing is slow
         return self._maps[kind, shard]

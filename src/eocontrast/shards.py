@@ -23,7 +23,7 @@ from eocontrast.disk import whole
 from eocontrast.labels import IGNORE_INDEX
 from eocontrast.modalities import SENSORS
 from eocontrast.pairs import Patch, StoreBands, read_pair
-from eocontrast.shard_files import note_path, shard_path
+from eocontrast.shard_files import KINDS, array_crc32, note_path, shard_path
 from eocontrast.sources import Source
 
 Rows = Sequence[dict[str, str]]
@@ -108,6 +108,8 @@ class _Writer:
     def __init__(self, folder: Path, number: int, side: int) -> None:
         self.folder, self.number, self.side = folder, number, side
         self.masks: list[NDArray[np.integer] | None] = []
+        # of patches without a mask, in a shard where others have one: ignored everywhere
+        self._nothing = np.full((side, side), IGNORE_INDEX, dtype=np.uint8)
         self._files: dict[str, ArrayFile] = {}
         self._open = ExitStack()
 
@@ -125,18 +127,19 @@ class _Writer:
         self._open.__exit__(kind, error, traceback)
 
     def append(self, patch: Patch) -> dict[str, int]:
-        """Write both sensors' pixels; where they lie."""
+        """Write both sensors' pixels; where they lie, and checksums to tell damage by."""
         for sensor in SENSORS:
             self._file(sensor).append(patch.arrays[sensor])
         self.masks.append(patch.arrays.get("label"))
-        return {"shard": self.number, "row": len(self.masks) - 1}
+        stored = {"label": self._nothing} | patch.arrays
+        checksums = {f"crc_{kind}": array_crc32(stored[kind]) for kind in KINDS}
+        return {"shard": self.number, "row": len(self.masks) - 1, **checksums}
 
     def _write_masks(self) -> None:
-        """Those of patches without one are ignored everywhere; no file where none has one."""
+        """No file where no patch has one."""
         if any(mask is not None for mask in self.masks):
-            nothing = np.full((self.side, self.side), IGNORE_INDEX, dtype=np.uint8)
             for mask in self.masks:
-                self._file("label").append(nothing if mask is None else mask)
+                self._file("label").append(self._nothing if mask is None else mask)
 
     def _file(self, kind: str) -> ArrayFile:
         if kind not in self._files:

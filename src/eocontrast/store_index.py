@@ -12,7 +12,6 @@ import pandas as pd
 from eocontrast.array_file import array_bytes
 from eocontrast.audited import Audited
 from eocontrast.bands import Bands
-from eocontrast.disk import file_crc32
 from eocontrast.errors import UserError
 from eocontrast.inputs import InputSpec
 from eocontrast.modalities import Sensor
@@ -53,7 +52,6 @@ def write_index(
         "palette": source.palette,
         "patch_size": side,
         "digest": _digest(folder, shards, index),
-        "checksums": _checksums(folder, shards),
     }
     moments = _moments(patches)
     for sensor, stored in bands.items():
@@ -71,12 +69,6 @@ def _digest(folder: Path, shards: int, index: pd.DataFrame) -> str:
                 told.update(piece)
     told.update(index.to_csv(index=False).encode())
     return told.hexdigest()
-
-
-def _checksums(folder: Path, shards: int) -> dict[str, int]:
-    """Of every shard that there is, by its name within the store."""
-    paths = [shard_path(folder, kind, number) for kind in KINDS for number in range(shards)]
-    return {p.relative_to(folder).as_posix(): file_crc32(p) for p in paths if p.exists()}
 
 
 def _moments(patches: Sequence[Audited]) -> dict[Sensor, Moments]:
