@@ -71,8 +71,8 @@ STEPS = {
             (f"models/label_curve/{CELL}",),
         ),
         Step(
-            "evaluate",
-            ("grid", STORE, "metrics/arms", "metrics/predictions", "models/label_curve"),
+            "evaluate_grid",
+            (STORE, "metrics/arms", "metrics/predictions", "models/label_curve"),
             ("metrics/arms", "metrics/predictions"),
         ),
         Step(
@@ -200,7 +200,7 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Quiet:
             patch.delenv(name, raising=False)
         made = Quiet(project, {}, {})
         for name, step in STEPS.items():
-            if name == "evaluate":  # its cell has another init
+            if name == "evaluate_grid":  # its cell has another init
                 prepare_unet(project)
             made.seconds[name] = complete(step, project)
             made.expected[name] = contents(project, *step.outputs)

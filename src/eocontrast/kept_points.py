@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from eocontrast.disk import file_sha256, whole
+from eocontrast.errors import UserError
 
 Histories = list[dict[str, float]]
 
@@ -29,15 +30,16 @@ def keep(place: Path, weights: Path, history: Histories) -> None:
 
 def take(place: Path, weights: Path) -> Histories | None:
     """Put kept weights where they belong; None where there are none, or they were damaged."""
-    told = _told(place)
-    if not told.exists():
+    try:
+        found = json.loads(_told(place).read_text())
+        history: Histories = found["history"]
+        damaged = file_sha256(_weights(place)) != found["sha256"]
+    except (OSError, ValueError, LookupError, TypeError, UserError):
         return None
-    found = json.loads(told.read_text())
-    if file_sha256(_weights(place)) != found["sha256"]:
+    if damaged:
         return None
     with whole(weights) as partial:
         os.link(_weights(place), partial)
-    history: Histories = found["history"]
     return history
 
 

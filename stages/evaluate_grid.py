@@ -1,0 +1,41 @@
+"""Score every point of the curve, and the ensembles, on the test regions.
+
+python stages/evaluate_grid.py STORE SCORES_DIR PREDICTIONS_DIR MODELS_DIR
+"""
+
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from eocontrast.devices import accelerator
+from eocontrast.evaluation import evaluate
+from eocontrast.params import load_params
+from eocontrast.patches import PatchStore
+from eocontrast.points import read_index
+from eocontrast.results import write_arm, write_predictions
+from eocontrast.stage import stage
+from eocontrast.tracking import Tracker
+
+
+def main(patches: Path, scores: Path, predictions: Path, models: Path) -> None:
+    params, store, tracker = load_params(), PatchStore(patches), Tracker("evaluate")
+    curve, device = params.label_curve, accelerator(params.precision)
+    for names in curve.scored_together:
+        found = [read_index(models / curve.folder(arm)) for arm in names if arm in curve.arms]
+        files = list(zip(*(files for files, _ in found), strict=True))
+        what = f"evaluate {' and '.join(names)}"
+        places = list(tqdm(evaluate(files, store, device), what, len(files), disable=None))
+        for members, place in zip(files, places, strict=True):
+            # an ensemble has no run of its own
+            for name, file, evaluations in zip(names, members, place, strict=False):
+                tracker.evaluated(name, file, evaluations)
+        for number, name in enumerate(names):
+            points = [place[number] for place in places]
+            write_arm(name, points, left_out=found[0][1], path=scores / f"{name}.json")
+            write_predictions(points, predictions / f"{name}.parquet")
+
+
+if __name__ == "__main__":
+    with stage("evaluate"):
+        main(*map(Path, sys.argv[1:]))
