@@ -22,6 +22,12 @@ def accelerator(precision: Precision) -> Accelerator:
     return Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision=chosen)
 
 
+def device() -> torch.device:
+    """Where work without autocast goes: a process has one `accelerator`, of one precision."""
+    found: torch.device = PartialState(cpu=not torch.accelerator.is_available()).device
+    return found
+
+
 def first_process() -> bool:
     """Whether this process is the one that writes, of those that train together or alone.
 

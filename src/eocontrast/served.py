@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from eocontrast.devices import accelerator
+from eocontrast.devices import device
 from eocontrast.errors import UserError
 from eocontrast.finetuned import load_finetuned
 from eocontrast.inputs import Batch
@@ -30,7 +30,7 @@ class Served:
 
     def __init__(self, file: Path) -> None:
         model, self.header = load_finetuned(file)
-        self.device = accelerator("no").device  # in float32, whoever serves it
+        self.device = device()  # in float32, whoever serves it
         self.model = model.to(self.device)
 
     def predict(
