@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from accelerate.state import AcceleratorState
+from numpy.typing import NDArray
 
 from eocontrast.devices import accelerator, device
 from eocontrast.patches import PatchStore
@@ -53,7 +54,7 @@ def test_a_model_that_learnt_in_bfloat16_is_served_in_float32_by_the_same_proces
     rows = mixed_store.labelled("test")
     model, header = load_model(file, mixed_store)
     said = predict(model, TASKS[header["task"]], mixed_store, rows, accelerator("bf16"))
-    images = {
+    images: dict[str, NDArray[np.float32]] = {
         s: mixed_store.specs[s].modality.decode(mixed_store.read(s, rows)) for s in model.inputs
     }
     served = Served(file).predict(images)

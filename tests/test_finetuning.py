@@ -37,6 +37,7 @@ TRAINING = Training(
     weight_decay=0.01,
     lr=0.01,
     backbone_lr_scale=1.0,
+    keep_statistics=False,
     seed=0,
 )
 SINGLE = TASKS["single_label"]
@@ -295,6 +296,19 @@ def test_frozen_backbones_stay_as_they_were_and_all_else_moves(
     backbones = {n for n in before if n.startswith("backbones.")}
     assert (name == "linear") == any(n.endswith("running_mean") for n in backbones)
     assert same == (backbones if frozen else set())
+
+
+def test_the_statistics_of_pretraining_are_kept_and_all_else_moves(
+    mixed_store: PatchStore, build: Callable[[str], Model]
+) -> None:
+    model = build("linear")
+    before = {n: t.clone() for n, t in model.state_dict().items()}
+    inputs = inputs_of(model, mixed_store, "single_label")
+    keeping = trained(epochs=3, keep_statistics=True)
+    list(fit(inputs, inputs.task, label_budget(mixed_store, 1.0, 0, 0), keeping))
+    same = {n for n, t in model.state_dict().items() if torch.equal(t, before[n])}
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    assert same == {n for n in before if n.endswith(statistics)}
 
 
 def test_pixels_that_are_all_ignored_break_nothing(

@@ -27,7 +27,14 @@ from eocontrast.tasks import TASKS, TaskName, patch_targets
 from eocontrast.weights import Pretrained
 
 TRAINING = Training(
-    epochs=15, min_steps=1, batch_size=8, weight_decay=0.01, lr=0.01, backbone_lr_scale=1.0, seed=0
+    epochs=15,
+    min_steps=1,
+    batch_size=8,
+    weight_decay=0.01,
+    lr=0.01,
+    backbone_lr_scale=1.0,
+    keep_statistics=False,
+    seed=0,
 )
 NODATA = {"s1": -32768, "s2": 65535}
 

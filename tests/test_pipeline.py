@@ -6,27 +6,39 @@ import hashlib
 import io
 import json
 import os
-import subprocess
-import sys
 import tarfile
 import time
 import warnings
 import zipfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
+import boto3
 import numpy as np
 import pandas as pd
 import pytest
 import rasterio
-from documents import command
+from clones import (
+    ARMS,
+    CLASSIFIERS,
+    ENVIRONMENT,
+    POINTS,
+    ROOT,
+    SEGMENTERS,
+    clone_to,
+    commit,
+    mlflow_runs,
+    readme,
+    run,
+    shrink,
+    shrink_further,
+    stages_run,
+)
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from moto.server import ThreadedMotoServer
 from rasterio.errors import NotGeoreferencedWarning
-from ruamel.yaml import YAML
 from servers import FtpServer, HttpServer
 
 from eocontrast.label_curve import COLUMNS
@@ -39,142 +51,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
 ]
 
-ROOT = Path(__file__).parents[1]
-BIN = Path(sys.executable).parent
 GOLDEN = ROOT / "tests/golden/label_curve.csv"
-ENVIRONMENT = {
-    **{
-        name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW"))
-    },
-    "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-    "OMP_NUM_THREADS": "1",  # two clones run side by side
-}
-TINY_BACKBONES = {
-    "resnet": {
-        "name": "resnet10t",
-        "options": {"channels": [8, 8, 16, 16], "stem_width": 8},
-        "scaling": "band_statistics",
-    },
-    "swin": {
-        "name": "swin_tiny_patch4_window7_224",
-        "options": {
-            "img_size": 32,
-            "window_size": 4,
-            "embed_dim": 8,
-            "depths": [1, 1],
-            "num_heads": [1, 2],
-        },
-        "scaling": "band_statistics",
-    },
-    "vgg": {
-        "name": "mma_vgg",
-        "options": {"channels": [4, 8, 8, 8]},
-        "scaling": "band_statistics",
-    },
-}
-INITS = ("random_resnet", "dual_simclr_resnet", "dual_simclr_swin", "mma")
-CLASSIFIERS = ("s2", "mma_frozen", "dual_simclr", "dual_simclr_knn")
-SEGMENTERS = ("unet", "swin_unet_dual")
-ARMS = (*CLASSIFIERS, *SEGMENTERS)
-FRACTIONS, SEEDS = (0.1, 1.0), (0, 1)
-POINTS = len(FRACTIONS) * len(SEEDS)
-"""Of every arm."""
-
-
-def keep_arms(curve: dict[str, Any], names: Collection[str]) -> None:
-    """Leave the other arms out, and cells that lose all of theirs."""
-    for cell in curve["cells"].values():
-        cell["arms"] = {name: arm for name, arm in cell["arms"].items() if name in names}
-    curve["cells"] = {name: cell for name, cell in curve["cells"].items() if cell["arms"]}
-
-
-def shrink(params: dict[str, Any]) -> None:
-    """Every stage and every kind of arm, seconds each."""
-    params["precision"] = "no"
-    params["sources"]["simulated"] |= {
-        "patch_size": 32,
-        "scene_size": 3,
-        "pretrain_scenes": 4,
-        "train_scenes": 12,
-        "test_scenes": 8,
-    }
-    params["backbones"] = TINY_BACKBONES
-    runs, curve = params["pretrain"]["runs"], params["label_curve"]
-    params["pretrain"]["runs"] = {name: runs[name] for name in INITS}
-    for run in params["pretrain"]["runs"].values():
-        tiny = {"epochs": 2, "batch_size": 32, "crop": 24, "projection_dim": 8}
-        run |= {name: value for name, value in tiny.items() if name in run}
-    for recipe in params["finetune"]["recipe"].values():
-        recipe |= {"epochs": 1, "min_steps": 12, "crop": 24}
-    curve |= {"fractions": list(FRACTIONS), "seeds": list(SEEDS), "bootstrap_samples": 100}
-    keep_arms(curve, ARMS)
-    params["qualitative"] |= {"patches": 2, "scratch": "unet"}
-
-
-def shrink_further(params: dict[str, Any]) -> None:
-    """One classifier from scratch and a pretrained one, and a segmenter, for real rasters."""
-    shrink(params)
-    runs, curve = params["pretrain"]["runs"], params["label_curve"]
-    inits = ("random_resnet", "dual_simclr_resnet")
-    params["pretrain"]["runs"] = {name: runs[name] for name in inits}
-    keep_arms(curve, ("s2", "dual_simclr", "unet"))
-    curve |= {"fractions": [0.01, 1.0], "ensembles": {}}
-    params["qualitative"] |= {"baseline": "unet", "scratch": "unet", "finetuned": "unet"}
-
-
-def run(clone: Path, *command: str, expect: int = 0) -> str:
-    """Output of a command in `clone`, which must end with this exit code."""
-    # into files: the workers of a queue would hold pipes open until the last of them ends
-    with TemporaryFile("w+") as told, TemporaryFile("w+") as complained:
-        done = subprocess.run(
-            command, cwd=clone, env=ENVIRONMENT, stdout=told, stderr=complained, check=False
-        )
-        said = ""
-        for file in (told, complained):
-            file.seek(0)
-            said += file.read()
-    assert done.returncode == expect, f"{command} ended with {done.returncode}:\n{said}"
-    return said
-
-
-def readme(clone: Path, part: str) -> str:
-    """Output of the README's command that holds `part`, in `clone`."""
-    return run(clone, "bash", "-c", command("README.md", part))
-
-
-def clone_to(clone: Path, edit: Callable[[dict[str, Any]], None]) -> Path:
-    """The tracked files as they are now, with other parameters, committed."""
-    names = run(ROOT, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    for name in filter(None, names.split("\0")):
-        if name == "dvc.lock" or not (ROOT / name).is_file():
-            continue
-        target = clone / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes((ROOT / name).read_bytes())
-    yaml = YAML()
-    yaml.default_flow_style = False
-    params = yaml.load(clone / "params.yaml")
-    edit(params)
-    yaml.dump(params, clone / "params.yaml")
-    run(clone, "git", "init", "-q")
-    run(clone, "git", "add", "-A")
-    identity = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
-    run(clone, "git", *identity, "commit", "-qm", "Shrink the parameters")
-    return clone
-
-
-def stages_run(output: str) -> list[str]:
-    """Names of the stages that DVC says it ran."""
-    marked = [line for line in output.splitlines() if line.startswith("Running stage")]
-    return [line.split("'")[1] for line in marked]
-
-
-def mlflow_runs(clone: Path) -> list[Run]:
-    """Every run in the clone's MLflow database."""
-    client = MlflowClient(tracking_uri=f"sqlite:///{clone / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name("eocontrast")
-    assert experiment is not None
-    return list(client.search_runs([experiment.experiment_id], max_results=1000))
 
 
 @pytest.fixture(scope="module")
@@ -302,6 +179,82 @@ def test_a_second_repro_does_nothing(clones: list[Path]) -> None:
     output = run(clones[0], "dvc", "repro")
     assert stages_run(output) == []
     assert "up to date" in output
+
+
+Share = Callable[[Path], None]
+"""Gives a clone the remote that others have."""
+
+
+@pytest.fixture
+def folder_remote(tmp_path: Path) -> Share:
+    """A folder on a disk that all share."""
+    folder = str(tmp_path / "shared folder")
+    return lambda clone: quiet(clone, "dvc remote add --local --default lab", folder)
+
+
+@pytest.fixture
+def s3_remote(monkeypatch: pytest.MonkeyPatch) -> Iterator[Share]:
+    """A bucket of a server that speaks S3."""
+    keys = {"AWS_ACCESS_KEY_ID": "lab", "AWS_SECRET_ACCESS_KEY": "lab", "no_proxy": "127.0.0.1"}
+    for name, value in keys.items():
+        monkeypatch.setenv(name, value)
+        monkeypatch.setitem(ENVIRONMENT, name, value)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    address = f"http://{host}:{port}"
+    boto3.client("s3", "us-east-1", endpoint_url=address).create_bucket(Bucket="lab")
+
+    def share(clone: Path) -> None:
+        quiet(clone, "dvc remote add --local --default lab s3://lab/eocontrast")
+        quiet(clone, "dvc remote modify --local lab endpointurl", address)
+
+    yield share
+    server.stop()
+
+
+def quiet(clone: Path, command: str, *last: str) -> None:
+    run(clone, *command.split(), *last)
+
+
+@pytest.mark.parametrize("remote", ["folder_remote", "s3_remote"])
+def test_whoever_pulls_has_the_results_without_running_anything(
+    clones: list[Path], tmp_path: Path, remote: str, request: pytest.FixtureRequest
+) -> None:
+    share: Share = request.getfixturevalue(remote)
+    share(clones[1])
+    quiet(clones[1], "dvc push")
+    quiet(clones[1], "dvc remote remove --local lab")
+    quiet(clones[1], "git clone -q --bare .", str(tmp_path / "hub"))
+    first = clone_of(tmp_path / "hub", tmp_path / "first", share)
+    for name in run(clones[1], "git", "status", "--porcelain", "-z").split("\0"):
+        if name:  # dvc.lock and metrics/
+            (first / name[3:]).write_bytes((clones[1] / name[3:]).read_bytes())
+    commit(first, "Run the pipeline")
+    quiet(first, "git push -q origin HEAD")
+    second = clone_of(tmp_path / "hub", tmp_path / "second", share)
+    quiet(second, "dvc pull")
+    output = run(second, "dvc", "repro")
+    assert stages_run(output) == []
+    assert "up to date" in output
+    if (
+        remote == "s3_remote"
+    ):  # the way back: an experiment of the one is an experiment of the other
+        quiet(second, "dvc exp run --name other -S finetune.seed=1")
+        quiet(second, "dvc exp push origin other")
+        quiet(first, "dvc exp pull origin other")
+        quiet(first, "dvc exp apply other")
+        assert json.loads((first / "metrics/test.json").read_text())["seed"] == 1
+        (weights,) = (first / "models/finetuned").glob("*.safetensors")
+        there = second / weights.relative_to(first)
+        assert weights.read_bytes() == there.read_bytes()
+
+
+def clone_of(hub: Path, clone: Path, share: Share) -> Path:
+    """What git has of a project, and the remote that holds the rest."""
+    quiet(hub, "git clone -q .", str(clone))
+    share(clone)
+    return clone
 
 
 def test_a_point_is_one_row_in_mlflow(clones: list[Path]) -> None:

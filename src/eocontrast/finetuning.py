@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from eocontrast.augment import epoch_order, generator, random_view
 from eocontrast.budgets import Budget
@@ -34,6 +35,9 @@ class Training:
     lr: float
     backbone_lr_scale: float
     """Backbones learn at lr times this: pretrained ones are to be bent, not broken."""
+    keep_statistics: bool
+    """Whether BatchNorm in the backbones keeps the mean and variance of its pretraining: it saw
+    thousands of patches, a label budget holds tens of a few scenes."""
     seed: int
 
 
@@ -124,7 +128,7 @@ def fit(
     scheduler = cosine_schedule(optimizer, epochs * per_epoch, warmup=per_epoch)
     best, best_state = math.inf, None
     for epoch in range(epochs):
-        _train_mode(model)
+        _train_mode(model, training.keep_statistics)
         order = epoch_order(len(train), training.seed, epoch).numpy()
         total = 0.0
         for batch in range(per_epoch):
@@ -148,11 +152,15 @@ def fit(
         model.load_state_dict(best_state)
 
 
-def _train_mode(model: nn.Module) -> None:
+def _train_mode(model: nn.Module, keep_statistics: bool) -> None:
     model.train()
-    for name, backbone in model.named_children():
-        if name == "backbones" and not any(p.requires_grad for p in backbone.parameters()):
-            backbone.eval()
+    backbones = dict(model.named_children()).get("backbones", nn.ModuleDict())
+    if not any(p.requires_grad for p in backbones.parameters()):
+        backbones.eval()
+    elif keep_statistics:
+        for module in backbones.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
 
 
 def _groups(model: nn.Module, training: Training) -> list[dict[str, Any]]:

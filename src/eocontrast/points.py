@@ -159,7 +159,8 @@ def train_point(job: Job, features: Features | None = None, kept: Path | None = 
     deterministic(job.seed)
     header = _header(job, store, init, budget)
     model = new_model(init, header)
-    history = list(_train(job, model, store, budget, features))
+    training = _training(job, init)
+    history = list(_train(job, model, store, budget, training, features))
     save_weights(job.file, model.state_dict(), header)
     trained = Trained(job.name, job.file, header, history)
     if kept is not None:
@@ -168,7 +169,12 @@ def train_point(job: Job, features: Features | None = None, kept: Path | None = 
 
 
 def _train(
-    job: Job, model: Model, store: PatchStore, budget: Budget, features: Features | None
+    job: Job,
+    model: Model,
+    store: PatchStore,
+    budget: Budget,
+    training: Training,
+    features: Features | None,
 ) -> Iterator[dict[str, float]]:
     if features is None:
         device = accelerator(job.precision)
@@ -176,7 +182,7 @@ def _train(
             freeze(model.backbones)
         seen = (job.task, device, job.recipe.crop, job.arm.modality_dropout)
         inputs = PatchInputs(model.to(device.device), store, *seen)
-        yield from fit(inputs, job.task, budget, _training(job))
+        yield from fit(inputs, job.task, budget, training)
         return
     targets = patch_targets(store, job.task)
     if isinstance(model, NeighbourClassifier):
@@ -187,7 +193,7 @@ def _train(
         return
     assert isinstance(model, Classifier)
     known = FeatureInputs(model, store, features, targets, budget.train, job.arm.modality_dropout)
-    yield from fit(known, job.task, budget, _training(job))
+    yield from fit(known, job.task, budget, training)
     known.fold(model.head)
 
 
@@ -203,7 +209,7 @@ def _train_heads(jobs: Sequence[Job], kept: Path | None) -> Iterator[Trained]:
         yield train_point(job, features, kept)
 
 
-def _training(job: Job) -> Training:
+def _training(job: Job, init: Pretrained) -> Training:
     recipe = job.recipe
     return Training(
         epochs=recipe.epochs,
@@ -212,6 +218,7 @@ def _training(job: Job) -> Training:
         weight_decay=recipe.weight_decay,
         lr=job.arm.lr,
         backbone_lr_scale=job.arm.backbone_lr_scale,
+        keep_statistics=init.method != "random",
         seed=job.seed,
     )
 
