@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from subprocess import PIPE, Popen
 from typing import Any
 
 import boto3
@@ -22,6 +23,7 @@ import pytest
 import rasterio
 from clones import (
     ARMS,
+    BIN,
     CLASSIFIERS,
     ENVIRONMENT,
     POINTS,
@@ -179,6 +181,22 @@ def test_a_second_repro_does_nothing(clones: list[Path]) -> None:
     output = run(clones[0], "dvc", "repro")
     assert stages_run(output) == []
     assert "up to date" in output
+
+
+def test_two_repros_at_once_leave_what_one_leaves(clones: list[Path]) -> None:
+    """DVC lets one of them wait or refuses it; nothing of the other is lost."""
+    clone = clones[0]
+    lock, runs = (clone / "dvc.lock").read_bytes(), len(mlflow_runs(clone))
+    again = [str(BIN / "dvc"), "repro", "-f", "-s", "evaluate"]
+    both = [Popen(again, cwd=clone, env=ENVIRONMENT, stderr=PIPE, text=True) for _ in range(2)]
+    said = [process.communicate()[1] for process in both]
+    ended = [process.returncode for process in both]
+    assert 0 in ended, said
+    for code, complaint in zip(ended, said, strict=True):
+        assert code == 0 or "busy" in complaint or "lock" in complaint
+    assert (clone / "dvc.lock").read_bytes() == lock
+    assert stages_run(run(clone, "dvc", "repro")) == []
+    assert len(mlflow_runs(clone)) == runs  # scores go to the run that trained
 
 
 Share = Callable[[Path], None]
