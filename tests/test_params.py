@@ -1,3 +1,4 @@
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -453,7 +454,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_exponents_are_numbers(tmp_path: Path, raw: dict[str, Any]) -> None:
     """PyYAML reads 1e-4 as a string."""
     path = tmp_path / "params.yaml"
-    path.write_text(COMMITTED.read_text().replace("lr: 1e-3", "lr: 5e-4"))
+    path.write_text(re.sub(r"\blr: \S+", "lr: 5e-4", COMMITTED.read_text()))
     run = load_params(path).pretrain.runs["dual_simclr_resnet"]
     assert run.model_dump()["lr"] == 0.0005
 
