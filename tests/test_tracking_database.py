@@ -77,3 +77,18 @@ def test_what_another_program_made_meanwhile_stays(
     with opened(f"sqlite:///{path}") as client:
         assert client.get_experiment_by_name("theirs") is not None
     assert not list(tmp_path.glob("*.partial*"))
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_no_clock_makes_anyone_wait_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    monkeypatch.setattr(tracking_database, "_PATIENCE_SECONDS", 0.5)
+    path = tmp_path / "mlflow.db"
+    path.touch()
+    written = time.time() + 3600 * hours
+    os.utime(path, (written, written))
+    begun = time.monotonic()
+    tracking_database._wait_until_whole(path)
+    assert time.monotonic() - begun < 5
+    assert (time.monotonic() - begun >= 0.5) == (hours > 0)

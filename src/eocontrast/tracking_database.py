@@ -19,6 +19,9 @@ from mlflow import MlflowClient
 _ABANDONED_SECONDS = 30.0
 """A database that nobody wrote to for so long is not being made: steps take milliseconds."""
 
+_PATIENCE_SECONDS = 120.0
+"""All tables take seconds; a clock that was set back would have a file written in the future."""
+
 
 @contextmanager
 def opened(uri: str) -> Iterator[MlflowClient]:
@@ -53,7 +56,10 @@ def _make(path: Path) -> None:
 
 def _wait_until_whole(path: Path) -> None:
     """While another program makes the tables; of what was left half made MLflow says so itself."""
-    while not _is_whole(path) and time.time() - path.stat().st_mtime < _ABANDONED_SECONDS:
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while not _is_whole(path) and time.monotonic() < until:
+        if time.time() - path.stat().st_mtime >= _ABANDONED_SECONDS:
+            return
         time.sleep(0.1)
 
 
