@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 continue
             seconds, memory = apart(name, batch, args.dim, args.rounds)
             numbers = (min(seconds), statistics.median(seconds), max(seconds))
-            cells = "".join(f"{number:10.4f}" for number in numbers)
+            cells = "".join(f"{number:10.3g}" for number in numbers)
             print(f"{batch:7} {name:12}{cells}{memory:10.0f}", flush=True)
 
 

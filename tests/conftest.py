@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 # tensors this small lose more to waking threads than they gain, and the order of sums is fixed
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -39,6 +40,26 @@ Raster = NDArray[Any]
 Edit = Callable[[int, Raster, Raster], tuple[Raster, Raster] | None]
 WriteSource = Callable[..., Path]
 WriteModel = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def own_precision(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """float32 whatever the processor multiplies, or what a test asks for.
+
+    A process keeps its first precision for ever, and tests share one.
+    """
+    if "eocontrast.devices" in sys.modules:
+        monkeypatch.setattr("eocontrast.devices._has_bf16", lambda: False)
+    _forget_precision()  # of what was trained once for several tests
+    yield
+    _forget_precision()
+
+
+def _forget_precision() -> None:
+    if "accelerate" in sys.modules:
+        from accelerate.state import AcceleratorState
+
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def write_raster(path: Path, bands: Raster, georeferenced: bool) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from accelerate.state import AcceleratorState
 from numpy.typing import NDArray
 
 from eocontrast.devices import accelerator, device
@@ -17,14 +16,6 @@ from eocontrast.served import Served
 from eocontrast.tasks import TASKS
 
 WriteModel = Callable[..., Path]
-
-
-@pytest.fixture(autouse=True)
-def new_process() -> Iterator[None]:
-    """As if nothing had asked for a precision yet."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def test_the_device_is_that_of_every_precision() -> None:
