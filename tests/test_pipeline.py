@@ -245,9 +245,12 @@ def test_whoever_pulls_has_the_results_without_running_anything(
     quiet(clones[1], "dvc remote remove --local lab")
     quiet(clones[1], "git clone -q --bare .", str(tmp_path / "hub"))
     first = clone_of(tmp_path / "hub", tmp_path / "first", share)
-    for name in run(clones[1], "git", "status", "--porcelain", "-z").split("\0"):
-        if name:  # dvc.lock and metrics/
-            (first / name[3:]).write_bytes((clones[1] / name[3:]).read_bytes())
+    for line in filter(None, run(clones[1], "git", "status", "--porcelain", "-z").split("\0")):
+        here, there = clones[1] / line[3:], first / line[3:]  # dvc.lock and metrics/
+        if here.exists():
+            there.write_bytes(here.read_bytes())
+        else:  # of an arm that the tiny curve does without
+            there.unlink()
     commit(first, "Run the pipeline")
     quiet(first, "git push -q origin HEAD")
     second = clone_of(tmp_path / "hub", tmp_path / "second", share)
@@ -255,9 +258,7 @@ def test_whoever_pulls_has_the_results_without_running_anything(
     output = run(second, "dvc", "repro")
     assert stages_run(output) == []
     assert "up to date" in output
-    if (
-        remote == "s3_remote"
-    ):  # the way back: an experiment of the one is an experiment of the other
+    if remote == "s3_remote":  # once is enough
         quiet(second, "dvc exp run --name other -S finetune.seed=1")
         quiet(second, "dvc exp push origin other")
         quiet(first, "dvc exp pull origin other")
