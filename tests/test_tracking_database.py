@@ -2,6 +2,7 @@ import os
 import sqlite3
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def test_nobody_sees_a_database_that_is_half_made(
     def watched(made: Path, name: Path) -> None:
         seen.append(path.exists())
         link(made, name)
-        with sqlite3.connect(name) as database:
+        with closing(sqlite3.connect(name)) as database:
             seen.append(database.execute("SELECT count(*) FROM experiments").fetchone())
 
     monkeypatch.setattr(os, "link", watched)
@@ -45,7 +46,7 @@ def test_nobody_sees_a_database_that_is_half_made(
 def test_who_was_faster_is_waited_for(tmp_path: Path, whole: bytes) -> None:
     """Here it has a first table and takes a second more for the rest."""
     path = tmp_path / "mlflow.db"
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database:
         database.execute("CREATE TABLE experiments (name VARCHAR)")
     begun = time.monotonic()
 
