@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from eocontrast.cards import add_scores
+from eocontrast.card_scores import add_scores
 from eocontrast.figures import draw_label_curve
 from eocontrast.headline import headline
 from eocontrast.label_curve import arm_curves, per_class, plot_rows, summarise, tidy

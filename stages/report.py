@@ -1,6 +1,6 @@
 """Put what all stages found on one page, and one that tells times and machines into MLflow.
 
-python stages/report.py METRICS MODELS OUT.html
+python stages/report.py METRICS PRETRAINED OUT.html
 """
 
 import sys
@@ -15,15 +15,16 @@ from eocontrast.stage import stage
 from eocontrast.tracking import Tracker
 
 
-def main(metrics: Path, models: Path, out: Path) -> None:
+def main(metrics: Path, pretrained: Path, out: Path) -> None:
     params = load_params()
-    runs = tuple(params.pretrain.runs)
-    contents = read_contents(metrics, models, params.data.pretrain, params.data.finetune, runs)
+    runs, sources = tuple(params.pretrain.runs), (params.data.pretrain, params.data.finetune)
+    inits = {name: arm.init for name, arm in params.label_curve.arms.items()}
+    contents = read_contents(metrics, pretrained, *sources, runs, inits)
     with whole(out) as partial:
         partial.write_text(render(contents), encoding="utf-8")
     with TemporaryDirectory() as folder:
         page = Path(folder, out.name)
-        page.write_text(render(contents, where_it_ran(models, runs)), encoding="utf-8")
+        page.write_text(render(contents, where_it_ran(pretrained, runs)), encoding="utf-8")
         with Tracker("report").start("report", {}) as run:
             run.file(page)
 

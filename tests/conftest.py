@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 # tensors this small lose more to waking threads than they gain, and the order of sums is fixed
@@ -40,6 +41,11 @@ Raster = NDArray[Any]
 Edit = Callable[[int, Raster, Raster], tuple[Raster, Raster] | None]
 WriteSource = Callable[..., Path]
 WriteModel = Callable[..., Path]
+
+
+def pytest_configure() -> None:
+    """What a shell starts in its background ignores Ctrl-C, and so would all that tests start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

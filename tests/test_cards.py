@@ -1,15 +1,21 @@
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
+import pandas as pd
 import torch
 
 from eocontrast.backbones import Architecture
-from eocontrast.cards import SCORES, pretrained_card, with_scores
+from eocontrast.cards import finetuned_card, pretrained_card
+from eocontrast.evaluation import Evaluation
 from eocontrast.inputs import InputSpec
 from eocontrast.modalities import SENTINEL1, Modality
-from eocontrast.weights import Pretrained
+from eocontrast.patches import PatchStore
+from eocontrast.tasks import TASKS
+from eocontrast.weights import Pretrained, load_weights
+
+WriteModel = Callable[..., Path]
 
 S2 = Modality(("B02", "B08"), "DN", (0.0, 10000.0))
 FILE = Pretrained(
@@ -26,17 +32,6 @@ FILE = Pretrained(
     health={"spread": 0.7125, "retrieval_top1": 0.5},
 )
 PROVENANCE = {"commit": "3ab933c", "hardware": "2 cores | no GPU", "seconds": "240"}
-
-ROW: dict[str, Any] = {
-    "arm": "dual_simclr",
-    "task": "classification",
-    "metric": "AA",
-    "fraction": 0.1,
-    "labels": 86,
-    "value": 0.63512,
-    "low": 0.6,
-    "high": 0.66666,
-}
 
 
 def test_all_of_the_header_and_the_provenance_is_said() -> None:
@@ -60,7 +55,6 @@ def test_all_of_the_header_and_the_provenance_is_said() -> None:
     ):
         assert said in card, said
     assert card.endswith("\n")
-    assert SCORES not in card
 
 
 def test_a_file_without_weights_is_not_said_to_be_loadable() -> None:
@@ -90,23 +84,27 @@ def test_the_code_of_a_card_runs(tmp_path: Path, tiny_inits: dict[str, Path]) ->
     assert features.shape[0] == 2
 
 
-@pytest.mark.parametrize("follows", ["", "\n## Licence\n\nFree.\n"])
-def test_scores_are_appended_once_and_replaced(follows: str) -> None:
-    card = f"# Title\n\nText.\n{follows}"
-    once = with_scores(card, [ROW])
-    assert "| arm | task | metric | fraction | labels | value | 95 % interval |" in once
-    row = "| dual_simclr | classification | AA | 0.1 | 86 | 0.635 | 0.600 to 0.667 |"
-    assert row in once
-    again = with_scores(once, [{**ROW, "value": 0.7}])
-    assert again.count(SCORES) == 1
-    assert row not in again
-    assert "| 0.700 |" in again
-    assert with_scores(again, [ROW]) == once
-    assert with_scores(once, []) == card
-
-
-def test_what_follows_the_scores_is_kept() -> None:
-    card = with_scores("# Title\n", [ROW]) + "\n## Notes\n\nMine.\n"
-    again = with_scores(card, [{**ROW, "value": 0.7}])
-    assert again.endswith("## Notes\n\nMine.\n")
-    assert again.index(SCORES) < again.index("| 0.700 |") < again.index("## Notes")
+def test_a_fine_tuned_model_tells_its_scores_with_all_sensors_and_with_each(
+    tiny_store: PatchStore, write_model: WriteModel
+) -> None:
+    header = {**load_weights(write_model(tiny_store))[1], "n_labels": 12}
+    task = TASKS["single_label"]
+    actual = {"id": list("abcd"), "group": ["g", "g", "h", "h"], "count": 1}
+    said = {"s1+s2": ["Forest", "Urban", "Water", "Water"], "s1": ["Forest"] * 4}
+    evaluations = []
+    for inputs, predicted in said.items():
+        table = pd.DataFrame({**actual, "actual": ["Forest", "Urban", "Urban", "Water"]})
+        right = {"AA": (table["actual"] == predicted).mean()}
+        said_of = table.assign(predicted=predicted)
+        evaluations.append(Evaluation(header, task, inputs, right, {}, said_of))
+    card = finetuned_card(evaluations, PROVENANCE)
+    for line in (
+        "| n_labels | 12 |",
+        f"| classes | {', '.join(tiny_store.classes)} |",
+        "| OA | 0.750 | ",  # three of four
+        "| s1 alone | 0.250 |  |",
+        "| commit | 3ab933c |",
+        f"| data digest | {tiny_store.digest} |",
+    ):
+        assert line in card, line
+    assert "s1 alone" not in finetuned_card(evaluations[:1], {})

@@ -14,12 +14,14 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src/eocontrast"
 PLUMBING = {
     "arms",
+    "card_scores",
     "cards",
     "child_processes",
     "disk",
     "errors",
     "exhausted",
     "kept_points",
+    "markdown",
     "params",
     "pretrain_params",
     "registry",

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from ruamel.yaml import YAML
 
 from eocontrast.sources import read_source
@@ -29,6 +30,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """Runs a stage in a process that reaches no other machine, nor this one by its address."""
 
 
+@pytest.mark.slow
 def test_the_first_stages_need_neither_home_nor_locale_nor_network(tmp_path: Path) -> None:
     project = tmp_path / "Wald & Wiese; 'äöü' $x"
     project.mkdir()

@@ -8,16 +8,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from eocontrast.errors import UserError
-from eocontrast.patches import PatchStore
 from eocontrast.report import render
-from eocontrast.report_contents import read_contents, where_it_ran
+from eocontrast.report_contents import Contents, read_contents, where_it_ran
 
-WriteModel = Callable[..., Path]
-
+RUNS = ("random", "dual_simclr")
 PNG = b"\x89PNG figure"
 CARD = r"""# a card
 
@@ -69,12 +66,10 @@ AUDIT = {
 
 
 @pytest.fixture
-def folder(
-    tmp_path: Path, tiny_store: PatchStore, tiny_inits: dict[str, Path], write_model: WriteModel
-) -> Path:
-    """What the stages leave: `metrics` and `models`."""
-    metrics, models = tmp_path / "metrics", tmp_path / "models"
-    for path in (metrics / "audit", models / "pretrained", models / "finetuned"):
+def folder(tmp_path: Path, tiny_inits: dict[str, Path]) -> Path:
+    """What the stages leave: `metrics` and `pretrained`."""
+    metrics, pretrained = tmp_path / "metrics", tmp_path / "pretrained"
+    for path in (metrics / "audit", pretrained):
         path.mkdir(parents=True)
     (metrics / "summary.json").write_text(json.dumps(SUMMARY))
     (metrics / "per_class.csv").write_text(BY_CLASS)
@@ -82,27 +77,21 @@ def folder(
     for name in ("label_curve", "qualitative"):
         (metrics / f"{name}.png").write_bytes(PNG)
     for name, file in tiny_inits.items():
-        (models / f"pretrained/{name}.safetensors").write_bytes(file.read_bytes())
-    (models / "pretrained/dual_simclr.md").write_text(CARD)
-    write_model(tiny_store).rename(models / "finetuned/1.0-0.safetensors")
-    (models / "finetuned/points.json").write_text('{"points": ["1.0-0.safetensors"]}')
-    said = {"s1+s2": ["Forest", "Urban", "Water", "Water"], "s1": ["Forest"] * 4}
-    actual = {"group": ["g", "g", "h", "h"], "actual": ["Forest", "Urban", "Urban", "Water"]}
-    tables = [
-        pd.DataFrame({**actual, "inputs": inputs, "predicted": predicted, "count": 1})
-        for inputs, predicted in said.items()
-    ]
-    pd.concat(tables).to_parquet(metrics / "test_predictions.parquet")
+        (pretrained / f"{name}.safetensors").write_bytes(file.read_bytes())
+    (pretrained / "dual_simclr.md").write_text(CARD)
     return tmp_path
+
+
+def contents_of(folder: Path, source: str = "own") -> Contents:
+    where, inits = (folder / "metrics", folder / "pretrained"), {"dual": "dual_simclr"}
+    return read_contents(*where, source, source, RUNS, inits)
 
 
 @pytest.fixture
 def page(folder: Path) -> Callable[..., str]:
     def draw(ran: bool = False) -> str:
-        metrics, models = folder / "metrics", folder / "models"
-        runs = ("random", "dual_simclr")
-        contents = read_contents(metrics, models, "own", "own", runs)
-        return render(contents, where_it_ran(models, runs)) if ran else render(contents)
+        where = where_it_ran(folder / "pretrained", RUNS) if ran else None
+        return render(contents_of(folder), where)
 
     return draw
 
@@ -161,7 +150,7 @@ def test_it_can_be_read_by_ear_and_on_a_phone(page: Callable[..., str]) -> None:
 
 def test_equal_files_give_equal_bytes(page: Callable[..., str], folder: Path) -> None:
     before = page()
-    (folder / "models/pretrained/dual_simclr.md").write_text(CARD.replace("47", "48"))
+    (folder / "pretrained/dual_simclr.md").write_text(CARD.replace("47", "48"))
     assert page() == before
     assert "4 cores" not in before
 
@@ -203,13 +192,18 @@ def test_findings_are_counted_by_patch(page: Callable[..., str]) -> None:
     assert "size error 1 8 x 8 shift note 3 no evidence" in said
 
 
-def test_the_model_has_its_card(page: Callable[..., str], tiny_store: PatchStore) -> None:
+def test_the_backbones_that_save_most_have_their_card(
+    page: Callable[..., str], folder: Path
+) -> None:
     said = text_of(page())
-    assert "classes " + ", ".join(tiny_store.classes) in said
-    assert "OA 0.750" in said  # three of four
-    assert "s1 alone 0.333" in said  # one class of three
+    assert "pretrained by dual_simclr" in said
+    assert "dual single_label AA 1.0 42 0.750 0.500 to 1.000" in said
     assert "Intended use and limits" in said
     assert "Provenance" not in said
+    without = {"single_label": {**SUMMARY["single_label"], "label_saving_factor": {}}}
+    (folder / "metrics/summary.json").write_text(json.dumps(without))
+    assert "Intended use and limits" not in text_of(page())
+    assert "#model" not in page()
 
 
 def test_a_missing_file_is_named(page: Callable[..., str], folder: Path) -> None:
@@ -227,6 +221,4 @@ def test_damaged_metrics_are_named(page: Callable[..., str], folder: Path) -> No
 def test_simulated_data_are_called_that(page: Callable[..., str], folder: Path) -> None:
     assert "no evidence of how well" not in text_of(page())
     (folder / "metrics/audit/own.json").rename(folder / "metrics/audit/simulated.json")
-    where = (folder / "metrics", folder / "models")
-    contents = read_contents(*where, "simulated", "simulated", ("random",))
-    assert "no evidence of how well" in text_of(render(contents))
+    assert "no evidence of how well" in text_of(render(contents_of(folder, "simulated")))

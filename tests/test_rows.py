@@ -12,8 +12,11 @@ from mlflow import MlflowClient
 
 from eocontrast.tracking import EXPERIMENT
 
-# MLflow 3.17 asks SQLAlchemy 2.1 for a loader strategy that 2.1 deprecates
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
+pytestmark = [
+    pytest.mark.slow,
+    # MLflow 3.17 asks SQLAlchemy 2.1 for a loader strategy that 2.1 deprecates
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
+]
 
 PROCESSES, RUNS, STEPS = 3, 4, 10
 

@@ -84,6 +84,7 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]
             process.wait()
 
 
+@pytest.mark.slow
 def test_a_cluster_that_loses_a_worker_writes_the_same_bytes(
     write_source: Callable[..., Path],
     cluster: tuple[str, list[subprocess.Popen[bytes]]],

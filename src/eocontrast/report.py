@@ -48,15 +48,16 @@ def render(contents: Contents, ran: Mapping[str, Mapping[str, str]] | None = Non
     )
     environment.filters |= {"score": _score, "interval": _interval, "factor": _factor}
     environment.filters["share"] = lambda value: 0 if _lacks(value) else value
+    left_out = {key for key, told in (("ran", ran), ("model", contents.card)) if not told}
     return environment.get_template("report.html.jinja").render(
-        sections=[(key, title) for key, title in SECTIONS.items() if ran or key != "ran"],
+        sections=[(key, SECTIONS[key]) for key in SECTIONS if key not in left_out],
         data=contents.data,
         tasks=contents.tasks,
         per_class=contents.per_class,
         embeddings=contents.embeddings,
         audits=contents.audits,
         figures={name: _data_uri(png) for name, png in contents.figures.items()},
-        card=_html(contents.card),
+        card=_html(contents.card) if contents.card else "",
         ran=ran or {},
         columns=list(dict.fromkeys(name for made in (ran or {}).values() for name in made)),
     )

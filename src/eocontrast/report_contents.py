@@ -10,16 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import pandas as pd
 
-from eocontrast.bootstrap import group_intervals
-from eocontrast.cards import card_of_header
+from eocontrast.card_scores import with_scores
+from eocontrast.cards import pretrained_card
 from eocontrast.errors import UserError
 from eocontrast.headline import leading_arm
-from eocontrast.scores import tally
-from eocontrast.tasks import TASKS
-from eocontrast.weights import Pretrained, load_weights
+from eocontrast.weights import Pretrained
 
 _BY_CLASS = {"AA": "recall", "macro_F1": "F1", "mIoU": "IoU"}
 """The score of a class that the metric of a task is the mean of."""
@@ -39,7 +36,7 @@ class Contents:
         embeddings: pretraining runs with the health of what they trained.
         audits: of every source, its findings by rule.
         figures: PNG by name, `label_curve` and `qualitative`.
-        card: of the single fine-tuned model, in Markdown.
+        card: of the backbones that save most labels, in Markdown; empty where none save any.
     """
 
     data: dict[str, Any]
@@ -52,16 +49,22 @@ class Contents:
 
 
 def read_contents(
-    metrics: Path, models: Path, pretrain: str, finetune: str, runs: Iterable[str]
+    metrics: Path,
+    pretrained: Path,
+    pretrain: str,
+    finetune: str,
+    runs: Iterable[str],
+    inits: Mapping[str, str],
 ) -> Contents:
     """Gather what the stages before left.
 
     Args:
         metrics: folder of scores, figures and audits.
-        models: folder of weights.
+        pretrained: folder of weights.
         pretrain: source that the backbones were trained on.
         finetune: source of the labels.
         runs: names of the pretrainings.
+        inits: of the arms of the curve, those of `runs` that they started from.
 
     Raises:
         UserError: a file is missing or damaged.
@@ -79,23 +82,22 @@ def read_contents(
         per_class=_per_class(
             _read(metrics / "per_class.csv", lambda path: pd.read_csv(path)), measures
         ),
-        embeddings=[_embedding(models / f"pretrained/{run}.safetensors") for run in runs],
+        embeddings=[_embedding(pretrained / f"{run}.safetensors") for run in runs],
         audits=[_audit(metrics / f"audit/{source}.json") for source in sources],
         figures={
             name: _read(metrics / f"{name}.png", Path.read_bytes)
             for name in ("label_curve", "qualitative")
         },
-        card=_card(models / "finetuned", metrics / "test_predictions.parquet"),
+        card=_card(summary, pretrained, inits),
     )
 
 
-def where_it_ran(models: Path, runs: Iterable[str]) -> dict[str, dict[str, str]]:
+def where_it_ran(pretrained: Path, runs: Iterable[str]) -> dict[str, dict[str, str]]:
     """Commit, hardware, seconds and date by weights, from the cards that are there.
 
     Cards are no outputs, so weights that came out of a cache have none.
     """
-    cards = {run: models / f"pretrained/{run}.md" for run in runs}
-    cards["finetuned"] = models / "finetuned.md"
+    cards = {run: pretrained / f"{run}.md" for run in runs}
     return {name: _provenance(card.read_text()) for name, card in cards.items() if card.exists()}
 
 
@@ -211,23 +213,20 @@ def _example(findings: Rows) -> dict[str, Any]:
     return {"patches": len(distinct), "message": findings[0]["message"]}
 
 
-def _card(folder: Path, predictions: Path) -> str:
-    """The card of the one model in a folder, without its provenance.
+def _card(summary: Mapping[str, Any], folder: Path, inits: Mapping[str, str]) -> str:
+    """The card of the backbones under the leading arm of the first task that has one.
 
-    The card that `evaluate` leaves beside it holds times, and is no output that DVC restores.
+    Without its provenance, which is no function of tracked files; the file beside it has that.
     """
-    # `points.read_index` would import all that trains
-    index = _read(folder / "points.json", lambda path: json.loads(path.read_text()))
-    header = load_weights(folder / next(iter(index["points"])))[1]
-    table = _read(predictions, pd.read_parquet)
-    groups = np.unique(table["group"].astype(object).to_numpy())
-    task = TASKS[header["task"]]
-    whole, *alone = sorted(table["inputs"].unique(), key=len, reverse=True)
-    intervals = {
-        inputs: group_intervals(
-            tally(table[table["inputs"] == inputs], header["classes"], groups), task.exclusive, 1000
-        )
-        for inputs in (whole, *alone)
-    }
-    of_one = {inputs: intervals[inputs][task.metric].value for inputs in alone}
-    return card_of_header(header, intervals[whole], task.metric, of_one, {})
+    leaders = (leading_arm(found) or "" for found in summary.values())
+    init = next((inits[arm] for arm in leaders if arm in inits), None)
+    if init is None:
+        return ""
+    rows = [
+        {"arm": arm, "task": task, "metric": found["metric"], "labels": p["n_labels"], **p}
+        for task, found in summary.items()
+        for arm, points in found["pretrained"].items()
+        for p in points
+        if inits.get(arm) == init
+    ]
+    return with_scores(pretrained_card(Pretrained.load(folder / f"{init}.safetensors"), {}), rows)
