@@ -13,7 +13,7 @@ from eocontrast.evaluation import evaluate
 from eocontrast.params import load_params
 from eocontrast.patches import PatchStore
 from eocontrast.points import read_index
-from eocontrast.results import write_arm, write_predictions
+from eocontrast.results import write_arm
 from eocontrast.stage import stage
 from eocontrast.tracking import Tracker
 
@@ -32,8 +32,8 @@ def main(patches: Path, scores: Path, predictions: Path, models: Path) -> None:
                 tracker.evaluated(name, file, evaluations)
         for number, name in enumerate(names):
             points = [place[number] for place in places]
-            write_arm(name, points, left_out=found[0][1], path=scores / f"{name}.json")
-            write_predictions(points, predictions / f"{name}.parquet")
+            written = (scores / f"{name}.json", predictions / f"{name}.parquet")
+            write_arm(name, points, found[0][1], *written)
 
 
 if __name__ == "__main__":

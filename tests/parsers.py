@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-import json
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -12,7 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from safetensors.torch import save
 
 from eocontrast.archives import unpack
 from eocontrast.checkpoints import read_checkpoint
@@ -20,12 +19,14 @@ from eocontrast.curve_csv import read_runs
 from eocontrast.errors import UserError
 from eocontrast.params import load_params
 from eocontrast.points import INDEX, read_index
+from eocontrast.sealed import write_sealed
 from eocontrast.sources import read_source
 from eocontrast.sources.manifest_table import check_table, read_table
 from eocontrast.sources.official_splits import listed_patches
-from eocontrast.weights import Pretrained
+from eocontrast.weights import Pretrained, save_weights
 
 ROOT = Path(__file__).parents[1]
+MANIFEST = b"id,s1,s2,label,group,split\na,b,c,d,e,\n"
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def _unpacked(path: Path) -> None:
 
 
 def _source(path: Path) -> None:
-    path.with_name("manifest.csv").write_text("id,s1,s2,label,group,split\na,b,c,d,e,\n")
+    path.with_name("manifest.csv").write_bytes(MANIFEST)
     read_source(path.parent)
 
 
@@ -71,8 +72,20 @@ def _zip() -> bytes:
 
 def _weights() -> bytes:
     header = {"method": "random", "architecture": {"name": "resnet10t", "options": {}}}
-    told = {**header, "inputs": {}, "data_digest": "abc"}
-    return save({}, {"eocontrast": json.dumps(told)})
+    return sealed_weights({**header, "inputs": {}, "data_digest": "abc"})
+
+
+def sealed_weights(header: dict[str, object]) -> bytes:
+    """A file of ours without tensors."""
+    with TemporaryDirectory() as folder:
+        save_weights(Path(folder, "w"), {}, header)
+        return Path(folder, "w").read_bytes()
+
+
+def _json(content: dict[str, object]) -> bytes:
+    with TemporaryDirectory() as folder:
+        write_sealed(Path(folder, "w"), content)
+        return Path(folder, "w").read_bytes()
 
 
 def _checkpoint(zipped: bool) -> bytes:
@@ -83,7 +96,7 @@ def _checkpoint(zipped: bool) -> bytes:
 def _declaration() -> bytes:
     band = {"bands": ["A"], "units": "DN", "valid_range": [0, 1]}
     told = {"s1": band, "s2": band, "classes": {}, "palette": {}, "rasters": None}
-    return json.dumps(told).encode()
+    return _json({**told, "manifest_sha256": hashlib.sha256(MANIFEST).hexdigest()})
 
 
 CURVE = b"task,arm,n_labels,seed,metric,value\n" + b"".join(
@@ -104,7 +117,7 @@ PARSERS = {
     "tar": Parser(_unpacked, "a.tar.gz", _tar()),
     "zip": Parser(_unpacked, "a.zip", _zip()),
     "points": Parser(
-        lambda path: read_index(path.parent), INDEX, b'{"points": {}, "left_out": {"0.1": "few"}}'
+        lambda path: read_index(path.parent), INDEX, _json({"points": {}, "left_out": {"1": "few"}})
     ),
     "source": Parser(_source, "source.json", _declaration()),
 }

@@ -7,6 +7,7 @@ import json
 import re
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from eocontrast.errors import UserError
 from eocontrast.normalisation import build_store
 from eocontrast.params import load_params
 from eocontrast.source_params import SourceName, SourcesParams
+from eocontrast.sources import read_source
 from eocontrast.sources.catalogue import fetch_source
 
 WriteSource = Callable[..., Path]
@@ -191,8 +193,7 @@ def test_a_doubtful_raster_is_kept_and_listed(
     [
         ("source.json", '{"s1": ', r"raw is damaged: .*dvc repro -f download"),
         ("manifest.csv", "", r"raw is damaged: .*dvc repro -f download"),
-        ("manifest.csv", "id,s1,s2,label,group,split\n", r"manifest\.csv has no rows"),
-        ("manifest.csv", "id,s1,s2\na,b,c\n", r"has the columns id,s1,s2, expected id,s1,s2,label"),
+        ("manifest.csv", "id,s1,s2\na,b,c\n", r"raw is damaged: .*dvc repro -f download"),
         ("manifest.csv", 'id,s1\n"a,b\n', r"raw is damaged: .*dvc repro -f download"),
     ],
 )
@@ -202,6 +203,14 @@ def test_a_damaged_description_says_what_to_run(
     raw = write_source()
     (raw / name).write_text(text)
     with pytest.raises(UserError, match=said):
+        normalise(raw)
+
+
+def test_a_source_without_pairs_says_what_to_run(write_source: WriteSource) -> None:
+    raw = write_source()
+    source = read_source(raw)
+    replace(source, manifest=source.manifest[:0]).write(raw)
+    with pytest.raises(UserError, match=r"manifest\.csv has no rows: run `dvc repro"):
         normalise(raw)
 
 

@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +8,10 @@ import pytest
 from eocontrast.bootstrap import Resampling
 from eocontrast.curve_csv import Run
 from eocontrast.curve_runs import arm_runs
+from eocontrast.disk import file_sha256
 from eocontrast.errors import UserError
 from eocontrast.scores import scores, tally
+from eocontrast.sealed import write_sealed
 
 CLASSES = ("a", "b")
 GROUPS = ("g0", "g1", "g2")
@@ -44,8 +45,9 @@ def write(folder: Path, name: str, tables: dict[tuple[float, int, int], pd.DataF
            "classes": CLASSES, "left_out": {}, "points": points}  # fmt: skip
     for kind in ("arms", "predictions"):
         (folder / kind).mkdir(exist_ok=True)
-    (folder / f"arms/{name}.json").write_text(json.dumps(arm))
-    pd.concat(predictions).to_parquet(folder / f"predictions/{name}.parquet")
+    table = folder / f"predictions/{name}.parquet"
+    pd.concat(predictions).to_parquet(table)
+    write_sealed(folder / f"arms/{name}.json", {**arm, "predictions_sha256": file_sha256(table)})
     return runs
 
 

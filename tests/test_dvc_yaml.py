@@ -29,6 +29,7 @@ PLUMBING = {
     "resuming",
     "runs_view",
     "schema",
+    "sealed",
     "source_params",
     "stage",
     "stops",

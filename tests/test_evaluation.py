@@ -1,4 +1,3 @@
-import json
 import math
 import shutil
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from torchmetrics.functional.classification import (
 
 from eocontrast import patches
 from eocontrast.devices import accelerator
+from eocontrast.disk import file_sha256
 from eocontrast.errors import UserError
 from eocontrast.evaluation import Evaluation, evaluate
 from eocontrast.inputs import Batch
@@ -29,6 +29,7 @@ from eocontrast.missing import Inputs, sensor_sets
 from eocontrast.modalities import SENSORS
 from eocontrast.patches import Kind, PatchStore
 from eocontrast.prediction import Said, ensemble, load_model, predict
+from eocontrast.sealed import read_sealed, write_sealed
 from eocontrast.shard_files import array_crc32
 from eocontrast.streams import LateModel, Streams
 from eocontrast.subsets import Rows
@@ -210,7 +211,9 @@ def test_pixels_are_counted_one_by_one_and_ignored_ones_are_not(
     masks[np.random.default_rng(0).random(masks.shape) < 0.3] = 255
     np.save(masks_file, masks)
     store.index["crc_label"] = [array_crc32(masks[row]) for row in store.index["row"]]
-    store.index.to_parquet(store.folder / "index.parquet", index=False)
+    index, stats = store.folder / "index.parquet", store.folder / "stats.json"
+    store.index.to_parquet(index, index=False)
+    write_sealed(stats, {**read_sealed(stats), "index_sha256": file_sha256(index)})
     store = PatchStore(store.folder)
     file = write_model(store, head="unet", fusion="early", task="segmentation")
     rows, names = store.labelled("test"), store.classes
@@ -477,9 +480,9 @@ def test_statistics_are_those_the_model_was_trained_with(
     file = write_model(tiny_store)
     before = evaluated(file, tiny_store)[0]
     stats_file = copied(tiny_store, tmp_path / "store").folder / "stats.json"
-    stats = json.loads(stats_file.read_text())
+    stats = read_sealed(stats_file)
     stats["s2"]["mean"] = [2 * mean for mean in stats["s2"]["mean"]]
-    stats_file.write_text(json.dumps(stats))
+    write_sealed(stats_file, stats)
     shifted = PatchStore(tmp_path / "store")
     assert shifted.specs != tiny_store.specs
     assert evaluated(file, shifted)[0].predictions.equals(before.predictions)

@@ -24,7 +24,7 @@ from eocontrast.normalisation import build_store
 from eocontrast.pairs import Patch, StoreBands, read_pair
 from eocontrast.patches import PatchStore
 from eocontrast.rasters import read_bands
-from eocontrast.sources import Source
+from eocontrast.sources import Source, read_source
 
 Raster = NDArray[Any]
 Edit = Callable[[int, Raster, Raster], tuple[Raster, Raster] | None]
@@ -420,10 +420,10 @@ def test_every_bad_patch_is_listed_and_the_others_are_stored(
 
 def test_bad_patches_leave_the_bytes_of_the_others_alone(write_source: WriteSource) -> None:
     raw = write_source(labels=[0, 1, 2] * 5, splits=[*SPLITS, *["train"] * 3])
-    manifest = pd.read_csv(raw / "manifest.csv", keep_default_na=False)
+    source = read_source(raw)
     (raw / "s1/14.tif").unlink()
     with_bad = build(raw, max_bad_fraction=0.1)
-    manifest.drop(14).to_csv(raw / "manifest.csv", index=False)
+    replace(source, manifest=source.manifest.drop(14)).write(raw)
     assert files(with_bad) == files(build(raw, "without"))
 
 
@@ -551,9 +551,9 @@ def test_shards_of_other_data_are_not_continued(
         patched.setattr(normalisation, "write_index", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             build(raw, shard_mib=0, workers=1)
-    table = pd.read_csv(raw / "manifest.csv", keep_default_na=False)
-    table[["s1", "s2"]] = table[["s1", "s2"]].to_numpy()[::-1]
-    table.to_csv(raw / "manifest.csv", index=False)
+    source = read_source(raw)
+    source.manifest[["s1", "s2"]] = source.manifest[["s1", "s2"]].to_numpy()[::-1]
+    source.write(raw)
     continued = files(build(raw, shard_mib=0, workers=1))
     assert continued == files(build(raw, "fresh", shard_mib=0, workers=1))
 

@@ -80,8 +80,7 @@ def point(fraction: float = 0.1, seed: int = 0, **fields: Any) -> list[Evaluatio
 
 
 def round_trip(points: list[list[Evaluation]], folder: Path, **left_out: str) -> ArmResult:
-    write_arm("arm", points, left_out, folder / "m/arm.json")
-    write_predictions(points, folder / "p/arm.parquet")
+    write_arm("arm", points, left_out, folder / "m/arm.json", folder / "p/arm.parquet")
     arm = read_arm(folder / "m/arm.json", folder / "p/arm.parquet")
     assert arm is not None
     return arm
@@ -165,8 +164,7 @@ def test_words_that_pandas_takes_for_something_else_stay_words(tmp_path: Path, w
 
 
 def test_an_arm_whose_fractions_are_all_too_small_has_no_result(tmp_path: Path) -> None:
-    write_arm("late", [], {"0.01": "few"}, tmp_path / "a.json")
-    write_predictions([], tmp_path / "a.parquet")
+    write_arm("late", [], {"0.01": "few"}, tmp_path / "a.json", tmp_path / "a.parquet")
     assert len(pd.read_parquet(tmp_path / "a.parquet")) == 0
     assert read_arm(tmp_path / "a.json", tmp_path / "a.parquet") is None
 
@@ -174,8 +172,7 @@ def test_an_arm_whose_fractions_are_all_too_small_has_no_result(tmp_path: Path) 
 @pytest.mark.parametrize("damage", ["no scores", "no predictions", "half", "half table", "foreign"])
 def test_results_that_cannot_be_read_are_named(tmp_path: Path, damage: str) -> None:
     scores, table = tmp_path / "a.json", tmp_path / "a.parquet"
-    write_arm("late", [point()], {}, scores)
-    write_predictions([point()], table)
+    write_arm("late", [point()], {}, scores, table)
     if damage == "no scores":
         scores.unlink()
     elif damage == "no predictions":
@@ -193,7 +190,7 @@ def test_results_that_cannot_be_read_are_named(tmp_path: Path, damage: str) -> N
 
 
 def test_an_arms_file_knows_no_nan_and_holds_the_confusion(tmp_path: Path) -> None:
-    write_arm("late", [point()], {}, tmp_path / "a.json")
+    write_arm("late", [point()], {}, tmp_path / "a.json", tmp_path / "a.parquet")
     text = (tmp_path / "a.json").read_text()
     assert "NaN" not in text
     arm = json.loads(text)
@@ -251,8 +248,8 @@ def test_the_confusion_is_a_table(tmp_path: Path) -> None:
 
 def test_equal_results_give_equal_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        write_arm("late", [point()], {}, tmp_path / f"{name}.json")
-        write_predictions([point()], tmp_path / f"{name}.parquet")
+        files = (tmp_path / f"{name}.json", tmp_path / f"{name}.parquet")
+        write_arm("late", [point()], {}, *files)
     for kind in ("json", "parquet"):
         one, two = ((tmp_path / f"{name}.{kind}").read_bytes() for name in ("one", "two"))
         assert one == two

@@ -6,7 +6,6 @@ A GeoTIFF patch costs about a millisecond to open; the same bytes from a memory 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor
 from eocontrast.errors import UserError, readable
 from eocontrast.inputs import Batch, InputSpec
 from eocontrast.modalities import SENSORS, Sensor
+from eocontrast.sealed import read_sealed, refuse_other
 from eocontrast.shard_files import KINDS, array_crc32, shard_path
 from eocontrast.subsets import Rows
 
@@ -50,14 +50,16 @@ class PatchStore:
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         stats, index = self.folder / "stats.json", self.folder / "index.parquet"
+        with readable(f"{folder} is no complete patch store: {stats}", REBUILD):
+            header: dict[str, Any] = read_sealed(stats)
         with readable(f"{folder} is no complete patch store: {index}", REBUILD):
+            refuse_other(index, header["index_sha256"])
             self.index = pd.read_parquet(index)
             checksums = [f"crc_{kind}" for kind in KINDS]
             self.index[
                 ["id", "group", "split", "label", "shard", "row", *checksums]
             ]  # or it lacks one
         with readable(f"{folder} is no complete patch store: {stats}", REBUILD):
-            header: dict[str, Any] = json.loads(stats.read_text())
             self.specs: dict[Sensor, InputSpec] = {
                 sensor: InputSpec.from_dict(header[sensor]) for sensor in SENSORS
             }

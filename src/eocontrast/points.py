@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,6 +24,7 @@ from eocontrast.models import new_model
 from eocontrast.params import ClassificationRecipe, LabelCurveParams, Recipe, Recipes
 from eocontrast.patches import PatchStore
 from eocontrast.resuming import digest
+from eocontrast.sealed import read_sealed, write_sealed
 from eocontrast.side_by_side import side_by_side
 from eocontrast.streams import Model, PooledModel
 from eocontrast.tasks import Task, patch_targets, task_of
@@ -246,8 +246,7 @@ def write_index(folder: Path, files: Sequence[str], left_out: dict[str, str]) ->
     """Leave names and digests of the points, and the fractions left out, in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     digests = {name: file_sha256(folder / name) for name in files}
-    content = {"points": digests, "left_out": left_out}
-    (folder / INDEX).write_text(json.dumps(content, indent=1) + "\n")
+    write_sealed(folder / INDEX, {"points": digests, "left_out": left_out})
 
 
 def read_index(folder: Path) -> tuple[list[Path], dict[str, str]]:
@@ -258,7 +257,7 @@ def read_index(folder: Path) -> tuple[list[Path], dict[str, str]]:
     """
     again = "run the stage that fine-tunes again, `dvc repro -f -s <stage>`"
     with readable(f"{folder / INDEX} cannot be read", again):
-        index = json.loads((folder / INDEX).read_text())
+        index = read_sealed(folder / INDEX)
         digests, left_out = dict(index["points"]), dict(index["left_out"])
     for name, written in digests.items():
         if file_sha256(folder / name) != written:

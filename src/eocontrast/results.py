@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from eocontrast.disk import whole
+from eocontrast.disk import file_sha256, whole
 from eocontrast.errors import readable
 from eocontrast.label_curve import ArmResult
 from eocontrast.scores import tally
+from eocontrast.sealed import read_sealed, refuse_other, write_sealed
 
 if TYPE_CHECKING:  # the curve is drawn without torch
     from eocontrast.evaluation import Evaluation
@@ -43,16 +44,22 @@ def write_point(evaluations: Sequence[Evaluation], path: Path) -> None:
 
 
 def write_arm(
-    name: str, points: Sequence[Sequence[Evaluation]], left_out: dict[str, str], path: Path
+    name: str,
+    points: Sequence[Sequence[Evaluation]],
+    left_out: dict[str, str],
+    scores: Path,
+    predictions: Path,
 ) -> None:
-    """Scores of all points of one arm, and what the arm is.
+    """Scores of all points of one arm, what the arm is, and what it said of every test patch.
 
     Args:
         name: of the arm.
         points: evaluations by set of sensors, all of them first, of every point.
         left_out: fractions without a point, and why.
-        path: JSON file to write.
+        scores: JSON file to write.
+        predictions: Parquet file to write.
     """
+    write_predictions(points, predictions)
     rows = [_described(evaluation) for point in points for evaluation in point]
     arm: dict[str, Any] = {"arm": name}
     if points:
@@ -60,7 +67,8 @@ def write_arm(
         arm |= {key: some.header[key] for key in _DESCRIBED}
         arm |= {"method": some.header["pretrained"]["method"], "inputs": some.inputs}
         arm |= {"metric": some.task.metric, "exclusive": some.task.exclusive}
-    _write(path, arm | {"left_out": left_out, "points": rows})
+    told = {"left_out": left_out, "points": rows, "predictions_sha256": file_sha256(predictions)}
+    write_sealed(scores, arm | told)
 
 
 def _described(evaluation: Evaluation) -> dict[str, Any]:
@@ -96,13 +104,15 @@ def write_predictions(points: Sequence[Sequence[Evaluation]], path: Path) -> Non
 
 
 def read_arm(scores: Path, predictions: Path) -> ArmResult | None:
-    """What `write_arm` and `write_predictions` left of one arm; None where no fraction fits.
+    """What `write_arm` left of one arm; None where no fraction fits.
 
     Raises:
         UserError: a file is missing or damaged.
     """
     with readable(f"{scores} or {predictions} cannot be read", "run `dvc repro evaluate_grid`"):
-        return _arm(json.loads(scores.read_text()), predictions)
+        arm = read_sealed(scores)
+        refuse_other(predictions, arm["predictions_sha256"])
+        return _arm(arm, predictions)
 
 
 def _arm(arm: dict[str, Any], predictions: Path) -> ArmResult | None:

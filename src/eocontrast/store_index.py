@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,10 +11,12 @@ import pandas as pd
 from eocontrast.array_file import array_bytes
 from eocontrast.audited import Audited
 from eocontrast.bands import Bands
+from eocontrast.disk import file_sha256
 from eocontrast.errors import UserError
 from eocontrast.inputs import InputSpec
 from eocontrast.modalities import Sensor
 from eocontrast.moments import Moments
+from eocontrast.sealed import write_sealed
 from eocontrast.shard_files import KINDS, shard_path
 from eocontrast.sources import Source
 
@@ -57,7 +58,8 @@ def write_index(
     for sensor, stored in bands.items():
         header[sensor] = _input_spec(sensor, stored, moments[sensor], side).to_dict()
     index.to_parquet(folder / "index.parquet", index=False)
-    (folder / "stats.json").write_text(json.dumps(header, indent=1) + "\n")
+    header["index_sha256"] = file_sha256(folder / "index.parquet")
+    write_sealed(folder / "stats.json", header)
     return {str(split): int(n) for split, n in index["split"].value_counts().sort_index().items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,13 +11,14 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor, nn, uint8
 
 from eocontrast.backbones import Architecture, Backbone
 from eocontrast.disk import file_sha256, whole
 from eocontrast.errors import UserError, readable
 from eocontrast.inputs import InputSpec
 from eocontrast.modalities import SENSORS, Sensor
+from eocontrast.sealed import SEAL
 
 _HEADER = "eocontrast"
 
@@ -25,10 +27,11 @@ REWRITE = "run the stage that writes it again, `dvc repro -f -s <stage>`"
 
 
 def save_weights(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-    """Write tensors and a JSON header atomically; equal content gives equal bytes."""
+    """Write tensors, a JSON header and a digest of both; equal content gives equal bytes."""
     contiguous = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
+    told = _sealed(header, contiguous)  # one entry: safetensors writes several in any order
     with whole(path) as partial:
-        save_file(contiguous, partial, metadata={_HEADER: json.dumps(header, sort_keys=True)})
+        save_file(contiguous, partial, metadata={_HEADER: told})
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -44,10 +47,23 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except SafetensorError as error:
             raise ValueError(str(error)) from error
-        header = None if told is None else dict(json.loads(told))
-    if header is None:
-        raise UserError(f"{path} is a safetensors file without eocontrast's header")
+        if told is None:
+            raise UserError(f"{path} is a safetensors file without eocontrast's header")
+        header = dict(json.loads(told))
+        del header[SEAL]
+        if _sealed(header, tensors) != told:
+            raise ValueError(f"its content is not what its {SEAL} was taken of")
     return tensors, header
+
+
+def _sealed(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """The header as JSON, with a digest of it and of the tensors."""
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(uint8).numpy().data)
+    return json.dumps({**header, SEAL: digest.hexdigest()}, sort_keys=True)
 
 
 def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:

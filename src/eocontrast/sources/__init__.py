@@ -7,14 +7,15 @@ its own, so that nobody has to hash or copy the rasters themselves.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from eocontrast.disk import file_sha256
 from eocontrast.errors import UserError, readable
 from eocontrast.modalities import Modality, Sensor
+from eocontrast.sealed import read_sealed, refuse_other, write_sealed
 
 COLUMNS = ("id", "s1", "s2", "label", "group", "split")
 SPLITS = ("pretrain", "train", "test")
@@ -53,8 +54,9 @@ class Source:
         declaration = asdict(self)
         del declaration["manifest"]
         declaration["rasters"] = None if self.rasters is None else self.rasters.as_posix()
+        declaration["manifest_sha256"] = file_sha256(folder / "manifest.csv")
         # classes keep their order: it is the order of the class indices
-        (folder / "source.json").write_text(json.dumps(declaration, indent=1) + "\n")
+        write_sealed(folder / "source.json", declaration)
 
 
 def read_source(folder: Path) -> Source:
@@ -66,17 +68,15 @@ def read_source(folder: Path) -> Source:
     for name in ("manifest.csv", "source.json"):
         if not (folder / name).exists():
             raise UserError(f"{folder / name} is missing: run `dvc repro download` first")
+    with readable(f"{folder} is damaged: source.json", _AGAIN):
+        declaration = read_sealed(folder / "source.json")
+        written = declaration.pop("manifest_sha256")
     with readable(f"{folder} is damaged: manifest.csv", _AGAIN):
+        refuse_other(folder / "manifest.csv", written)
         manifest = pd.read_csv(folder / "manifest.csv", dtype=str, keep_default_na=False)
     if manifest.empty:
         raise UserError(f"{folder / 'manifest.csv'} has no rows: run `dvc repro -f download`")
-    if list(manifest.columns) != list(COLUMNS):
-        raise UserError(
-            f"{folder / 'manifest.csv'} has the columns {','.join(manifest.columns)}, expected "
-            f"{','.join(COLUMNS)}: run `dvc repro -f download`"
-        )
     with readable(f"{folder} is damaged: source.json", _AGAIN):
-        declaration = json.loads((folder / "source.json").read_text())
         for sensor in ("s1", "s2"):
             fields = declaration[sensor]
             low, high = fields["valid_range"]
