@@ -20,7 +20,7 @@ def main(name: str, store: Path, init: Path, out: Path) -> None:
     run, curve = params.finetune, params.label_curve
     place = (run.fraction, run.seed, params.precision)
     if name == "single":
-        jobs = [Job(name, store, init, run.arm(), run.recipe, *place, out)]
+        jobs = [Job(name, store, init, params.single_arm, run.recipe, *place, out)]
         arms = {out: (jobs, dict[str, str]())}
     else:
         arms = {}

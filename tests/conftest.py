@@ -28,7 +28,7 @@ from eocontrast.sources import COLUMNS, Source
 if TYPE_CHECKING:  # torch takes seconds to import, and tests of rasters do without
     from matplotlib.figure import Figure
 
-    from eocontrast.params import Recipes
+    from eocontrast.finetune_params import Recipes
     from eocontrast.patches import PatchStore
     from eocontrast.pretrain_params import BackboneParams, DualSimCLRRun
     from eocontrast.streams import Model
@@ -332,7 +332,7 @@ def swin_inits(tiny_folder: Path, tiny_backbones: dict[str, BackboneParams]) -> 
 @pytest.fixture(scope="session")
 def tiny_recipes() -> Recipes:
     """A fine-tuning of seconds."""
-    from eocontrast.params import ClassificationRecipe, Recipe, Recipes
+    from eocontrast.finetune_params import ClassificationRecipe, Recipe, Recipes
 
     shared: dict[str, Any] = {
         "epochs": 4,

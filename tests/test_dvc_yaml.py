@@ -20,6 +20,7 @@ PLUMBING = {
     "disk",
     "errors",
     "exhausted",
+    "finetune_params",
     "kept_points",
     "markdown",
     "params",

@@ -217,7 +217,7 @@ def put(raw: dict[str, Any], where: str, value: object) -> dict[str, Any]:
 def test_the_committed_file_loads() -> None:
     params = load_params(COMMITTED)
     assert params.finetune.init in params.pretrain.runs
-    assert params.finetune.arm().lr == params.finetune.lr
+    assert params.single_arm == params.label_curve.arms["dual_simclr"]
 
 
 def test_every_arm_and_run_of_the_committed_file_is_read() -> None:
@@ -350,7 +350,7 @@ def test_an_arm_that_can_be_is_taken(
     raw: dict[str, Any], where: str, fields: dict[str, object]
 ) -> None:
     params = check_params(put_all(raw, where, fields))
-    assert {"s1", "s2"} >= set(params.finetune.sensors)
+    assert {"s1", "s2"} >= set(params.single_arm.sensors)
 
 
 def test_an_arm_stands_in_one_cell(raw: dict[str, Any]) -> None:
@@ -420,7 +420,7 @@ def test_an_arm_knows_its_sensors(
     raw: dict[str, Any], fusion: str, sensors: tuple[str, ...]
 ) -> None:
     put_all(raw, "finetune", {"fusion": fusion, "init": "random_resnet"})
-    assert check_params(raw).finetune.arm().sensors == sensors
+    assert check_params(raw).single_arm.sensors == sensors
 
 
 def test_parameters_are_frozen(raw: dict[str, Any]) -> None:

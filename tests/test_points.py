@@ -14,8 +14,8 @@ from eocontrast.arms import Arm, Fusion
 from eocontrast.budgets import label_budget
 from eocontrast.devices import accelerator
 from eocontrast.errors import UserError
+from eocontrast.finetune_params import Recipes
 from eocontrast.frozen import embed
-from eocontrast.params import Recipes
 from eocontrast.patches import PatchStore
 from eocontrast.points import (
     INDEX,

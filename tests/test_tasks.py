@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from eocontrast.arms import Arm
-from eocontrast.params import Recipes
+from eocontrast.finetune_params import Recipes
 from eocontrast.patches import PatchStore
 from eocontrast.scores import scores
 from eocontrast.tasks import TASKS, TaskName, patch_targets, task_of

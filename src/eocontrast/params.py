@@ -12,9 +12,10 @@ from ruamel.yaml.error import YAMLError
 
 from eocontrast.arms import Arm, Cell, Ensemble, check_head, check_pretrained
 from eocontrast.errors import UserError
+from eocontrast.finetune_params import FinetuneParams
 from eocontrast.modalities import SENSORS, SENTINEL1, SENTINEL2_L1C, Sensor
 from eocontrast.pretrain_params import BackboneParams, PretrainParams, PretrainRun, SimCLRRun
-from eocontrast.schema import Fraction, Name, PositiveFloat, PositiveInt, Section, Seed, Share
+from eocontrast.schema import Fraction, Name, PositiveInt, Section, Seed, Share
 from eocontrast.source_params import ManifestParams, SourceName, SourcesParams
 
 
@@ -50,44 +51,6 @@ class NormaliseParams(Section):
                 "take it out of one of the two"
             )
         return self
-
-
-class Recipe(Section):
-    """How every point of a task is trained."""
-
-    epochs: PositiveInt
-    min_steps: PositiveInt
-    batch_size: Annotated[int, Field(ge=2)]
-    crop: PositiveInt
-    weight_decay: Annotated[float, Field(ge=0)]
-    val_fraction: Annotated[float, Field(ge=0, le=0.5)]
-
-
-class ClassificationRecipe(Recipe):
-    """The same of classifiers, what they learn of a patch, and how neighbours vote."""
-
-    labels: Literal["single_label", "multi_label"]
-    neighbours: PositiveInt
-    neighbour_temperature: PositiveFloat
-
-
-class Recipes(Section):
-    """One recipe a task, shared by all its arms."""
-
-    classification: ClassificationRecipe
-    segmentation: Recipe
-
-
-class FinetuneParams(Arm):
-    """One point of the curve, and the recipes that all points share."""
-
-    fraction: Fraction
-    seed: Seed
-    recipe: Recipes
-
-    def arm(self) -> Arm:
-        """The line of the curve that this point lies on."""
-        return Arm.model_validate({name: getattr(self, name) for name in Arm.model_fields})
 
 
 class LabelCurveParams(Section):
@@ -166,6 +129,11 @@ class Params(Section):
     qualitative: QualitativeParams
 
     @property
+    def single_arm(self) -> Arm:
+        """What the single run does, starts from and learns with."""
+        return self.finetune.arm(self.pretrain.runs, self.backbones, self.label_curve.arms)
+
+    @property
     def fill_bands(self) -> dict[Sensor, tuple[str, ...]]:
         """Those of `normalise.fill_bands`, by the sensor that has a band of that name."""
         wanted, known = self.normalise.fill_bands, _sensor_bands(self.sources.manifest)
@@ -195,12 +163,13 @@ class Params(Section):
         for name, run in self.pretrain.runs.items():
             _known(f"pretrain.runs.{name}.backbone", run.backbone, self.backbones)
             _check_bands(f"pretrain.runs.{name}.bands", run)
-        self._check_arm("finetune", self.finetune)
         for cell, content in self.label_curve.cells.items():
             _known(f"label_curve.cells.{cell}.init", content.init, self.pretrain.runs)
             for name in content.arms:
                 where = f"label_curve.cells.{cell}.arms.{name}"
                 self._check_arm(where, self.label_curve.arms[name])
+        _known("finetune.init", self.finetune.init, self.pretrain.runs)
+        self._check_arm("finetune", self.single_arm)
         for name, ensemble in self.label_curve.ensembles.items():
             self._check_ensemble(f"label_curve.ensembles.{name}", name, ensemble)
         self._check_qualitative(self.qualitative)

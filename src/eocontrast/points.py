@@ -17,11 +17,12 @@ from eocontrast.classifiers import Classifier, NeighbourClassifier
 from eocontrast.devices import Precision, accelerator, deterministic
 from eocontrast.disk import file_sha256
 from eocontrast.errors import UserError, readable
+from eocontrast.finetune_params import ClassificationRecipe, Recipe, Recipes
 from eocontrast.finetuning import PatchInputs, Training, fit, freeze
 from eocontrast.frozen import FeatureInputs, Features, embed
 from eocontrast.kept_points import keep, take
 from eocontrast.models import new_model
-from eocontrast.params import ClassificationRecipe, LabelCurveParams, Recipe, Recipes
+from eocontrast.params import LabelCurveParams
 from eocontrast.patches import PatchStore
 from eocontrast.resuming import digest
 from eocontrast.sealed import read_sealed, write_sealed

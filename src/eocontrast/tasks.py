@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from eocontrast.arms import Arm
+from eocontrast.finetune_params import Recipes
 from eocontrast.labels import IGNORE_INDEX, multi_label
-from eocontrast.params import Recipes
 from eocontrast.patches import PatchStore
 
 TaskName = Literal["single_label", "multi_label", "segmentation"]
