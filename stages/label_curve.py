@@ -9,7 +9,7 @@ from pathlib import Path
 
 from eocontrast.card_scores import add_scores
 from eocontrast.figures import draw_label_curve
-from eocontrast.headline import headline
+from eocontrast.headline import headline, leading_arm
 from eocontrast.label_curve import arm_curves, per_class, plot_rows, summarise, tidy
 from eocontrast.params import load_params
 from eocontrast.results import read_arm
@@ -29,7 +29,8 @@ def main(scores: Path, predictions: Path, pretrained: Path, out: Path) -> None:
     (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
     (out / "headline.json").write_text(json.dumps(headline(summary), indent=1) + "\n")
     (out / "plots.json").write_text(json.dumps(plot_rows(arms), indent=0) + "\n")
-    draw_label_curve(curves, out / "label_curve.png")
+    leaders = {task: leading_arm(found) for task, found in summary.items()}
+    draw_label_curve(curves, leaders, out / "label_curve.png")
     add_scores(pretrained, curves)
     files = [out / name for name in ("label_curve.png", "summary.json", "per_class.csv")]
     Tracker("label_curve").curves(curves, files)

@@ -12,6 +12,7 @@ from eocontrast.patches import PatchStore
 from eocontrast.points import point_file
 from eocontrast.qualitative import (
     class_maps,
+    column_title,
     draw_nothing,
     draw_qualitative,
     varied_patches,
@@ -25,11 +26,13 @@ def main(patches: Path, out: Path, models: Path) -> None:
     chosen = params.qualitative
     store, device = PatchStore(patches), accelerator(params.precision)
     place = (chosen.fraction, chosen.seed)
-    columns = {
-        arm: [point_file(models / params.label_curve.folder(arm), *place)]
-        for arm in (chosen.baseline, chosen.scratch, chosen.finetuned)
-    }
-    columns["ensemble"] = columns[chosen.baseline] + columns[chosen.finetuned]
+    curve, columns = params.label_curve, {}
+    names = (chosen.baseline, chosen.scratch, chosen.finetuned)
+    files = {name: point_file(models / curve.folder(name), *place) for name in names}
+    for name, file in files.items():
+        title = column_title(curve.arms[name], params.pretrain.runs[curve.arms[name].init].method)
+        columns[title] = [file]
+    columns["ensemble"] = [files[chosen.baseline], files[chosen.finetuned]]
     if not store.has_masks:  # classes by patch: the segmenters were left out
         draw_nothing("no masks: nothing was segmented", out)
         return

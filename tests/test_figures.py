@@ -11,6 +11,8 @@ from eocontrast.figures import draw_label_curve
 from eocontrast.label_curve import ArmCurve, ArmResult
 from eocontrast.tasks import TASKS, TaskName
 
+LEADERS = {"single_label": "dual", "segmentation": None}
+
 
 def curve(
     name: str,
@@ -55,18 +57,18 @@ def curves() -> dict[str, ArmCurve]:
 
 def test_the_same_curves_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        draw_label_curve(curves(), tmp_path / f"{name}.png")
+        draw_label_curve(curves(), LEADERS, tmp_path / f"{name}.png")
     one, two = ((tmp_path / f"{name}.png").read_bytes() for name in ("one", "two"))
     assert one == two
     assert one.startswith(b"\x89PNG")
     other = {**curves(), "dual": curve("dual", [0.5, 0.7, 0.8], "dual_simclr")}
-    draw_label_curve(other, tmp_path / "other.png")
+    draw_label_curve(other, LEADERS, tmp_path / "other.png")
     assert (tmp_path / "other.png").read_bytes() != one
     assert plt.get_fignums() == []
 
 
 def test_every_task_has_a_panel_with_its_arms(tmp_path: Path, drawn: list[Figure]) -> None:
-    draw_label_curve(curves(), tmp_path / "a.png")
+    draw_label_curve(curves(), LEADERS, tmp_path / "a.png")
     (figure,) = drawn
     single, segmentation = figure.axes
     assert single.get_title() == "single label"
@@ -85,8 +87,21 @@ def test_every_task_has_a_panel_with_its_arms(tmp_path: Path, drawn: list[Figure
     assert len(set(colours)) == 3
 
 
+def test_an_arm_keeps_its_look_when_ranks_change(tmp_path: Path, drawn: list[Figure]) -> None:
+    made = curves() | {"s1": curve("s1", [0.1, 0.2, 0.3])}
+    draw_label_curve(made, LEADERS, tmp_path / "a.png")
+    made |= {"s1": curve("s1", [0.7, 0.8, 0.9]), "dual": curve("dual", [0.1] * 3, "dual_simclr")}
+    draw_label_curve(made, LEADERS, tmp_path / "b.png")
+    looks = [
+        {line.get_label(): (line.get_color(), line.get_marker()) for line in figure.axes[0].lines}
+        for figure in drawn
+    ]
+    assert looks[0].items() >= {name: looks[1][name] for name in made if name != "unet"}.items()
+    assert len({looks[0][name] for name in ("s1", "late", "dual", "dual_frozen")}) == 4
+
+
 def test_the_bands_are_those_of_the_best_arms(tmp_path: Path, drawn: list[Figure]) -> None:
-    draw_label_curve(curves(), tmp_path / "a.png")
+    draw_label_curve(curves(), LEADERS, tmp_path / "a.png")
     single, segmentation = drawn[0].axes
     assert len(single.collections) == 2
     assert len(segmentation.collections) == 1
@@ -99,17 +114,17 @@ def test_the_bands_are_those_of_the_best_arms(tmp_path: Path, drawn: list[Figure
 def test_one_arm_or_no_baseline_can_be_drawn(
     tmp_path: Path, drawn: list[Figure], left: str
 ) -> None:
-    draw_label_curve({left: curves()[left]}, tmp_path / "a.png")
+    draw_label_curve({left: curves()[left]}, {}, tmp_path / "a.png")
     assert len(drawn[0].axes) == 1
     assert (tmp_path / "a.png").stat().st_size > 1000
 
 
 def test_every_method_has_a_colour_and_eleven_arms_can_be_drawn(tmp_path: Path) -> None:
-    methods = ("random", "dual_simclr", "simclr", "mma", "imported")
+    methods = ("random", "dual_simclr", "simclr", "mma", "imported", "of their own")
     many = {
-        f"arm{k}": curve(f"arm{k}", [0.5, 0.6, 0.7], methods[k % 5], frozen=k > 5)
+        f"arm{k}": curve(f"arm{k}", [0.5, 0.6, 0.7], methods[k % 6], frozen=k > 5)
         for k in range(10)
     }
     short = curve("short", [0.4], "simclr")
-    draw_label_curve({**many, "short": short}, tmp_path / "a.png")
+    draw_label_curve({**many, "short": short}, {"single_label": None}, tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 1000

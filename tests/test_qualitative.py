@@ -8,12 +8,14 @@ import pytest
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from eocontrast.arms import Arm, Head
 from eocontrast.devices import accelerator
 from eocontrast.errors import UserError
 from eocontrast.evaluation import evaluate
 from eocontrast.patches import PatchStore
 from eocontrast.qualitative import (
     class_maps,
+    column_title,
     draw_qualitative,
     false_colour,
     painted,
@@ -81,7 +83,7 @@ def test_masks_are_painted_as_they_are_stored(mixed_store: PatchStore) -> None:
 
 
 def stretched(band: NDArray[np.floating]) -> NDArray[np.floating]:
-    """A band of one patch between its 2nd and 98th percentile."""
+    """Values of one patch between their 2nd and 98th percentile."""
     low, high = np.percentile(band, [2, 98])
     scaled: NDArray[np.floating] = np.clip((band - low) / (high - low), 0, 1)
     return scaled
@@ -101,9 +103,8 @@ def test_sentinel2_shows_red_green_and_blue_or_the_first_three(
     assert image.dtype == np.float32
     stored = mixed_store.read("s2", rows).astype(np.float64)
     for patch in range(2):
-        for channel, band in enumerate(shown):
-            expected = stretched(stored[patch, band])
-            np.testing.assert_allclose(image[patch, ..., channel], expected, atol=1e-5)
+        expected = stretched(stored[patch, list(shown)])
+        np.testing.assert_allclose(np.moveaxis(image[patch], -1, 0), expected, atol=1e-5)
 
 
 def test_sentinel1_shows_both_bands_and_their_difference(mixed_store: PatchStore) -> None:
@@ -161,6 +162,38 @@ def test_maps_are_what_is_evaluated(mixed_store: PatchStore, write_model: WriteM
     assert not np.array_equal(maps["unet"], maps["swin"])
 
 
+SEEN = ["Sentinel-2", "Sentinel-1", "ground truth"]
+
+
+@pytest.mark.parametrize(
+    ("head", "method", "frozen", "title"),
+    [
+        ("unet", "random", False, "U-Net\nfrom scratch"),
+        ("swin_unet", "dual_simclr", False, "SwinUNet\nfine-tuned"),
+        ("swin_unet", "dual_simclr", True, "SwinUNet\nfrozen"),
+    ],
+)
+def test_columns_say_what_a_model_is(head: Head, method: str, frozen: bool, title: str) -> None:
+    arm = Arm(
+        task="segmentation", head=head, init="i", fusion="late", frozen=frozen, lr=1,
+        backbone_lr_scale=1, modality_dropout=0,
+    )  # fmt: skip
+    assert column_title(arm, method) == title
+
+
+def test_bands_of_true_colour_are_stretched_alike(mixed_store: PatchStore) -> None:
+    """Where red is brighter than blue it is so in the picture."""
+    rows = mixed_store.labelled("test")
+    bands = mixed_store.specs["s2"].modality.bands
+    red, blue = (bands.index(name) for name in ("B04", "B02"))
+    values, image = mixed_store.read("s2", rows).astype(float), true_colour(mixed_store, rows)
+    shown = (image > 0).all(-1) & (image < 1).all(-1)
+    stored = (values[:, red] - values[:, blue])[shown]
+    painted_so = (image[..., 0] - image[..., 2])[shown]
+    assert len(stored) > 50
+    np.testing.assert_array_equal(np.sign(stored), np.sign(painted_so))
+
+
 def test_one_row_a_patch_and_a_column_a_model(
     mixed_store: PatchStore, tmp_path: Path, drawn: list[Figure]
 ) -> None:
@@ -171,7 +204,8 @@ def test_one_row_a_patch_and_a_column_a_model(
     (figure,) = drawn
     assert len(figure.axes) == 2 * 5
     titles = [axes.get_title() for axes in figure.axes[:5]]
-    assert titles == ["Sentinel-2", "Sentinel-1", "ground truth", "unet", "swin unet"]
+    assert [title.partition("\n")[0] for title in titles[:3]] == SEEN
+    assert titles[3:] == ["unet", "swin_unet"]
     for patch, row in enumerate(rows):
         truth = painted(mixed_store.masks(np.array([row]))[:, 0].numpy(), mixed_store)[0]
         shown = [np.asarray(axes.get_images()[0].get_array()) for axes in figure.axes]

@@ -16,6 +16,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from eocontrast.arms import Arm
 from eocontrast.errors import UserError
 from eocontrast.labels import IGNORE_INDEX
 from eocontrast.patches import PatchStore
@@ -42,6 +43,18 @@ def varied_patches(store: PatchStore, number: int) -> Rows:
     return np.array(list(chosen.values())[:number], dtype=np.int64)
 
 
+def column_title(arm: Arm, method: str) -> str:
+    """What an arm is, in words.
+
+    Args:
+        arm: a segmenter.
+        method: that its init was pretrained by.
+    """
+    head = {"unet": "U-Net", "swin_unet": "SwinUNet"}[arm.head]
+    trained = "from scratch" if method == "random" else "frozen" if arm.frozen else "fine-tuned"
+    return f"{head}\n{trained}"
+
+
 def class_maps(
     files: Mapping[str, Sequence[Path]], store: PatchStore, rows: Rows, device: Accelerator
 ) -> dict[str, NDArray[np.int64]]:
@@ -65,8 +78,8 @@ def draw_qualitative(
     """One row a patch: Sentinel-2, Sentinel-1, ground truth, and a column a model."""
     truth = store.masks(rows)[:, 0].numpy()
     columns = {
-        "Sentinel-2": true_colour(store, rows),
-        "Sentinel-1": false_colour(store, rows),
+        "Sentinel-2\ntrue colour": true_colour(store, rows),
+        "Sentinel-1\nVV, VH, VV - VH": false_colour(store, rows),
         "ground truth": painted(truth, store),
         **{name: painted(found, store) for name, found in maps.items()},
     }
@@ -75,7 +88,7 @@ def draw_qualitative(
         len(rows), len(columns), figsize=size, layout="constrained", squeeze=False
     )
     for (title, images), column in zip(columns.items(), panels.T, strict=True):
-        column[0].set_title(title.replace("_", " "), fontsize=8)
+        column[0].set_title(title, fontsize=9)
         for axes, image in zip(column, images, strict=True):
             axes.imshow(image, interpolation="nearest")
             axes.set_axis_off()
@@ -83,7 +96,7 @@ def draw_qualitative(
         handles=[Patch(color=store.palette[name], label=name) for name in store.classes],
         loc="outside lower center",
         ncols=len(store.classes),
-        fontsize=7,
+        fontsize=8,
         frameon=False,
     )
     figure.savefig(path, dpi=130, metadata={"Software": None})
@@ -112,8 +125,8 @@ def true_colour(store: PatchStore, rows: Rows) -> Image:
     bands = store.specs["s2"].modality.bands
     rgb = [bands.index(name) for name in ("B04", "B03", "B02") if name in bands]
     chosen = rgb if len(rgb) == 3 else [min(number, len(bands) - 1) for number in range(3)]
-    values = _decoded(store, "s2", rows)[:, chosen]
-    return _stretched(values)
+    # all bands alike: each stretched by itself has colours of its own
+    return _stretched(_decoded(store, "s2", rows)[:, chosen], axis=(1, 2, 3))
 
 
 def false_colour(store: PatchStore, rows: Rows) -> Image:
@@ -121,7 +134,7 @@ def false_colour(store: PatchStore, rows: Rows) -> Image:
     values = _decoded(store, "s1", rows)
     first, last = values[:, 0], values[:, -1]
     third = first if values.shape[1] == 1 else first - last
-    return _stretched(np.stack([first, last, third], axis=1))
+    return _stretched(np.stack([first, last, third], axis=1), axis=(2, 3))
 
 
 def _decoded(store: PatchStore, sensor: str, rows: Rows) -> Image:
@@ -132,9 +145,9 @@ def _decoded(store: PatchStore, sensor: str, rows: Rows) -> Image:
     return clipped
 
 
-def _stretched(values: Image) -> Image:
-    """(n, 3, H, W) between the 2nd and 98th percentile of each patch, (n, H, W, 3)."""
-    low, high = np.nanpercentile(values, [2, 98], axis=(2, 3), keepdims=True)
+def _stretched(values: Image, axis: tuple[int, ...]) -> Image:
+    """(n, 3, H, W) between the 2nd and 98th percentile over `axis`, (n, H, W, 3)."""
+    low, high = np.nanpercentile(values, [2, 98], axis=axis, keepdims=True)
     scaled = np.clip((values - low) / np.maximum(high - low, 1e-6), 0, 1)
     image: Image = np.nan_to_num(np.moveaxis(scaled, 1, -1).astype(np.float32))
     return image
