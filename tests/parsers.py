@@ -71,8 +71,12 @@ def _zip() -> bytes:
 
 
 def _weights() -> bytes:
-    header = {"method": "random", "architecture": {"name": "resnet10t", "options": {}}}
-    return sealed_weights({**header, "inputs": {}, "data_digest": "abc"})
+    header: dict[str, object] = {
+        "method": "random",
+        "architecture": {"name": "resnet10t", "options": {}},
+    }
+    rest = {"inputs": {}, "data_digest": "abc", "run": {}, "patches": 0, "health": {}, "data": {}}
+    return sealed_weights(header | rest)
 
 
 def sealed_weights(header: dict[str, object]) -> bytes:

@@ -30,6 +30,7 @@ FILE = Pretrained(
     run={"epochs": 24, "temperature": 0.1, "flips": True},
     patches=5760,
     health={"spread": 0.7125, "retrieval_top1": 0.5},
+    data={"name": "simulated", "licence": "CC-BY-4.0"},
 )
 PROVENANCE = {"commit": "3ab933c", "hardware": "2 cores | no GPU", "seconds": "240"}
 
@@ -44,7 +45,9 @@ def test_all_of_the_header_and_the_provenance_is_said() -> None:
         "| VV | -11.25 | 2.5 |",
         "clipped to 0 to 10000 DN, patches of 96 px; scaling `crop_maximum`",
         "| B08 |",
+        "| data | simulated |",
         "| data digest | 0123abcd |",
+        "trained on: CC-BY-4.0. The code",
         "| patches | 5760 |",
         "| temperature | 0.1 |",
         "| retrieval_top1 | 0.5 |",
@@ -65,7 +68,9 @@ def test_a_file_without_weights_is_not_said_to_be_loadable() -> None:
 
 
 def test_unknown_is_said_to_be_unknown() -> None:
-    card = pretrained_card(replace(FILE, method="imported", digest="", patches=0), {})
+    card = pretrained_card(replace(FILE, method="imported", digest="", patches=0, data={}), {})
+    assert "| data | unknown |" in card
+    assert "trained on: unknown." in card
     assert "| data digest | unknown |" in card
     assert "| patches | unknown |" in card
 
@@ -104,6 +109,7 @@ def test_a_fine_tuned_model_tells_its_scores_with_all_sensors_and_with_each(
         "| OA | 0.750 | ",  # three of four
         "| s1 alone | 0.250 |  |",
         "| commit | 3ab933c |",
+        f"| data | {tiny_store.data['name']} |",
         f"| data digest | {tiny_store.digest} |",
     ):
         assert line in card, line

@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
 from eocontrast.health import (
     CollapseError,
@@ -55,6 +56,14 @@ def test_effective_rank_counts_equal_directions(rank: int) -> None:
 def test_what_all_places_share_is_no_direction() -> None:
     z = torch.tensor([[3.0, 1.0, 0.0], [3.0, -1.0, 0.0]]).repeat(5, 1)
     assert embedding_health(z, z)["effective_rank"] == pytest.approx(1, rel=1e-6)
+
+
+def test_effective_rank_is_of_both_views() -> None:
+    four, two = (F.pad(torch.eye(n).repeat(8, 1), (0, 8 - n)) for n in (4, 2))
+    one, other = (embedding_health(z, z)["effective_rank"] for z in (four, two.repeat(2, 1)))
+    both = embedding_health(four, two.repeat(2, 1))["effective_rank"]
+    assert both == pytest.approx((one + other) / 2)
+    assert one > other + 1
 
 
 def test_effective_rank_is_at_most_the_rank() -> None:

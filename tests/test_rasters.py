@@ -17,7 +17,7 @@ from eocontrast.rasters import (
     mask_size,
     open_raster,
     read_bands,
-    read_mask,
+    read_mask_raster,
     read_raster,
 )
 
@@ -203,13 +203,13 @@ def test_masks_of_whole_numbers(tmp_path: Path, dtype: str) -> None:
     mask = np.array([[0, 1], [10, 255]], dtype=dtype)
     path = write(tmp_path / "m.tif", np.stack([mask, mask * 0]), nodata=255)
     assert mask_size(path) == (2, 2)
-    assert read_mask(path).tolist() == [[0, 1], [10, -1]]
+    assert read_mask_raster(path).values[0].tolist() == [[0, 1], [10, -1]]
 
 
 @pytest.mark.parametrize("value", [0.5, np.inf])
 def test_masks_of_other_numbers_are_refused(tmp_path: Path, value: float) -> None:
     with pytest.raises(UserError, match="whole class values"):
-        read_mask(write(tmp_path / "m.tif", np.full((1, 2, 2), value, dtype=np.float32)))
+        read_mask_raster(write(tmp_path / "m.tif", np.full((1, 2, 2), value, dtype=np.float32)))
 
 
 def test_pictures_are_no_masks(tmp_path: Path) -> None:

@@ -124,16 +124,6 @@ def test_a_method_of_one_sensor_has_one_backbone(tmp_path: Path, pretrained: Pre
         alone.backbone("s1")
 
 
-def test_a_file_without_the_newer_fields_is_read(tmp_path: Path, pretrained: Pretrained) -> None:
-    path = tmp_path / "w.safetensors"
-    pretrained.save(path)
-    tensors, header = load_weights(path)
-    newer = ("run", "patches", "health")
-    save_weights(path, tensors, {k: v for k, v in header.items() if k not in newer})
-    old = Pretrained.load(path)
-    assert (old.run, old.patches, old.health) == ({}, 0, {})
-
-
 def test_a_method_without_tensors_draws_from_the_seed(pretrained: Pretrained) -> None:
     random = Pretrained("random", pretrained.architecture, pretrained.specs, {}, "")
 

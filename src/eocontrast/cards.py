@@ -42,7 +42,7 @@ def pretrained_card(pretrained: Pretrained, provenance: Mapping[str, str]) -> st
         section("How it was made", _making(pretrained)),
         section("Provenance", table(("", ""), list(provenance.items()))),
         section("Intended use and limits", _LIMITS),
-        section("Licence", _LICENCE),
+        section("Licence", _licence(pretrained.data)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -66,10 +66,10 @@ def finetuned_card(evaluations: Sequence[Evaluation], made: Mapping[str, str]) -
         section("What it is", table(("", ""), rows)),
         section("What it expects", _inputs(specs)),
         section("Scores on the test split", _scored(evaluations)),
-        section("How it was made", table(("", ""), [("data digest", header["data_digest"])])),
+        section("How it was made", table(("", ""), _data(header["data"], header["data_digest"]))),
         section("Provenance", table(("", ""), list(made.items()))),
         section("Intended use and limits", _LIMITS),
-        section("Licence", _LICENCE),
+        section("Licence", _licence(header["data"])),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -97,9 +97,17 @@ digest above names, and nothing else. Weights that were trained on simulated sce
 for real ones: they show that a method works as implemented. Scores hold for the test regions that
 they were measured on; check on labels of your own before you rely on a map."""
 
-_LICENCE = """\
-The weights come under the terms of the data they were trained on. The code that made and loads them
-is licensed under Apache-2.0."""
+
+def _data(data: Mapping[str, str], digest: str) -> list[tuple[str, str]]:
+    return [("data", data.get("name", "unknown")), ("data digest", digest or "unknown")]
+
+
+def _licence(data: Mapping[str, str]) -> str:
+    return (
+        "The weights come under the terms of the data they were trained on: "
+        f"{data.get('licence', 'unknown')}. The code that made and loads them is licensed under "
+        "Apache-2.0."
+    )
 
 
 def _facts(pretrained: Pretrained, sensors: str) -> str:
@@ -153,7 +161,7 @@ features = backbone(images)
 
 def _making(pretrained: Pretrained) -> str:
     rows = [
-        ("data digest", pretrained.digest or "unknown"),
+        *_data(pretrained.data, pretrained.digest),
         ("patches", str(pretrained.patches or "unknown")),
         *((name, plain(value)) for name, value in pretrained.run.items()),
     ]

@@ -70,7 +70,8 @@ def pretrain_cell(
     elif isinstance(run, RandomRun):
         create_backbone(architecture, in_chans=1)  # refuses an unknown model here, not hours later
         specs, described = _scaled(store, backbone), run.model_dump(mode="json")
-        Pretrained(run.method, architecture, specs, {}, store.digest, described).save(weights)
+        made = Pretrained(run.method, architecture, specs, {}, store.digest, described)
+        replace(made, data=store.data).save(weights)
     else:
         yield from _train(run, backbone, store, weights, precision, checkpoint)
 
@@ -100,6 +101,7 @@ def _train(
         specs=seen,
         tensors=backbone_tensors(backbones),
         digest=store.digest,
+        data=store.data,
         run=run.model_dump(mode="json"),
         patches=len(split_rows(store, run.seed)[0]),
         health={name: float(f"{value:.6g}") for name, value in metrics.items()},

@@ -26,7 +26,8 @@ def embedding_health(z1_ND: Tensor, z2_ND: Tensor) -> dict[str, float]:
         `spread`: sd per dimension of the normalised embeddings times sqrt(D), mean over
         dimensions: 1 when they fill the sphere, 0 when they are one point (VICReg's and SimSiam's
         measure of collapse). `mean_cosine`: mean cosine of different places of one sensor.
-        `effective_rank`: exp of the entropy of the singular values (Roy and Vetterli 2007).
+        `effective_rank`: exp of the entropy of the singular values (Roy and Vetterli 2007), mean
+        over both sensors.
         `retrieval_top1`: share of places whose Sentinel-2 is nearest to their Sentinel-1.
     """
     z1, z2 = F.normalize(z1_ND.double(), dim=1), F.normalize(z2_ND.double(), dim=1)
@@ -34,15 +35,15 @@ def embedding_health(z1_ND: Tensor, z2_ND: Tensor) -> dict[str, float]:
     size, dim = z1.shape
     cosines = both @ both.transpose(1, 2)
     off_diagonal = cosines.sum() - cosines.diagonal(dim1=1, dim2=2).sum()
-    centred = z1 - z1.mean(0)
+    centred = both - both.mean(1, keepdim=True)
     # LAPACK raises on NaN, and refuse_collapse has the better message
-    singular = torch.linalg.svdvals(centred) if centred.isfinite().all() else centred.norm(dim=0)
-    weights = singular / singular.sum().clamp_min(1e-12)
+    singular = torch.linalg.svdvals(centred) if centred.isfinite().all() else centred.norm(dim=1)
+    weights = singular / singular.sum(1, keepdim=True).clamp_min(1e-12)
     nearest = (z1 @ z2.T).argmax(1)
     return {
         "spread": float(both.std(1, correction=0).mean() * math.sqrt(dim)),
         "mean_cosine": float(off_diagonal / (2 * size * (size - 1))),
-        "effective_rank": float(torch.special.entr(weights).sum().exp()),
+        "effective_rank": float(torch.special.entr(weights).sum(1).exp().mean()),
         "retrieval_top1": float((nearest == torch.arange(size, device=z1.device)).double().mean()),
     }
 

@@ -43,6 +43,7 @@ class PatchStore:
             of pixels with data in both sensors), `shard, row`, a checksum `crc_<kind>` of each
             array; `share_<k>` where there are masks.
         specs: input spec by sensor; statistics come from the patches outside the test split.
+        data: name and licence of the source.
         classes: class names in the order of their indices.
         digest: sha256 over all arrays and the index, to tell one state of the data from another.
     """
@@ -63,6 +64,7 @@ class PatchStore:
             self.specs: dict[Sensor, InputSpec] = {
                 sensor: InputSpec.from_dict(header[sensor]) for sensor in SENSORS
             }
+            self.data: dict[str, str] = header["data"]
             self.classes: tuple[str, ...] = tuple(header["classes"])
             self.palette: dict[str, str] = header["palette"]
             self.digest: str = header["digest"]

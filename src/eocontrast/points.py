@@ -230,6 +230,7 @@ def _header(job: Job, store: PatchStore, init: Pretrained, budget: Budget) -> di
         "inputs": {sensor: spec.to_dict() for sensor, spec in init.specs.items()},
         "classes": list(store.classes),
         "palette": store.palette,
+        "data": store.data,
         "data_digest": store.digest,
         "pretrained": {"method": init.method, "data_digest": init.digest},
         "fraction": job.fraction,

@@ -166,11 +166,6 @@ def mask_size(path: Path) -> tuple[int, int]:
         return raster.height, raster.width
 
 
-def read_mask(path: Path) -> NDArray[np.int64]:
-    """Class values of band 1, shape (H, W), as `read_mask_raster` gives them."""
-    return np.asarray(read_mask_raster(path).values[0], dtype=np.int64)
-
-
 def read_mask_raster(path: Path) -> Raster:
     """Class values of band 1; -1, which is no class value, where there is no data.
 

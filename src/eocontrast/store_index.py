@@ -49,6 +49,7 @@ def write_index(
         raise UserError("the manifest leaves no usable patch; see the findings above")
     index = pd.DataFrame([patch.facts for patch in patches])
     header: dict[str, object] = {
+        "data": {"name": source.name, "licence": source.licence},
         "classes": list(source.classes),
         "palette": source.palette,
         "patch_size": side,

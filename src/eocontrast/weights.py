@@ -95,6 +95,7 @@ class Pretrained:
         run: parameters of the run, or where an imported file came from.
         patches: number of patches trained on, 0 where unknown.
         health: metrics of the last epoch, rounded.
+        data: name and licence of what was trained on, empty where unknown.
     """
 
     method: str
@@ -105,6 +106,7 @@ class Pretrained:
     run: dict[str, Any] = field(default_factory=dict)
     patches: int = 0
     health: dict[str, float] = field(default_factory=dict)
+    data: dict[str, str] = field(default_factory=dict)
 
     @property
     def trained(self) -> tuple[Sensor, ...]:
@@ -122,6 +124,7 @@ class Pretrained:
             "run": self.run,
             "patches": self.patches,
             "health": self.health,
+            "data": self.data,
         }
         save_weights(path, self.tensors, header)
 
@@ -137,16 +140,16 @@ class Pretrained:
             raise UserError(f"{path} holds no pretrained backbones; it lacks {'method'!r}")
         with readable(f"the header of {path} is damaged", REWRITE):
             inputs = header["inputs"]
-            # the last three are newer than the first files
             return cls(
                 method=header["method"],
                 architecture=Architecture(**header["architecture"]),
                 specs={s: InputSpec.from_dict(inputs[s]) for s in SENSORS if s in inputs},
                 tensors=tensors,
                 digest=header["data_digest"],
-                run=header.get("run", {}),
-                patches=header.get("patches", 0),
-                health=header.get("health", {}),
+                run=header["run"],
+                patches=header["patches"],
+                health=header["health"],
+                data=header["data"],
             )
 
     def spec(self, sensor: Sensor) -> InputSpec:

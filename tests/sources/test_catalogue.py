@@ -69,7 +69,8 @@ def test_a_source_describes_itself_in_its_folder(
     def fetch(folder: Path, params: object) -> Source:
         assert params == PARAMS.bigearthnet
         classes = {"Water": 10, "Forest": 1}
-        return Source(SENTINEL1, SENTINEL2_L1C, classes, dict.fromkeys(classes, "#000000"), table())
+        palette = dict.fromkeys(classes, "#000000")
+        return Source(SENTINEL1, SENTINEL2_L1C, classes, palette, table(), licence="CC0")
 
     monkeypatch.setitem(catalogue.SOURCES, "bigearthnet", fetch)
     (tmp_path / "raw").mkdir()
@@ -80,6 +81,7 @@ def test_a_source_describes_itself_in_its_folder(
     again = read_source(tmp_path / "new" / "folder")
     pd.testing.assert_frame_equal(again.manifest, source.manifest)
     assert list(again.classes) == ["Water", "Forest"]
+    assert (again.name, again.licence) == ("bigearthnet", "CC0")
     assert again.rasters == source.rasters == tmp_path / "raw"
     listed = pd.read_csv(tmp_path / "new/folder/contents.csv")
     assert listed["bytes"].tolist() == [3] * 4

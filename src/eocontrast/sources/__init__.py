@@ -34,6 +34,7 @@ class Source:
     `classes` maps each class name to its value in the masks, in the order of the class indices.
 
     `rasters` is relative to the working directory, and where None the folder of the manifest.
+    `name` and `licence` are told to whoever gets weights that were trained on it.
     """
 
     s1: Modality
@@ -42,6 +43,8 @@ class Source:
     palette: dict[str, str]
     manifest: pd.DataFrame
     rasters: Path | None = None
+    name: str = "unknown"
+    licence: str = "unknown"
 
     @property
     def modalities(self) -> dict[Sensor, Modality]:

@@ -37,6 +37,8 @@ from eocontrast.sources.neighbours import Place, neighbours
 from eocontrast.sources.reben import describe_folder
 from eocontrast.wheels import fetch_wheel
 
+LICENCE = "CDLA-Permissive-1.0"
+
 PATCH_METRES = 1200
 
 _V1 = "bigearthnet_common"
@@ -74,8 +76,9 @@ def fetch(folder: Path, params: BigEarthNetParams) -> Source:
     """
     if params.path is not None:
         manifest = describe_folder(params.path, folder)
-        return Source(SENTINEL1, SENTINEL2_L2A, CLASSES, PALETTE, manifest)
-    return Source(SENTINEL1, SENTINEL2_L2A, CLASSES, PALETTE, describe(_write_sample(folder)))
+    else:
+        manifest = describe(_write_sample(folder))
+    return Source(SENTINEL1, SENTINEL2_L2A, CLASSES, PALETTE, manifest, licence=LICENCE)
 
 
 def _write_sample(folder: Path) -> list[Pair]:

@@ -61,7 +61,7 @@ def fetch_source(
     rasters.mkdir(parents=True, exist_ok=True)
     options = {"keep_archives": keep_archives} if name in PUBLISHED else {}
     source = SOURCES[name](rasters, getattr(params, name), **options)
-    source = replace(source, rasters=rasters)
+    source = replace(source, rasters=rasters, name=name)
     check_manifest(source.manifest)
     manifests.mkdir(parents=True, exist_ok=True)
     source.write(manifests)

@@ -44,6 +44,8 @@ from eocontrast.sources.rois import (
 Found = dict[str, list[RoiPatch]]
 """Patches by half, or by season."""
 
+LICENCE = "CC-BY-4.0"
+
 HALVES = ("validation", "test")
 """As the contest called them: 986 and 5,128 patches."""
 
@@ -93,7 +95,8 @@ def fetch(folder: Path, params: DFC2020Params, *, keep_archives: bool = False) -
         )
     if params.find_overlaps:
         manifest = merge_overlapping(manifest, lambda raster: footprint(folder / raster))
-    return Source(SENTINEL1, SENTINEL2_L1C, DFC_CLASSES, DFC_PALETTE, divide_groups(manifest))
+    manifest = divide_groups(manifest)
+    return Source(SENTINEL1, SENTINEL2_L1C, DFC_CLASSES, DFC_PALETTE, manifest, licence=LICENCE)
 
 
 def _others(lists: Path | Mapping[Split, Path]) -> Split:

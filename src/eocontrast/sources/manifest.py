@@ -51,7 +51,8 @@ def describe(params: ManifestParams) -> Source:
         table[sensor] = _absolute(params.path, table, sensor)
     table["label"] = _label_paths(params.path, table, classes)
     _check_shared(params.path, table)
-    return Source(params.s1.modality(), params.s2.modality(), classes, palette(classes), table)
+    sensors = (params.s1.modality(), params.s2.modality())
+    return Source(*sensors, classes, palette(classes), table, licence="known to who made them")
 
 
 def palette(classes: dict[str, int]) -> dict[str, str]:

@@ -23,6 +23,8 @@ from eocontrast.sources.overlaps import footprint, merge_overlapping
 from eocontrast.sources.published import Archive, fetched, in_place, listed_as
 from eocontrast.sources.rois import find_patches
 
+LICENCE = "CC-BY-4.0"
+
 ROIS: dict[Season, str] = {
     "spring": "ROIs1158_spring",
     "summer": "ROIs1868_summer",
@@ -104,4 +106,5 @@ def fetch(folder: Path, params: SEN12MSParams, *, keep_archives: bool = False) -
         manifest = apply_lists(manifest, params.splits, "pretrain", where, rois)
     if params.find_overlaps:
         manifest = merge_overlapping(manifest, lambda raster: footprint(folder / raster))
-    return Source(SENTINEL1, SENTINEL2_L1C, DFC_CLASSES, DFC_PALETTE, divide_groups(manifest))
+    manifest = divide_groups(manifest)
+    return Source(SENTINEL1, SENTINEL2_L1C, DFC_CLASSES, DFC_PALETTE, manifest, licence=LICENCE)

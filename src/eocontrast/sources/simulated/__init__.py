@@ -34,6 +34,8 @@ from eocontrast.sources.simulated.scene import Scene, plan_scenes
 from eocontrast.sources.simulated.surface import make_surface
 
 # A scene is made in memory: 2048 x 2048 pixels take 0.95 GiB a worker, 384 x 384 take 0.25.
+LICENCE = "Apache-2.0, of spectra under MIT (earthlib)"
+
 MAX_SIDE = 2048
 
 
@@ -71,7 +73,9 @@ def fetch(folder: Path, params: SimulatedParams, workers: int | None = None) -> 
         disable=None,
     ):
         pass
-    return Source(SENTINEL1, SENTINEL2_L1C, DFC_CLASSES, DFC_PALETTE, manifest(scenes))
+    return Source(
+        SENTINEL1, SENTINEL2_L1C, DFC_CLASSES, DFC_PALETTE, manifest(scenes), licence=LICENCE
+    )
 
 
 def plan(params: SimulatedParams) -> list[Scene]:
