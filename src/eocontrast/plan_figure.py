@@ -34,8 +34,8 @@ def draw_plan(plans: Sequence[TaskPlan], path: Path) -> None:
     blocks = figure.subfigures(len(plans), 1, squeeze=False, height_ratios=rows)[:, 0]
     for block, made, height in zip(blocks, plans, rows, strict=True):
         block.suptitle(
-            f"{made.task.replace('_', ' ')}: {made.metric} over labelled patches; dashed: "
-            "extrapolated",
+            f"{made.task.replace('_', ' ')}: {made.metric} over labelled patches; blue: labels "
+            f"alone, red: pretrained; dotted: {made.target:g}; dashed and *: extrapolated",
             fontsize=10,
         )
         panels = block.subplots(height, columns, squeeze=False, sharex=True, sharey=True).ravel()

@@ -13,7 +13,8 @@ from eocontrast.planning import HORIZON, ArmPlan, TaskPlan
 _MARK = "*"
 _NOTE = f"""\
 {_MARK} extrapolated: more labels than were tried; no number is given beyond {HORIZON} times as many
-today: with the most labels that were tried; held out: those scores, predicted from the others
+today: the fitted curve at the most labels that were tried; held out: the scores measured there,
+predicted from the others
 """
 
 
@@ -73,7 +74,7 @@ def _resampled(arm: ArmPlan) -> list[str]:
 def _table(made: TaskPlan) -> str:
     some = made.arms[0]
     over = f"seeds and {some.runs.groups} test groups" if some.runs.groups else "seeds alone"
-    title = f"{made.task}: labels for a {made.metric} of {made.target:g} (95 % intervals, {over})"
+    title = f"{made.task}: labels for {made.metric} {made.target:g} (95 % intervals, {over})"
     header = (
         "arm",
         f"labels for {made.target:g}",
