@@ -47,7 +47,10 @@ def write_source(folder: Path, patches: int, size: int) -> None:
         paths = [f"{kind}_{number}.tif" for kind in KINDS]
         rows.append((f"p{number}", *paths, f"g{number // 16}", "train"))
     manifest = pd.DataFrame(rows, columns=list(COLUMNS))
-    Source(SENTINEL1, SENTINEL2_L1C, DFC_CLASSES, DFC_PALETTE, manifest).write(folder)
+    # a folder of its own, as `download` makes it: the stage takes the digest of all that lies in it
+    (folder / "manifests").mkdir()
+    source = Source(SENTINEL1, SENTINEL2_L1C, DFC_CLASSES, DFC_PALETTE, manifest, folder)
+    source.write(folder / "manifests")
 
 
 def read_all(folder: Path, patches: int) -> int:
@@ -60,9 +63,9 @@ def read_all(folder: Path, patches: int) -> int:
 
 def build(folder: Path) -> int:
     """The stage on one core, less the search for shifts (`normalise.check_shift`)."""
-    store, audit = folder / "store", folder / "audit.json"
+    manifests, store, audit = (folder / name for name in ("manifests", "store", "audit.json"))
     limits = {"seed": 0, "test_fraction": 0.0, "max_bad_fraction": 0.0, "check_shift": False}
-    counts = build_store(folder, store, audit, shard_mib=64, workers=1, **limits)  # type: ignore[arg-type]
+    counts = build_store(manifests, store, audit, shard_mib=64, workers=1, **limits)  # type: ignore[arg-type]
     return sum(counts.values())
 
 
