@@ -24,7 +24,7 @@ from eocontrast.labels import IGNORE_INDEX
 from eocontrast.modalities import SENSORS
 from eocontrast.pairs import Patch, StoreBands, read_pair
 from eocontrast.rasters import gdal_settings
-from eocontrast.shard_files import KINDS, array_crc32, note_path, shard_path
+from eocontrast.shard_files import array_crc32, note_path, shard_path
 from eocontrast.sources import Source
 
 Rows = Sequence[dict[str, str]]
@@ -133,9 +133,10 @@ class _Writer:
         for sensor in SENSORS:
             self._file(sensor).append(patch.arrays[sensor])
         self.masks.append(patch.arrays.get("label"))
-        stored = {"label": self._nothing} | patch.arrays
-        checksums = {f"crc_{kind}": array_crc32(stored[kind]) for kind in KINDS}
-        return {"shard": self.number, "row": len(self.masks) - 1, **checksums}
+        mask = array_crc32(patch.arrays.get("label", self._nothing))
+        checksums = {f"crc_{sensor}": patch.checksums[sensor] for sensor in SENSORS}
+        place = {"shard": self.number, "row": len(self.masks) - 1}
+        return {**place, **checksums, "crc_label": mask}
 
     def _write_masks(self) -> None:
         """No file where no patch has one."""
