@@ -1,17 +1,19 @@
 """How fast rasters become a patch store, beside rasterio alone reading the same files.
 
 Both on one core, files in the page cache: `python benchmarks/normalise.py`. What a core of the
-stage does includes every check, the encoding, the statistics and the writing.
+stage does includes every check, the encoding, the statistics and the writing of a new store. What a
+store costs once weighs on few patches: the last line is of the patches between the two largest
+sources alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import tempfile
-import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pandas as pd
@@ -19,6 +21,7 @@ import rasterio
 from loader import read_tiff, write_tiff
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
+from rounds import Rates, in_turns, print_rates, ratio
 
 from eocontrast.labels import DFC_CLASSES, DFC_PALETTE
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
@@ -44,38 +47,48 @@ def write_source(folder: Path, patches: int, size: int) -> None:
         paths = [f"{kind}_{number}.tif" for kind in KINDS]
         rows.append((f"p{number}", *paths, f"g{number // 16}", "train"))
     manifest = pd.DataFrame(rows, columns=list(COLUMNS))
-    Source(SENTINEL1, SENTINEL2_L1C, DFC_CLASSES, DFC_PALETTE, manifest).write(folder)
+    # a folder of its own, as `download` makes it: the stage takes the digest of all that lies in it
+    (folder / "manifests").mkdir()
+    source = Source(SENTINEL1, SENTINEL2_L1C, DFC_CLASSES, DFC_PALETTE, manifest, folder)
+    source.write(folder / "manifests")
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """How long it takes."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def read_all(folder: Path, patches: int) -> None:
+def read_all(folder: Path, patches: int) -> int:
     """Every pixel of every raster, with rasterio alone."""
     for number in range(patches):
         for kind in KINDS:
             read_tiff(folder / f"{kind}_{number}.tif")
+    return patches
 
 
-def build(folder: Path) -> None:
+def build(folder: Path) -> int:
     """The stage on one core, less the search for shifts (`normalise.check_shift`)."""
-    store, audit = folder / "store", folder / "audit.json"
+    manifests, store, audit = (folder / name for name in ("manifests", "store", "audit.json"))
     limits = {"seed": 0, "test_fraction": 0.0, "max_bad_fraction": 0.0, "check_shift": False}
-    build_store(folder, store, audit, shard_mib=64, workers=1, **limits)  # type: ignore[arg-type]
+    counts = build_store(manifests, store, audit, shard_mib=64, workers=1, **limits)  # type: ignore[arg-type]
+    return sum(counts.values())
 
 
-def rates(patches: int, size: int, rounds: int) -> tuple[float, float]:
-    """Patches a second of rasterio alone and of the stage, the best of the rounds."""
+def rates(patches: int, size: int, rounds: int) -> Rates:
+    """Patches a second of rasterio alone and of the stage, round by round."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_source(folder, patches, size)
-        alone = min(seconds(lambda: read_all(folder, patches)) for _ in range(rounds))
-        stage = min(seconds(lambda: build(folder)) for _ in range(rounds))
-    return patches / alone, patches / stage
+        ways = {"rasterio": lambda: read_all(folder, patches), "normalise": lambda: build(folder)}
+        # DVC removes the store of an earlier run before the stage starts
+        return in_turns(ways, rounds, lambda: shutil.rmtree(folder / "store", ignore_errors=True))
+
+
+def between(few: Rates, many: Rates) -> Rates:
+    """Patches a second of those that a source of twice the size has more, by the medians."""
+    seconds = {way: 2 / median(many[way]) - 1 / median(few[way]) for way in few}
+    return {way: [1 / max(each, 1e-9)] for way, each in seconds.items()}
+
+
+def show(title: str, measured: Rates) -> None:
+    """Rates, and their ratio."""
+    print_rates(title, measured)
+    print(f"{'ratio':24}{ratio(measured, 'normalise', 'rasterio')}", flush=True)
 
 
 def main() -> None:
@@ -86,10 +99,11 @@ def main() -> None:
     args = parser.parse_args()
     warnings.simplefilter("ignore", NotGeoreferencedWarning)
     print(f"{args.size} x {args.size} pixels with masks, rasterio {rasterio.__version__}, one core")
-    print(f"{'patches':>8}{'rasterio':>12}{'normalise':>12}   patches/s; ratio")
+    found = {}
     for patches in (args.patches // 4, args.patches // 2, args.patches):
-        alone, stage = rates(patches, args.size, args.rounds)
-        print(f"{patches:8}{alone:12.1f}{stage:12.1f}   {stage / alone:.2f}", flush=True)
+        found[patches] = rates(patches, args.size, args.rounds)
+        show(f"{patches} patches a second", found[patches])
+    show("between these two", between(found[args.patches // 2], found[args.patches]))
 
 
 if __name__ == "__main__":

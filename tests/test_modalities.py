@@ -61,6 +61,19 @@ def test_an_extreme_value_is_never_mistaken_for_no_data(modality: Modality, extr
     assert np.isfinite(modality.decode(modality.encode(np.array([extreme])))).all()
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "int64"])
+@pytest.mark.parametrize("inside", [True, False])
+def test_integers_are_stored_as_the_same_floats_are(dtype: str, inside: bool) -> None:
+    own = np.iinfo(dtype)
+    edges = np.array([0, 1, 100] if inside else [own.min, -1, 0, 65534, 65535, 65536, own.max])
+    values = edges[(edges >= own.min) & (edges <= own.max)].astype(dtype)
+    given = values.copy()
+    stored = DIGITAL.encode(values)
+    assert stored.dtype == DIGITAL.storage.dtype
+    np.testing.assert_array_equal(stored, DIGITAL.encode(values.astype(np.float64)))
+    np.testing.assert_array_equal(values, given)
+
+
 def test_bands_are_those_of_the_sensors() -> None:
     assert SENSORS == ("s1", "s2")
     assert (len(SENTINEL1.bands), len(SENTINEL2_L1C.bands), len(SENTINEL2_L2A.bands)) == (2, 13, 12)

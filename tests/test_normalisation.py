@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -85,6 +86,23 @@ def test_a_part_without_data_changes_nothing() -> None:
     for merged in (some.merge(nothing), nothing.merge(some)):
         for one, other in zip(vars(merged).values(), vars(some).values(), strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint16"])
+@pytest.mark.parametrize("size", [1, 2, 4096, 10_001])
+def test_moments_of_integers_are_exact(dtype: str, size: int) -> None:
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    bands = np.random.default_rng(0).integers(low, high, (2, size), dtype, endpoint=True)
+    found = Moments.of(bands)
+    for place, values in enumerate(bands.tolist()):
+        mean = Fraction(sum(values), size)
+        squares = float(sum(value**2 for value in values) - size * mean**2)
+        assert [part[place] for part in found.parts] == [size, float(mean), squares]
+
+
+def test_many_pixels_of_one_large_value_do_not_vary() -> None:
+    found = Moments.of(np.full((1, 3_000_001), 65_533, np.uint16))
+    assert [part.tolist() for part in found.parts] == [[3_000_001], [65_533], [0]]
 
 
 # --- what the store holds
@@ -440,6 +458,18 @@ def test_a_scored_patch_that_is_learnt_from_is_left_out(write_source: WriteSourc
     with pytest.raises(UserError, match=r"p010: s2 holds the same pixels as p004"):
         build(raw)
     assert "p010" not in set(build(raw, max_bad_fraction=0.1).index["id"])
+
+
+def test_a_patch_upside_down_is_no_duplicate(write_source: WriteSource) -> None:
+    """It agrees with the other in all statistics."""
+    first: list[Raster] = []
+
+    def turned(place: int, s1: Raster, s2: Raster) -> tuple[Raster, Raster]:
+        first.extend([s1, s2] if place == 0 else [])
+        return (first[0][:, ::-1], first[1][:, ::-1]) if place == 4 else (s1, s2)
+
+    store = build(write_source(splits=SPLITS, edit=turned))
+    assert "duplicate" not in (store.folder.parent / "store.audit.json").read_text()
 
 
 def test_looking_for_shifts_changes_no_byte_of_the_store(write_source: WriteSource) -> None:

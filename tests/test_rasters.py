@@ -1,10 +1,12 @@
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 from numpy.typing import NDArray
+from rasterio.env import getenv
 from rasterio.errors import NotGeoreferencedWarning
 
 from eocontrast.errors import UserError
@@ -14,6 +16,7 @@ from eocontrast.rasters import (
     RasterError,
     bands_size,
     expand,
+    gdal_settings,
     mask_size,
     open_raster,
     read_bands,
@@ -53,6 +56,17 @@ def test_values_come_back_in_order(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", bands)
     assert bands_size(path, TWO) == (7, 5)
     np.testing.assert_array_equal(read_bands(str(path), TWO), bands)
+
+
+def test_settings_of_gdal_are_entered_once_for_many_files(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", noise(2, 7, 5))
+    with gdal_settings():
+        entered = getenv()
+        assert isinstance(gdal_settings(), nullcontext)
+        read_raster(path, TWO)
+        assert getenv() == entered
+    with rasterio.Env(GTIFF_VIRTUAL_MEM_IO="NO"), gdal_settings():
+        assert getenv() == {**getenv(), **entered}
 
 
 def test_a_coarse_ramp_stays_the_ramp_on_the_fine_grid(tmp_path: Path) -> None:

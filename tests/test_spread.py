@@ -48,6 +48,16 @@ def test_every_call_is_made_once(workers: int, here: bool) -> None:
     assert all((process == os.getpid()) == here for _, process in found)
 
 
+def kept(which: str) -> int:
+    return int(os.environ[f"MALLOC_{which}_THRESHOLD_"])
+
+
+def test_workers_keep_the_memory_of_a_raster_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    for which in ("TRIM", "MMAP"):
+        monkeypatch.delenv(f"MALLOC_{which}_THRESHOLD_", raising=False)
+    assert all(size >= 2**23 for size in spread(kept, [("TRIM",), ("MMAP",)], 2))
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_users_mistake_reaches_the_caller(workers: int) -> None:
     with pytest.raises(UserError, match="is no good"):

@@ -124,6 +124,8 @@ def _saturated(modality: Modality, held: _Present) -> list[Found]:
     if modality.units == "linear":
         low, high = 10 ** (low / 10), 10 ** (high / 10)
     reaching = held.values[(held.low < low) | (held.high > high)]
+    if not len(reaching):
+        return []
     share = ((reaching < low) | (reaching > high)).any(axis=0).mean()
     if share <= MANY:
         return []

@@ -28,6 +28,12 @@ class Storage:
     step: float
     nodata: int
 
+    @property
+    def limits(self) -> tuple[int, int]:
+        """Least and largest value of a measurement; no data is the extreme that they leave out."""
+        info = np.iinfo(self.dtype)
+        return info.min + (self.nodata == info.min), info.max - (self.nodata == info.max)
+
 
 _DECIBEL = Storage("int16", 0.01, -32768)
 _DIGITAL = Storage("uint16", 1.0, 65535)
@@ -63,15 +69,18 @@ class Modality:
         return STORAGE[self.units]
 
     def encode(self, values: NDArray[Any]) -> NDArray[np.integer]:
-        """Raster values in `units` to stored integers, same shape; not finite becomes no data."""
+        """Raster values in `units` to stored integers, same shape; not finite becomes no data.
+
+        Digital numbers of the store's type that need no change are given back as they are.
+        """
         storage, given = self.storage, np.asarray(values)
-        info = np.iinfo(storage.dtype)
-        # the extreme that stands for no data is kept free of measured values
-        low, high = info.min + (storage.nodata == info.min), info.max - (storage.nodata == info.max)
+        low, high = storage.limits
         if given.dtype.kind in "iu" and self.units == "DN":  # steps already
-            own = np.iinfo(given.dtype)
-            given = np.clip(given, max(low, own.min), min(high, own.max))
-            return np.asarray(given, dtype=storage.dtype)
+            # to look is a tenth of what cutting costs, and values of a sensor are seldom outside
+            if given.size and not (low <= given.min() and given.max() <= high):
+                own = np.iinfo(given.dtype)
+                given = given.clip(max(low, own.min), min(high, own.max))
+            return given.astype(storage.dtype, copy=False)
         steps = given.astype(np.float64)
         if self.units == "linear":
             with np.errstate(divide="ignore", invalid="ignore"):

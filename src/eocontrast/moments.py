@@ -20,7 +20,7 @@ class Moments:
 
     @classmethod
     def of(cls, bands: Iterable[NDArray[Any]]) -> Moments:
-        """Moments of (pixels,) of each band, whole numbers or floats; NaN is left out."""
+        """Moments of (pixels,) of each band, integers of 16 bits or floats; NaN is left out."""
         parts = np.array([_parts(band) for band in bands], dtype=np.float64)
         return cls(*parts.reshape(-1, 3).T)
 
@@ -47,12 +47,30 @@ class Moments:
         return np.sqrt(self.squares / np.maximum(self.count, 1))
 
 
+_ROW = 4096
+"""Values that are summed at once: of more than 10,000 BLAS wakes its threads, for nothing."""
+
+
 def _parts(band: NDArray[Any]) -> tuple[float, float, float]:
     """Count, mean and squares in one pass over a copy that fits the processor's cache."""
     if band.dtype.kind == "f":
         band = band[np.isfinite(band)]
     if not band.size:
         return 0.0, 0.0, 0.0
+    return _of_floats(band) if band.dtype.kind == "f" else _of_integers(band)
+
+
+def _of_integers(band: NDArray[np.integer]) -> tuple[float, float, float]:
+    """Rounded once, at the end: sums of integers below 2^53 are exact in any order."""
+    count = band.size
+    rows = np.empty((-(-count // _ROW), _ROW))
+    values = rows.reshape(-1)
+    values[:count], values[count:] = band, 0
+    total, squares = int(rows.sum()), int(np.vecdot(rows, rows).astype(np.int64).sum())
+    return float(count), total / count, (squares * count - total**2) / count
+
+
+def _of_floats(band: NDArray[np.floating]) -> tuple[float, float, float]:
     # about a value of the sample nothing cancels, and a band of one value has squares of exactly 0
     origin = float(band[0])
     values = band.astype(np.float64)

@@ -23,7 +23,8 @@ from eocontrast.disk import whole
 from eocontrast.labels import IGNORE_INDEX
 from eocontrast.modalities import SENSORS
 from eocontrast.pairs import Patch, StoreBands, read_pair
-from eocontrast.shard_files import KINDS, array_crc32, note_path, shard_path
+from eocontrast.rasters import gdal_settings
+from eocontrast.shard_files import array_crc32, note_path, shard_path
 from eocontrast.sources import Source
 
 Rows = Sequence[dict[str, str]]
@@ -42,7 +43,8 @@ def audit_rows(
         number: of the piece of the manifest, given back.
         rows: of the manifest.
     """
-    return number, [_audited(read_pair(source, bands, row, check_shift)) for row in rows]
+    with gdal_settings():
+        return number, [_audited(read_pair(source, bands, row, check_shift)) for row in rows]
 
 
 def write_shard(
@@ -69,7 +71,7 @@ def write_shard(
         The number, and what is to be known of every row; also left in `folder`, when all is there.
     """
     audited = []
-    with _Writer(folder, number, side) as writer:
+    with gdal_settings(), _Writer(folder, number, side) as writer:
         for row in rows:
             patch = read_pair(source, bands, row, check_shift)
             audited.append(_audited(patch, writer.append(patch) if _fits(patch, side) else None))
@@ -131,9 +133,10 @@ class _Writer:
         for sensor in SENSORS:
             self._file(sensor).append(patch.arrays[sensor])
         self.masks.append(patch.arrays.get("label"))
-        stored = {"label": self._nothing} | patch.arrays
-        checksums = {f"crc_{kind}": array_crc32(stored[kind]) for kind in KINDS}
-        return {"shard": self.number, "row": len(self.masks) - 1, **checksums}
+        mask = array_crc32(patch.arrays.get("label", self._nothing))
+        checksums = {f"crc_{sensor}": patch.checksums[sensor] for sensor in SENSORS}
+        place = {"shard": self.number, "row": len(self.masks) - 1}
+        return {**place, **checksums, "crc_label": mask}
 
     def _write_masks(self) -> None:
         """No file where no patch has one."""
