@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from eocontrast.disk import whole
 
-_CHUNK = 2**20
-
 
 class ArrayFile:
     """Appends rows to a new file; closed, it has the bytes that `np.save` gives the whole array."""
@@ -52,12 +50,3 @@ def growing(path: Path) -> Iterator[ArrayFile]:
         array = ArrayFile(file)
         yield array
         array.close()
-
-
-def array_bytes(path: Path) -> Iterator[bytes]:
-    """What `tobytes` gives of an array that lies in a file, in pieces of a MiB."""
-    with path.open("rb") as file:
-        npy.read_magic(file)
-        npy.read_array_header_1_0(file)
-        while piece := file.read(_CHUNK):
-            yield piece

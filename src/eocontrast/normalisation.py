@@ -83,7 +83,7 @@ def build_store(
     print(audit_table(findings, len(manifest)), file=sys.stderr)
     _forget_errors(build, plan, findings)
     refuse_too_many(findings, len(manifest), max_bad_fraction)
-    counts = write_index(build, source, bands, plan.side, len(plan.shards), kept)
+    counts = write_index(build, source, bands, plan.side, kept)
     shutil.rmtree(build / "shards")
     (build / PLAN).unlink()
     for left in build.rglob("*.partial"):  # by a worker that was killed while it wrote

@@ -45,7 +45,8 @@ class PatchStore:
         specs: input spec by sensor; statistics come from the patches outside the test split.
         data: name and licence of the source.
         classes: class names in the order of their indices.
-        digest: sha256 over all arrays and the index, to tell one state of the data from another.
+        digest: sha256 of the index and so of the checksums of all arrays, to tell one state of the
+            data from another.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from eocontrast.array_file import array_bytes
 from eocontrast.audited import Audited
 from eocontrast.bands import Bands
 from eocontrast.disk import file_sha256
@@ -17,7 +16,6 @@ from eocontrast.inputs import InputSpec
 from eocontrast.modalities import Sensor
 from eocontrast.moments import Moments
 from eocontrast.sealed import write_sealed
-from eocontrast.shard_files import KINDS, shard_path
 from eocontrast.sources import Source
 
 
@@ -26,7 +24,6 @@ def write_index(
     source: Source,
     bands: Mapping[Sensor, Bands],
     side: int,
-    shards: int,
     patches: Sequence[Audited],
 ) -> dict[str, int]:
     """Write `index.parquet` and `stats.json` beside the shards.
@@ -36,7 +33,6 @@ def write_index(
         source: what the patches are of.
         bands: of the store, by sensor.
         side: of every patch in pixels.
-        shards: how many were written.
         patches: those that count, in the order of the manifest.
 
     Returns:
@@ -53,7 +49,8 @@ def write_index(
         "classes": list(source.classes),
         "palette": source.palette,
         "patch_size": side,
-        "digest": _digest(folder, shards, index),
+        # the index has a checksum of every array
+        "digest": hashlib.sha256(index.to_csv(index=False).encode()).hexdigest(),
     }
     moments = _moments(patches)
     for sensor, stored in bands.items():
@@ -62,16 +59,6 @@ def write_index(
     header["index_sha256"] = file_sha256(folder / "index.parquet")
     write_sealed(folder / "stats.json", header)
     return {str(split): int(n) for split, n in index["split"].value_counts().sort_index().items()}
-
-
-def _digest(folder: Path, shards: int, index: pd.DataFrame) -> str:
-    told = hashlib.sha256()
-    for number in range(shards):
-        for path in (shard_path(folder, kind, number) for kind in KINDS):
-            for piece in array_bytes(path) if path.exists() else ():
-                told.update(piece)
-    told.update(index.to_csv(index=False).encode())
-    return told.hexdigest()
 
 
 def _moments(patches: Sequence[Audited]) -> dict[Sensor, Moments]:
