@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from eocontrast.cards import finetuned_card
 from eocontrast.confusion_figure import draw_confusion
 from eocontrast.devices import accelerator, hardware
+from eocontrast.disk import write_text
 from eocontrast.evaluation import evaluate
 from eocontrast.params import load_params
 from eocontrast.patches import PatchStore
@@ -28,7 +29,7 @@ def main(patches: Path, scores: Path, predictions: Path, models: Path) -> None:
     write_point(point, scores)
     write_predictions([point], predictions)
     made = provenance(hardware(), time.monotonic() - start)
-    models.with_suffix(".md").write_text(finetuned_card(point, made))
+    write_text(models.with_suffix(".md"), finetuned_card(point, made))
     run = tracker.evaluated("single", file, point)
     with TemporaryDirectory() as folder:
         figure = Path(folder, "confusion.png")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from eocontrast.card_scores import add_scores
+from eocontrast.disk import write_text
 from eocontrast.figures import draw_label_curve
 from eocontrast.headline import headline, leading_arm
 from eocontrast.label_curve import arm_curves, per_class, plot_rows, summarise, tidy
@@ -23,12 +24,16 @@ def main(scores: Path, predictions: Path, pretrained: Path, out: Path) -> None:
     read = (read_arm(scores / f"{n}.json", predictions / f"{n}.parquet") for n in names)
     arms = {arm.name: arm for arm in read if arm is not None}
     curves = arm_curves(arms, params.seeds, params.bootstrap_samples)
-    tidy(arms).to_csv(out / "label_curve.csv", index=False)
-    per_class(arms).to_csv(out / "per_class.csv", index=False)
     summary = summarise(curves)
-    (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
-    (out / "headline.json").write_text(json.dumps(headline(summary), indent=1) + "\n")
-    (out / "plots.json").write_text(json.dumps(plot_rows(arms), indent=0) + "\n")
+    told = {
+        "label_curve.csv": tidy(arms).to_csv(index=False),
+        "per_class.csv": per_class(arms).to_csv(index=False),
+        "summary.json": json.dumps(summary, indent=1) + "\n",
+        "headline.json": json.dumps(headline(summary), indent=1) + "\n",
+        "plots.json": json.dumps(plot_rows(arms), indent=0) + "\n",
+    }
+    for name, text in told.items():
+        write_text(out / name, text)
     leaders = {task: leading_arm(found) for task, found in summary.items()}
     draw_label_curve(curves, leaders, out / "label_curve.png")
     add_scores(pretrained, curves)

@@ -8,6 +8,7 @@ from pathlib import Path
 from eocontrast.cards import pretrained_card
 from eocontrast.cells import cell_digest, pretrain_cell
 from eocontrast.devices import first_process, hardware
+from eocontrast.disk import write_text
 from eocontrast.params import load_params
 from eocontrast.patches import PatchStore
 from eocontrast.resuming import kept, kept_folder
@@ -37,7 +38,7 @@ def main(name: str, patches: Path, weights: Path) -> None:
             print(" ".join(f"{key} {value:.4g}" for key, value in metrics.items()), flush=True)
         made = provenance(hardware(), time.monotonic() - start)
         card = weights.with_suffix(".md")
-        card.write_text(pretrained_card(Pretrained.load(weights), made))
+        write_text(card, pretrained_card(Pretrained.load(weights), made))
         run.file(card)
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from eocontrast.disk import whole
+from eocontrast.disk import write_text
 from eocontrast.params import load_params
 from eocontrast.report import render
 from eocontrast.report_contents import read_contents, where_it_ran
@@ -20,8 +20,7 @@ def main(metrics: Path, pretrained: Path, out: Path) -> None:
     runs, sources = tuple(params.pretrain.runs), (params.data.pretrain, params.data.finetune)
     inits = {name: arm.init for name, arm in params.label_curve.arms.items()}
     contents = read_contents(metrics, pretrained, *sources, runs, inits)
-    with whole(out) as partial:
-        partial.write_text(render(contents), encoding="utf-8")
+    write_text(out, render(contents))
     with TemporaryDirectory() as folder:
         page = Path(folder, out.name)
         page.write_text(render(contents, where_it_ran(pretrained, runs)), encoding="utf-8")

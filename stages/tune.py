@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from eocontrast.disk import write_text
 from eocontrast.params import load_params
 from eocontrast.stage import stage
 from eocontrast.tuning import try_arms, try_pretraining
@@ -26,7 +27,7 @@ def main(what: str, patches: Path, out: Path, *given: str) -> None:
     for row in tried:
         rows.append(row)
         print(row, flush=True)
-        pd.DataFrame(rows).round(4).to_csv(out, index=False)
+        write_text(out, pd.DataFrame(rows).round(4).to_csv(index=False))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
+import ast
 import hashlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from eocontrast.disk import check_free_disk, file_md5, file_sha256
+from eocontrast.disk import check_free_disk, file_md5, file_sha256, write_text
 from eocontrast.errors import UserError
 
 
@@ -29,3 +31,45 @@ def test_a_file_is_hashed_as_it_is(tmp_path: Path) -> None:
     assert file_sha256(tmp_path / "a") == hashlib.sha256(b"pairs" * 100_000).hexdigest()
     with pytest.raises(UserError, match="cannot be read"):
         file_md5(tmp_path)
+
+
+ROOT = Path(__file__).parents[1]
+WRITERS = {"write_text", "write_bytes", "savefig", "save_file", "to_parquet", "to_csv"}
+IN_A_FOLDER_THAT_IS_NOT_USED_UNTIL_IT_IS_WHOLE = {
+    "normalisation.py": "note.write_text",
+    "store_index.py": "index.to_parquet",
+    "wheels.py": "requirements.write_text",
+    "report.py": "page.write_text",
+}
+
+
+def bare_writes(file: Path) -> Iterator[str]:
+    """Calls that write a file under its final name; a text that `to_csv` returns is none."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            continue
+        names = {ast.unparse(part) for part in (node.func.value, *node.args)}
+        returns = node.func.attr == "to_csv" and not node.args
+        if node.func.attr in WRITERS and not returns and not names & {"partial", "note"}:
+            yield ast.unparse(node.func)
+
+
+def test_files_are_written_whole_or_not_at_all() -> None:
+    found = {
+        file.name: write
+        for folder in ("src", "stages")
+        for file in (ROOT / folder).rglob("*.py")
+        for write in bare_writes(file)
+    }
+    assert found.items() <= IN_A_FOLDER_THAT_IS_NOT_USED_UNTIL_IT_IS_WHOLE.items()
+
+
+def test_a_text_is_written_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_text(tmp_path / "a/b.txt", "ä")
+    assert (tmp_path / "a/b.txt").read_bytes() == "ä".encode()
+    monkeypatch.setattr(Path, "replace", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_text(tmp_path / "a/b.txt", "other")
+    assert [file.read_bytes() for file in (tmp_path / "a").iterdir()] == ["ä".encode()]

@@ -55,7 +55,7 @@ def test_labels_are_told_as_far_as_they_are_known(changes: dict[str, object], wo
 def test_a_table_has_a_line_an_arm_and_says_what_was_resampled() -> None:
     missed = made("missed", held_out=HeldOut(Interval(0.5, 0.4, 0.55), 0.61))
     text = plan_tables([task(made(), missed)])
-    title, header, first, second, _, note, _ = text.split("\n")
+    title, header, first, second, _, note, *_ = text.split("\n")
     assert title == "crops: labels for F1 0.55 (95 % intervals, seeds alone)"
     assert "saves over base" in header
     assert first.split("  ")[0] == "mine"

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from eocontrast.disk import write_text
 from eocontrast.label_curve import ArmCurve
 from eocontrast.markdown import plain, table
 
@@ -41,7 +42,7 @@ def add_scores(folder: Path, curves: Mapping[str, ArmCurve]) -> None:
     """
     for card in sorted(folder.glob("*.md")):
         own = [curve for curve in curves.values() if curve.result.init == card.stem]
-        card.write_text(with_scores(card.read_text(), [row for c in own for row in _rows(c)]))
+        write_text(card, with_scores(card.read_text(), [row for c in own for row in _rows(c)]))
 
 
 def _rows(curve: ArmCurve) -> list[dict[str, Any]]:

@@ -11,6 +11,8 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from eocontrast.disk import whole
+
 
 def draw_confusion(confusion: pd.DataFrame, classes: Sequence[str], path: Path) -> None:
     """Shares of each actual class, a row each, that were said to be each class.
@@ -36,7 +38,8 @@ def draw_confusion(confusion: pd.DataFrame, classes: Sequence[str], path: Path) 
     axes.set_xlabel("predicted")
     axes.set_ylabel("actual")
     axes.set_title("share of each actual class", fontsize=9)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    with whole(path) as partial:
+        figure.savefig(partial, format="png", dpi=110, metadata={"Software": None})
     plt.close(figure)
 
 

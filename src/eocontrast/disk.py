@@ -85,3 +85,9 @@ def whole(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """The text as a whole file."""
+    with whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")

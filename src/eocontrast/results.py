@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from eocontrast.disk import file_sha256, whole
+from eocontrast.disk import file_sha256, whole, write_text
 from eocontrast.errors import readable
 from eocontrast.label_curve import ArmResult
 from eocontrast.scores import tally
@@ -36,11 +36,11 @@ def write_point(evaluations: Sequence[Evaluation], path: Path) -> None:
     found = {metric: every.scores[metric], **every.scores}
     found |= {f"{alone.inputs}.{metric}": alone.scores[metric] for alone in evaluations[1:]}
     named = {key: header[key] for key in ("task", "head", "init", *_POINT)}
-    _write(path, named | _rounded(found))
+    write_text(path, json.dumps(named | _rounded(found), indent=1) + "\n")
     classes = pd.DataFrame(_rounded(scored) for scored in every.by_class.values())
     classes.insert(0, "class", list(every.by_class))
-    classes.to_csv(path.with_name(f"{path.stem}_classes.csv"), index=False)
-    every.confusion.to_csv(path.with_name(f"{path.stem}_confusion.csv"), index=False)
+    for table, frame in (("classes", classes), ("confusion", every.confusion)):
+        write_text(path.with_name(f"{path.stem}_{table}.csv"), frame.to_csv(index=False))
 
 
 def write_arm(
@@ -163,8 +163,3 @@ def _by_class(points: list[dict[str, Any]]) -> pd.DataFrame:
 def _rounded(values: dict[str, float]) -> dict[str, float | None]:
     # JSON knows no NaN; a class without test patches has no recall
     return {k: None if v != v else round(v, 6) for k, v in values.items()}
-
-
-def _write(path: Path, content: object) -> None:
-    with whole(path) as partial:
-        partial.write_text(json.dumps(content, indent=1) + "\n")

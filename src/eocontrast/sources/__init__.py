@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from eocontrast.disk import file_sha256
+from eocontrast.disk import file_sha256, write_text
 from eocontrast.errors import UserError, readable
 from eocontrast.modalities import Modality, Sensor
 from eocontrast.sealed import read_sealed, refuse_other, write_sealed
@@ -53,7 +53,8 @@ class Source:
 
     def write(self, folder: Path) -> None:
         """Leave `manifest.csv` and `source.json` in `folder`."""
-        self.manifest.to_csv(folder / "manifest.csv", index=False, columns=list(COLUMNS))
+        table = self.manifest.to_csv(index=False, columns=list(COLUMNS))
+        write_text(folder / "manifest.csv", table)
         declaration = asdict(self)
         del declaration["manifest"]
         declaration["rasters"] = None if self.rasters is None else self.rasters.as_posix()

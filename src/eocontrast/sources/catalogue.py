@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from eocontrast.disk import write_text
 from eocontrast.errors import UserError
 from eocontrast.source_params import SourceName, SourcesParams
 from eocontrast.sources import (
@@ -65,7 +66,7 @@ def fetch_source(
     check_manifest(source.manifest)
     manifests.mkdir(parents=True, exist_ok=True)
     source.write(manifests)
-    contents(source, rasters).to_csv(manifests / "contents.csv", index=False)
+    write_text(manifests / "contents.csv", contents(source, rasters).to_csv(index=False))
     return source
 
 
