@@ -53,6 +53,8 @@ class Step:
 
 
 STORE, WEIGHTS = "data/patches/simulated", f"models/pretrained/{INIT}.safetensors"
+SINGLE = "models/finetuned"
+POINT = (".json", "_classes.csv", "_confusion.csv", "_predictions.parquet")
 CURVE = ("headline.json", "summary.json", "label_curve.csv", "per_class.csv", "plots.json")
 STEPS = {
     step.name: step
@@ -72,6 +74,11 @@ STEPS = {
             "finetune",
             (CELL, STORE, WEIGHTS, f"models/label_curve/{CELL}"),
             (f"models/label_curve/{CELL}",),
+        ),
+        Step(
+            "evaluate",
+            (STORE, "metrics/test.json", "metrics/test_predictions.parquet", SINGLE),
+            tuple(f"metrics/test{rest}" for rest in POINT),
         ),
         Step(
             "evaluate_grid",
@@ -203,6 +210,9 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Quiet:
             patch.delenv(name, raising=False)
         made = Quiet(project, {}, {})
         for name, step in STEPS.items():
+            if name == "evaluate":
+                single = Step("finetune", ("single", STORE, WEIGHTS, SINGLE), (SINGLE,))
+                complete(single, project)
             if name == "evaluate_grid":  # its cell has another init
                 prepare_unet(project)
             made.seconds[name] = complete(step, project)
@@ -277,6 +287,17 @@ def test_a_stage_that_is_killed_goes_on_to_the_same_bytes(
     assert not orphans(project)
     assert not list((project / "checkpoints").glob("*"))
     assert not list(project.rglob("*.partial"))
+
+
+def test_an_evaluation_that_was_killed_registers_one_model(quiet: Quiet) -> None:
+    step, project = STEPS["evaluate"], quiet.project
+    for share in (0.5, 0.9):
+        process = begin(step, project)
+        if wait(process, share * quiet.seconds["evaluate"]) is None:
+            end(process, signal.SIGKILL)
+    complete(step, project)
+    client = MlflowClient(tracking_uri=f"sqlite:///{project / 'mlflow.db'}")
+    assert len(client.search_model_versions("name = 'land-cover'")) == 1
 
 
 def test_a_pretraining_that_was_killed_is_one_run_with_one_curve(quiet: Quiet) -> None:

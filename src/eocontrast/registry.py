@@ -27,11 +27,16 @@ NAME = "land-cover"
 def register(run: Run, file: Path, store: PatchStore) -> str:
     """Log a fine-tuned file as a model of a run, and return its URI in the registry.
 
+    A run has one set of weights: what was registered for it before a kill is not registered again.
+
     Args:
         run: that trained it, in whose tracking store the registry is.
         file: safetensors.
         store: of the patches that it was trained on; one of them becomes the input example.
     """
+    found = run.client.search_model_versions(f"name = '{NAME}' and run_id = '{run.run_id}'")
+    if found:
+        return f"models:/{NAME}/{found[0].version}"
     model = Served(file)
     images, said = model.example(store)
     mlflow.set_tracking_uri(run.client.tracking_uri)
