@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from threading import Lock
 
 import numpy as np
 import rasterio
@@ -48,9 +49,10 @@ class Scene:
         inputs: Mapping[Sensor, InputSpec],
     ) -> None:
         self.grid, self.images, self.inputs = grid, images, inputs
+        self._one_reads = Lock()  # GDAL's rasters serve one thread at a time
 
     def read(self, window: Tile) -> Stored:
-        """What models take of a window; no data beyond the scene's edges.
+        """What models take of a window, in any thread; no data beyond the scene's edges.
 
         Raises:
             UserError: a file is damaged.
@@ -65,7 +67,9 @@ class Scene:
             found[sensor] = np.full(shape, storage.nodata, storage.dtype)
             if sensor in self.images:
                 image = self.images[sensor]
-                found[sensor][:, :height, :width] = image.encode(image.read(inside))
+                with self._one_reads:
+                    values = image.read(inside)
+                found[sensor][:, :height, :width] = image.encode(values)
         return found
 
     def has_data(self, stored: Stored) -> NDArray[np.bool_]:
