@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from eocontrast.patches import PatchStore
 from eocontrast.scenes import open_scene
 from eocontrast.sensor_images import Image
 from eocontrast.tasks import TASKS
-from eocontrast.tiles import Tiling
+from eocontrast.tiles import Blend, Tiling
 from eocontrast.weights import load_weights, save_weights
 
 WriteModel = Callable[..., Path]
@@ -356,6 +357,22 @@ def test_a_mistake_is_one_message_and_no_file(
     left = {path.suffix for path in tmp_path.iterdir()}
     assert left == {".tif", ".safetensors"}
     assert not out.exists()
+
+
+def test_a_map_that_cannot_be_written_is_left_at_once(
+    segmenter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = write_scene(tmp_path, landscape(40, 400))
+
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Blend, "add", full)
+    threads, before = threading.active_count(), torch.get_num_threads()
+    with pytest.raises(OSError, match="no space left"):
+        predict(segmenter, options, tmp_path / "map.tif", "--tile", "40")
+    assert (threading.active_count(), torch.get_num_threads()) == (threads, before)
+    assert not list(tmp_path.glob("*map*"))
 
 
 def test_a_scene_that_breaks_off_leaves_no_map(

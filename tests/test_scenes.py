@@ -95,6 +95,20 @@ def test_bands_are_found_by_name_and_others_left_out(write: WriteImage) -> None:
     np.testing.assert_array_equal(whole({"s2": Image(ordered)})["s2"], bands[:2])
 
 
+@pytest.mark.parametrize("nodata", [None, 0, 700])
+def test_numbers_mean_the_same_in_files_of_any_type(write: WriteImage, nodata: int | None) -> None:
+    """Those beyond the store's range are brought to its end, which is not what stands for none."""
+    bands = digital(2, 20, 20).astype(np.int32)
+    bands[0, 3, :4] = 700, 0, -5, 65535
+    expected = np.where(bands == nodata, 65535, bands.clip(0, 65534))
+    for dtype in ("int32", "float32", "float64"):
+        path = write(f"{dtype}.tif", bands.astype(dtype), nodata=nodata)
+        np.testing.assert_array_equal(whole({"s2": Image(path)})["s2"], expected)
+    path = write("uint16.tif", bands.clip(0).astype(np.uint16), nodata=nodata)
+    expected = np.where(bands.clip(0) == nodata, 65535, expected)
+    np.testing.assert_array_equal(whole({"s2": Image(path)})["s2"], expected)
+
+
 def test_a_band_that_lacks_is_no_data_where_the_user_says_so(write: WriteImage) -> None:
     one = digital(1, 20, 20)
     named = write("named.tif", one, descriptions=("B03",))

@@ -6,7 +6,8 @@ of patches as large as they learnt from: a pixel of their map is a patch.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from tqdm import tqdm
 
+from eocontrast.ahead import ahead
 from eocontrast.devices import accelerator
 from eocontrast.disk import file_sha256
 from eocontrast.errors import UserError
@@ -28,11 +30,15 @@ from eocontrast.scenes import Scene, open_scene
 from eocontrast.sensor_images import Image
 from eocontrast.streams import Model
 from eocontrast.tasks import TASKS, Task
-from eocontrast.tiles import Blend, Tiling, cut
-from eocontrast.windows import read_ahead
+from eocontrast.tiles import Blend, Tile, Tiling, cut
+from eocontrast.windows import Windows, batches, read
 
 TILE = 512
 """Side of a segmenter's tiles: `patches.PIXELS` together, which a CPU does faster than more."""
+
+SIDE_BY_SIDE = 2
+"""Batches that are read and answered at a time, each with its share of torch's threads: two cores
+do two tiles 1.1 to 1.4 times as fast as one after the other, and one reads while a GPU works."""
 
 MIN_VALID = 0.5
 """Share of a patch's pixels that need data for a class; a pixel needs its own."""
@@ -58,8 +64,8 @@ def map_scene(
 ) -> list[Path]:
     """Write the map of a scene; returns the files, that of the classes first.
 
-    Memory does not grow with the scene, but for `overlap` rows of its width: at most two batches of
-    tiles as integers, one in the model, and 64 MiB of GDAL's cache.
+    Memory does not grow with the scene, but for `overlap` rows of its width: two batches of tiles
+    are in the model, one more waits for it or for its place in the map, and GDAL caches 64 MiB.
 
     Args:
         file: a fine-tuned model.
@@ -84,8 +90,8 @@ def map_scene(
     tags = described(header, file.name, file_sha256(file))
     with open_scene(images, model.inputs, check_scale) as scene:
         cells = cells_of(model, header, scene.grid, tile, overlap)
-        blocks = say(model, task, scene, cells, accelerator("auto"))
-        return write_map(out, scene.grid.coarser(cells.side), wanted, colours, tags, blocks)
+        with closing(say(model, task, scene, cells, accelerator("auto"))) as blocks:
+            return write_map(out, scene.grid.coarser(cells.side), wanted, colours, tags, blocks)
 
 
 def refuse_sensors(model: Model, given: Collection[Sensor]) -> None:
@@ -135,13 +141,18 @@ def cells_of(
 
 def say(
     model: Model, task: Task, scene: Scene, cells: Cells, device: Accelerator
-) -> Iterator[Block]:
+) -> Generator[Block]:
     """Probabilities of all cells, block by block, with a progress bar where there is a terminal."""
     model.to(device.device).eval()
     blend = Blend(cells.tiling)
-    with tqdm(total=len(cells.tiling), unit="tile", disable=None) as bar:
-        for windows in read_ahead(scene, cells.tiling, cells.side):
-            answers = _answers(model, task, windows.batch, cells.side, device)
+
+    def answered(tiles: list[Tile]) -> tuple[Windows, Tensor]:
+        windows = read(scene, cells.side, tiles)
+        return windows, _answers(model, task, windows.batch, cells.side, device)
+
+    work = ahead(answered, batches(cells.tiling, cells.side), SIDE_BY_SIDE)
+    with closing(work), tqdm(total=len(cells.tiling), unit="tile", disable=None) as bar:
+        for windows, answers in work:
             for tile, answer, valid in zip(windows.tiles, answers, windows.valid, strict=True):
                 place, final = blend.add(tile, answer)
                 yield Block(place, final, valid[: place.height, : place.width] >= MIN_VALID)

@@ -25,7 +25,8 @@ less than half of its pixels has none.
   map_probabilities.tif   with --probabilities, a band a class
 
 All are cloud-optimised GeoTIFFs. Memory does not grow with the scene, but for the overlap's rows of
-its width: it is what the model needs for 512 x 512 pixels, and about 1 GiB besides.
+its width: it is twice what the model needs for 512 x 512 pixels, since two tiles are in work at a
+time, and about 1 GiB besides.
 
   eocontrast predict models/finetuned/1.0-0.safetensors --s1 S1.tif --s2 S2.tif -o map.tif
   eocontrast predict MODEL --s2 'S2B_{band}.tif' --s2-units DN -o map.tif

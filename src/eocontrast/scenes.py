@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from threading import Lock
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -48,9 +50,10 @@ class Scene:
         inputs: Mapping[Sensor, InputSpec],
     ) -> None:
         self.grid, self.images, self.inputs = grid, images, inputs
+        self._one_reads = Lock()  # GDAL's rasters serve one thread at a time
 
     def read(self, window: Tile) -> Stored:
-        """What models take of a window; no data beyond the scene's edges.
+        """What models take of a window, in any thread; no data beyond the scene's edges.
 
         Raises:
             UserError: a file is damaged.
@@ -65,7 +68,9 @@ class Scene:
             found[sensor] = np.full(shape, storage.nodata, storage.dtype)
             if sensor in self.images:
                 image = self.images[sensor]
-                found[sensor][:, :height, :width] = image.encode(image.read(inside))
+                with self._one_reads:
+                    values = image.read(inside)
+                found[sensor][:, :height, :width] = image.encode(values)
         return found
 
     def has_data(self, stored: Stored) -> NDArray[np.bool_]:
@@ -105,12 +110,14 @@ def open_scene(
         yield Scene(grid, opened, inputs)
 
 
-def _sample(image: SensorImage, grid: Grid) -> NDArray[np.float64]:
+def _sample(image: SensorImage, grid: Grid) -> NDArray[Any]:
     """Windows from all over the scene, (n, bands, h, w); where they are void, every n-th pixel."""
     height, width = min(SIDE, grid.height), min(SIDE, grid.width)
     shares = (np.arange(SAMPLES) + 0.5) / SAMPLES
     rows, cols = (
-        (shares * room).astype(int).tolist() for room in (grid.height - height, grid.width - width)
+        # multiples of a side, so that a window does not lie across several blocks of a file
+        ((shares * room).astype(int) // SIDE * SIDE).tolist()
+        for room in (grid.height - height, grid.width - width)
     )
     found = [image.read(Window(col, row, width, height)) for row in rows for col in cols]
     if not any(np.isfinite(values).any() for values in found):
@@ -119,9 +126,7 @@ def _sample(image: SensorImage, grid: Grid) -> NDArray[np.float64]:
     return np.stack(found)
 
 
-def _check(
-    sensor: Sensor, image: SensorImage, values: NDArray[np.float64], check_scale: bool
-) -> None:
+def _check(sensor: Sensor, image: SensorImage, values: NDArray[Any], check_scale: bool) -> None:
     """Wrong units cost no error later, only accuracy."""
     if not np.isfinite(values).any():
         raise UserError("no data on the scene's grid: are both images of one place?")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,21 +46,40 @@ class BandFile:
     raster: DatasetReader
     numbers: list[int]
 
-    def read(self, window: Window | None, shape: tuple[int, int] | None) -> NDArray[np.float64]:
-        """Values as on disk, (bands, h, w), NaN for no data."""
+    def read(self, window: Window | None, shape: tuple[int, int] | None) -> NDArray[Any]:
+        """Values as on disk, (bands, h, w), NaN for no data, in the type of the file.
+
+        A float that holds them all where there is a pixel without data.
+        """
         out_shape = (len(self.numbers), *shape) if shape else None
         try:
-            stored = self.raster.read(self.numbers, window=window, out_shape=out_shape)
+            values: NDArray[Any] = self.raster.read(
+                self.numbers, window=window, out_shape=out_shape
+            )
         except RasterioError as error:
             raise UserError(f"{self.path} is truncated or damaged: {error}") from error
-        values: NDArray[np.float64] = stored.astype(np.float64)
-        for values_HW, stored_HW, number in zip(values, stored, self.numbers, strict=True):
+        missing = self._missing(values)
+        if missing.any():
+            values = values.astype(np.promote_types(values.dtype, np.float32), copy=False)
+            values[missing] = np.nan
+        return values
+
+    def _missing(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        """Where pixels have the value that the header of their band names for no data."""
+        missing = np.zeros(values.shape, np.bool_)
+        for values_HW, missing_HW, number in zip(values, missing, self.numbers, strict=True):
             nodata = self.raster.nodatavals[number - 1]
             if nodata is not None:
-                # -3.4e38 in the header means the float32 nearest to it in the pixels
-                same = stored.dtype.type(nodata) if stored.dtype.kind == "f" else nodata
-                values_HW[stored_HW == same] = np.nan
-        return values
+                np.equal(values_HW, _as_stored(nodata, values.dtype), out=missing_HW)
+        return missing
+
+
+def _as_stored(nodata: float, dtype: np.dtype[Any]) -> np.floating | float:
+    """What a header names, to compare with pixels: -3.4e38 means the float32 nearest to it."""
+    if dtype.kind == "f":
+        return dtype.type(nodata)  # type: ignore[no-any-return]
+    # integers are compared with an integer, ten times as fast as with a float
+    return int(nodata) if nodata.is_integer() else nodata
 
 
 @dataclass(frozen=True)
@@ -80,8 +100,8 @@ class SensorImage:
 
     def read(
         self, window: Window | None = None, shape: tuple[int, int] | None = None
-    ) -> NDArray[np.float64]:
-        """Values in `units`, (bands, h, w), NaN for no data.
+    ) -> NDArray[Any]:
+        """Values in `units`, (bands, h, w), NaN for no data; integers as long as there is no need.
 
         A scale and an offset that a file declares are applied unless the units are digital numbers,
         as `normalise` does.
@@ -97,21 +117,26 @@ class SensorImage:
         size = len(self.spec.modality.bands)
         if len(self.held) == size:
             return read
-        values = np.full((size, *read.shape[1:]), np.nan)
+        wide = np.promote_types(read.dtype, np.float32)
+        values = np.full((size, *read.shape[1:]), np.nan, wide)
         values[self.held] = read
         return values
 
-    def _scaled(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _scaled(self, values: NDArray[Any]) -> NDArray[Any]:
         if self.units == "DN":
             return values
         scales, offsets = (
-            [getattr(file.raster, name)[n - 1] for file in self.files for n in file.numbers]
+            np.array(
+                [getattr(file.raster, name)[n - 1] for file in self.files for n in file.numbers]
+            )
             for name in ("scales", "offsets")
         )
-        scaled: NDArray[np.float64] = values * np.reshape(scales, (-1, 1, 1))
-        return scaled + np.reshape(offsets, (-1, 1, 1))
+        if (scales == 1).all() and (offsets == 0).all():
+            return values
+        scaled: NDArray[np.float64] = values * scales[:, None, None] + offsets[:, None, None]
+        return scaled
 
-    def encode(self, values: NDArray[np.float64]) -> NDArray[np.integer]:
+    def encode(self, values: NDArray[Any]) -> NDArray[np.integer]:
         """Values to the integers that models take, same shape."""
         modality = self.spec.modality
         return Modality(modality.bands, self.units, modality.valid_range).encode(values)

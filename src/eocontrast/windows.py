@@ -1,16 +1,16 @@
-"""Windows of a scene as batches for a model: the next is read while the model works on one."""
+"""Windows of a scene as batches for a model, read ahead of it."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from eocontrast.ahead import ahead
 from eocontrast.inputs import Batch
 from eocontrast.patches import PIXELS
 from eocontrast.scenes import Scene
@@ -32,8 +32,8 @@ class Windows:
     valid: NDArray[np.float64]
 
 
-def read_ahead(scene: Scene, tiling: Tiling, cell: int) -> Iterator[Windows]:
-    """All tiles in their order, as many at once as a forward pass takes.
+def read_ahead(scene: Scene, tiling: Tiling, cell: int) -> Generator[Windows]:
+    """All tiles in their order; the next are read while the model works on some.
 
     At most two batches are in memory.
 
@@ -45,17 +45,25 @@ def read_ahead(scene: Scene, tiling: Tiling, cell: int) -> Iterator[Windows]:
     Raises:
         UserError: a file is damaged.
     """
-    waiting: deque[Future[Windows]] = deque()
-    with ThreadPoolExecutor(1) as reader:
-        for tiles in tiling.batches(PIXELS // cell**2):
-            waiting.append(reader.submit(_read, scene, tiles, cell))
-            if len(waiting) > 1:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    return ahead(partial(read, scene, cell), batches(tiling, cell), 1)
 
 
-def _read(scene: Scene, tiles: list[Tile], cell: int) -> Windows:
+def batches(tiling: Tiling, cell: int) -> Iterator[list[Tile]]:
+    """Neighbouring tiles, as many at once as a forward pass takes."""
+    return tiling.batches(PIXELS // cell**2)
+
+
+def read(scene: Scene, cell: int, tiles: list[Tile]) -> Windows:
+    """Tiles of one shape.
+
+    Args:
+        scene: open.
+        cell: side in pixels.
+        tiles: in cells.
+
+    Raises:
+        UserError: a file is damaged.
+    """
     found = [scene.read(tile.times(cell)) for tile in tiles]
     batch: Batch = {
         sensor: torch.from_numpy(np.stack([stored[sensor] for stored in found]))
