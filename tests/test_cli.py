@@ -279,3 +279,14 @@ def test_a_plan_does_not_wait_for_torch(curve: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_ctrl_c_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("eocontrast.cli.audit", interrupted)
+    assert main(["audit", "nowhere"]) == 130
+    assert capsys.readouterr().err == "eocontrast audit: stopped; nothing is left half\n"

@@ -36,13 +36,16 @@ and you say what the model expects:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; a user's mistake is one message on stderr and exit code 2."""
+    """Run a command; a user's mistake is one message on stderr and exit code 2, Ctrl-C is 130."""
     arguments = _parser().parse_args(argv)
     try:
         code: int = arguments.run(arguments)
     except UserError as error:
         print(f"eocontrast {arguments.command}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"eocontrast {arguments.command}: stopped; nothing is left half", file=sys.stderr)
+        return 130
     except Exception as error:
         lacking = exhausted(error)
         if lacking is None:

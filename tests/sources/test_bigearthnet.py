@@ -9,6 +9,7 @@ from eocontrast.inputs import InputSpec
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C, Modality
 from eocontrast.models import model_from_header
 from eocontrast.rasters import read_bands
+from eocontrast.shift import TOLERANCE, estimate_shift
 from eocontrast.source_params import BigEarthNetParams
 from eocontrast.sources import Source, bigearthnet
 from eocontrast.sources.bigearthnet import Pair, describe
@@ -67,6 +68,21 @@ def test_both_sensors_lie_at_the_same_place(fetched: tuple[Path, Source]) -> Non
             assert bounds.left - 87 * 1200 == bigearthnet._CORNERS["33UUP"][1]
             assert bounds.top + 48 * 1200 == bigearthnet._CORNERS["33UUP"][2]
             assert crs.to_epsg() == bigearthnet._CORNERS["33UUP"][0]
+
+
+def test_most_real_pairs_lie_on_each_other_or_show_nothing(fetched: tuple[Path, Source]) -> None:
+    """Snow, cloud and open sea are no evidence; what there is says at most 2 px, but for one."""
+    folder, source = fetched
+    shifts = []
+    for row in source.manifest.itertuples():
+        s1, s2 = (
+            read_bands(f"{folder}/{cell}", modality)
+            for cell, modality in ((row.s1, source.s1), (row.s2, source.s2))
+        )
+        shifts.append(estimate_shift(s1, s2))
+    far = [round(max(abs(s.dy), abs(s.dx)), 1) for s in shifts if s.known]
+    assert len(far) >= 15
+    assert sum(shift <= TOLERANCE for shift in far) >= len(far) - 1
 
 
 @pytest.mark.parametrize(("sensor", "band"), [("s1", 0), ("s2", 7)])
