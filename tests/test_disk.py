@@ -1,11 +1,12 @@
 import hashlib
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from eocontrast.disk import check_free_disk, file_md5, file_sha256
+from eocontrast.disk import check_free_disk, file_md5, file_sha256, whole
 from eocontrast.errors import UserError
 
 
@@ -29,3 +30,39 @@ def test_a_file_is_hashed_as_it_is(tmp_path: Path) -> None:
     assert file_sha256(tmp_path / "a") == hashlib.sha256(b"pairs" * 100_000).hexdigest()
     with pytest.raises(UserError, match="cannot be read"):
         file_md5(tmp_path)
+
+
+def in_no_folder(folder: Path) -> Path:
+    return Path("/proc/x.png")
+
+
+def below_a_file(folder: Path) -> Path:
+    (folder / "a").write_text("mine")
+    return folder / "a/x.png"
+
+
+def is_a_folder(folder: Path) -> Path:
+    return folder
+
+
+def has_a_long_name(folder: Path) -> Path:
+    return folder / ("x" * 300)
+
+
+@pytest.mark.parametrize("place", [in_no_folder, below_a_file, is_a_folder, has_a_long_name])
+def test_a_place_where_no_file_can_be_is_named(
+    tmp_path: Path, place: Callable[[Path], Path]
+) -> None:
+    path = place(tmp_path)
+    with pytest.raises(UserError) as caught, whole(path) as partial:
+        partial.write_text("never")
+    assert str(caught.value).startswith(f"{path} ")
+    assert "name a" in str(caught.value)
+
+
+def test_a_file_is_made_in_a_folder_that_lacks(tmp_path: Path) -> None:
+    with whole(tmp_path / "a/b") as partial:
+        assert not partial.exists()
+        partial.write_text("there")
+    assert (tmp_path / "a/b").read_text() == "there"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]

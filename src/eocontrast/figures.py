@@ -11,6 +11,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
+from eocontrast.disk import whole
 from eocontrast.label_curve import ArmCurve, ArmResult, best_supervised
 
 _SUPERVISED = (
@@ -52,7 +53,8 @@ def draw_label_curve(
     )
     for axes, task in zip(panels[:, 0], tasks, strict=True):
         _panel(axes, {n: c for n, c in curves.items() if c.result.task == task}, leaders.get(task))
-    figure.savefig(path, dpi=120, metadata={"Software": None})
+    with whole(path) as partial:
+        figure.savefig(partial, format="png", dpi=120, metadata={"Software": None})
     plt.close(figure)
 
 

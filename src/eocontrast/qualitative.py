@@ -17,6 +17,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from eocontrast.arms import Arm
+from eocontrast.disk import whole
 from eocontrast.errors import UserError
 from eocontrast.labels import IGNORE_INDEX
 from eocontrast.patches import PatchStore
@@ -99,7 +100,8 @@ def draw_qualitative(
         fontsize=8,
         frameon=False,
     )
-    figure.savefig(path, dpi=130, metadata={"Software": None})
+    with whole(path) as partial:
+        figure.savefig(partial, format="png", dpi=130, metadata={"Software": None})
     plt.close(figure)
 
 
@@ -107,7 +109,8 @@ def draw_nothing(reason: str, path: Path) -> None:
     """A figure that says why it shows nothing."""
     figure = plt.figure(figsize=(6, 1))
     figure.text(0.5, 0.5, reason, ha="center", va="center", fontsize=8)
-    figure.savefig(path, dpi=130, metadata={"Software": None})
+    with whole(path) as partial:
+        figure.savefig(partial, format="png", dpi=130, metadata={"Software": None})
     plt.close(figure)
 
 
