@@ -1,13 +1,11 @@
 """Put the rasters of one source on disk, with a manifest and a declaration of what they are."""
 
-import sys
 from pathlib import Path
-from typing import cast
 
 from eocontrast.params import load_params
 from eocontrast.source_params import SourceName
 from eocontrast.sources.catalogue import fetch_source
-from eocontrast.stage import stage
+from eocontrast.stage import run_stage
 from eocontrast.tracking import Tracker
 
 
@@ -23,5 +21,4 @@ def main(name: SourceName, rasters: Path, manifests: Path) -> None:
 
 
 if __name__ == "__main__":
-    with stage("download"):
-        main(cast("SourceName", sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))
+    run_stage("download", main)

@@ -3,7 +3,6 @@
 python stages/evaluate.py STORE SCORES PREDICTIONS MODELS
 """
 
-import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +17,7 @@ from eocontrast.patches import PatchStore
 from eocontrast.points import read_index
 from eocontrast.registry import register
 from eocontrast.results import write_point, write_predictions
-from eocontrast.stage import stage
+from eocontrast.stage import run_stage
 from eocontrast.tracking import Tracker, provenance
 
 
@@ -41,5 +40,4 @@ def main(patches: Path, scores: Path, predictions: Path, models: Path) -> None:
 
 
 if __name__ == "__main__":
-    with stage("evaluate"):
-        main(*map(Path, sys.argv[1:]))
+    run_stage("evaluate", main)

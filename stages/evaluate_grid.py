@@ -3,7 +3,6 @@
 python stages/evaluate_grid.py STORE SCORES_DIR PREDICTIONS_DIR MODELS_DIR
 """
 
-import sys
 from pathlib import Path
 
 from tqdm import tqdm
@@ -14,7 +13,7 @@ from eocontrast.params import load_params
 from eocontrast.patches import PatchStore
 from eocontrast.points import read_index
 from eocontrast.results import write_arm
-from eocontrast.stage import stage
+from eocontrast.stage import run_stage
 from eocontrast.tracking import Tracker
 
 
@@ -37,5 +36,4 @@ def main(patches: Path, scores: Path, predictions: Path, models: Path) -> None:
 
 
 if __name__ == "__main__":
-    with stage("evaluate"):
-        main(*map(Path, sys.argv[1:]))
+    run_stage("evaluate", main)

@@ -3,15 +3,15 @@
 python stages/finetune.py {single | CELL} STORE INIT OUT
 """
 
-import sys
 from pathlib import Path
 
 from tqdm import tqdm
 
+from eocontrast.errors import named
 from eocontrast.params import load_params
 from eocontrast.points import Job, points_digest, points_of, train_points, write_index
 from eocontrast.resuming import kept
-from eocontrast.stage import stage
+from eocontrast.stage import run_stage
 from eocontrast.tracking import Tracker
 
 
@@ -24,7 +24,7 @@ def main(name: str, store: Path, init: Path, out: Path) -> None:
         arms = {out: (jobs, dict[str, str]())}
     else:
         arms = {}
-        for arm in curve.cells[name].arms:
+        for arm in named("label_curve.cells", name, curve.cells).arms:
             job = Job(arm, store, init, curve.arms[arm], run.recipe, *place, out / arm)
             arms[job.out] = points_of(job, curve)
         # most labels first: at the end no core waits long for another's last point
@@ -40,5 +40,4 @@ def main(name: str, store: Path, init: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    with stage("finetune"):
-        main(sys.argv[1], *map(Path, sys.argv[2:]))
+    run_stage("finetune", main)

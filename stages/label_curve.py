@@ -4,7 +4,6 @@ python stages/label_curve.py SCORES PREDICTIONS PRETRAINED OUT
 """
 
 import json
-import sys
 from pathlib import Path
 
 from eocontrast.card_scores import add_scores
@@ -14,7 +13,7 @@ from eocontrast.headline import headline, leading_arm
 from eocontrast.label_curve import arm_curves, per_class, plot_rows, summarise, tidy
 from eocontrast.params import load_params
 from eocontrast.results import read_arm
-from eocontrast.stage import stage
+from eocontrast.stage import run_stage
 from eocontrast.tracking import Tracker
 
 
@@ -42,5 +41,4 @@ def main(scores: Path, predictions: Path, pretrained: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    with stage("label_curve"):
-        main(*map(Path, sys.argv[1:]))
+    run_stage("label_curve", main)

@@ -1,12 +1,11 @@
 """Build the patch store of one source from its rasters."""
 
-import sys
 from pathlib import Path
 
 from eocontrast.normalisation import build_store
 from eocontrast.params import load_params
 from eocontrast.patches import PatchStore
-from eocontrast.stage import stage
+from eocontrast.stage import run_stage
 from eocontrast.tracking import Tracker
 
 
@@ -22,5 +21,4 @@ def main(manifests: Path, folder: Path, audit: Path) -> None:
 
 
 if __name__ == "__main__":
-    with stage("normalise"):
-        main(*map(Path, sys.argv[1:]))
+    run_stage("normalise", main)

@@ -1,6 +1,5 @@
 """Pretrain one cell, a (method, backbone), without labels; on several GPUs under `torchrun`."""
 
-import sys
 import time
 from collections import deque
 from pathlib import Path
@@ -9,17 +8,18 @@ from eocontrast.cards import pretrained_card
 from eocontrast.cells import cell_digest, pretrain_cell
 from eocontrast.devices import first_process, hardware
 from eocontrast.disk import write_text
+from eocontrast.errors import named
 from eocontrast.params import load_params
 from eocontrast.patches import PatchStore
 from eocontrast.resuming import kept, kept_folder
-from eocontrast.stage import stage
+from eocontrast.stage import run_stage
 from eocontrast.tracking import Tracker, provenance
 from eocontrast.weights import Pretrained
 
 
 def main(name: str, patches: Path, weights: Path) -> None:
     start, params = time.monotonic(), load_params()
-    run_params = params.pretrain.runs[name]
+    run_params = named("pretrain.runs", name, params.pretrain.runs)
     backbone, store = params.backbones[run_params.backbone], PatchStore(patches)
     given = (run_params, backbone, store)
     digest = cell_digest(*given, params.precision)
@@ -43,5 +43,4 @@ def main(name: str, patches: Path, weights: Path) -> None:
 
 
 if __name__ == "__main__":
-    with stage("pretrain"):
-        main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
+    run_stage("pretrain", main)

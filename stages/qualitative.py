@@ -3,7 +3,6 @@
 python stages/qualitative.py STORE OUT.png MODELS
 """
 
-import sys
 from pathlib import Path
 
 from eocontrast.devices import accelerator
@@ -17,7 +16,7 @@ from eocontrast.qualitative import (
     draw_qualitative,
     varied_patches,
 )
-from eocontrast.stage import stage
+from eocontrast.stage import run_stage
 from eocontrast.tracking import Tracker
 
 
@@ -43,5 +42,4 @@ def main(patches: Path, out: Path, models: Path) -> None:
 
 
 if __name__ == "__main__":
-    with stage("qualitative"):
-        main(*map(Path, sys.argv[1:]))
+    run_stage("qualitative", main)

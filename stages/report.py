@@ -3,7 +3,6 @@
 python stages/report.py METRICS PRETRAINED OUT.html
 """
 
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,7 +10,7 @@ from eocontrast.disk import write_text
 from eocontrast.params import load_params
 from eocontrast.report import render
 from eocontrast.report_contents import read_contents, where_it_ran
-from eocontrast.stage import stage
+from eocontrast.stage import run_stage
 from eocontrast.tracking import Tracker
 
 
@@ -29,5 +28,4 @@ def main(metrics: Path, pretrained: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    with stage("report"):
-        main(*map(Path, sys.argv[1:]))
+    run_stage("report", main)

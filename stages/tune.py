@@ -7,19 +7,22 @@ python stages/tune.py arms PATCHES OUT.csv PRETRAINED [ARM ...]
 python stages/tune.py pretraining PATCHES OUT.csv [INIT ...]
 """
 
-import sys
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
 from eocontrast.disk import write_text
+from eocontrast.errors import UserError
 from eocontrast.params import load_params
-from eocontrast.stage import stage
+from eocontrast.stage import run_stage
 from eocontrast.tuning import try_arms, try_pretraining
 
 
-def main(what: str, patches: Path, out: Path, *given: str) -> None:
+def main(what: Literal["arms", "pretraining"], patches: Path, out: Path, *given: str) -> None:
     if what == "arms":
+        if not given:
+            raise UserError("arms start from weights: name their folder, models/pretrained")
         tried = try_arms(load_params(), patches, Path(given[0]), given[1:])
     else:
         tried = try_pretraining(load_params(), patches, given)
@@ -31,5 +34,4 @@ def main(what: str, patches: Path, out: Path, *given: str) -> None:
 
 
 if __name__ == "__main__":
-    with stage("tune"):
-        main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), *sys.argv[4:])
+    run_stage("tune", main)

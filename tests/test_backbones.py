@@ -118,6 +118,9 @@ def test_an_unknown_model_suggests_close_ones() -> None:
         ("resnet18", {"embed_dim": 32}),
         ("resnet18", {"in_chans": 3}),
         ("resnet10t", {"channels": "wide"}),
+        ("resnet10t", {"channels": [-24, 24, 48, 96]}),
+        ("resnet18", {"norm_layer": "none"}),
+        ("swin_tiny_patch4_window7_224", {"num_heads": 0}),
         ("swin_tiny_patch4_window7_224", {"depths": 3}),
         ("mma_vgg", {"depths": 3}),
         ("mma_vgg", {"channels": []}),
@@ -129,6 +132,7 @@ def test_options_that_do_not_fit_are_named(name: str, options: dict[str, Any]) -
         create_backbone(Architecture(name, options), 2)
     assert name in str(caught.value)
     assert str(options) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_architecture_is_what_json_says_of_it() -> None:

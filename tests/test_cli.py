@@ -271,6 +271,17 @@ def test_a_plan_loses_no_file_and_names_a_mistake(
     assert out.read_text() == "mine"
 
 
+@pytest.mark.parametrize("out", ["/proc/x.png", "mine.csv/x.png", "x" * 300])
+def test_a_plan_that_cannot_be_written_is_told(
+    curve: Path, out: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = str(curve.parent / out)
+    assert main(["plan", "--target", "0.65", "--from-csv", str(curve), "-o", place]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"eocontrast plan: {place} cannot be written (")
+    assert said.count("\n") == 1
+
+
 def test_a_plan_does_not_wait_for_torch(curve: Path) -> None:
     code = (
         "import sys\nfrom eocontrast.cli import main\n"

@@ -1,13 +1,13 @@
 import ast
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from eocontrast.disk import check_free_disk, file_md5, file_sha256, write_text
+from eocontrast.disk import check_free_disk, file_md5, file_sha256, whole, write_text
 from eocontrast.errors import UserError
 
 
@@ -73,3 +73,39 @@ def test_a_text_is_written_whole_or_not_at_all(
     with pytest.raises(ZeroDivisionError):
         write_text(tmp_path / "a/b.txt", "other")
     assert [file.read_bytes() for file in (tmp_path / "a").iterdir()] == ["ä".encode()]
+
+
+def in_no_folder(folder: Path) -> Path:
+    return Path("/proc/x.png")
+
+
+def below_a_file(folder: Path) -> Path:
+    (folder / "a").write_text("mine")
+    return folder / "a/x.png"
+
+
+def is_a_folder(folder: Path) -> Path:
+    return folder
+
+
+def has_a_long_name(folder: Path) -> Path:
+    return folder / ("x" * 300)
+
+
+@pytest.mark.parametrize("place", [in_no_folder, below_a_file, is_a_folder, has_a_long_name])
+def test_a_place_where_no_file_can_be_is_named(
+    tmp_path: Path, place: Callable[[Path], Path]
+) -> None:
+    path = place(tmp_path)
+    with pytest.raises(UserError) as caught, whole(path) as partial:
+        partial.write_text("never")
+    assert str(caught.value).startswith(f"{path} ")
+    assert "name a" in str(caught.value)
+
+
+def test_a_file_is_made_in_a_folder_that_lacks(tmp_path: Path) -> None:
+    with whole(tmp_path / "a/b") as partial:
+        assert not partial.exists()
+        partial.write_text("there")
+    assert (tmp_path / "a/b").read_text() == "there"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]

@@ -23,6 +23,7 @@ PLUMBING = {
     "finetune_params",
     "kept_points",
     "markdown",
+    "mistakes",
     "params",
     "pretrain_params",
     "registry",

@@ -352,3 +352,38 @@ def test_a_signal_ends_a_stage_with_the_shells_code_and_one_line(
         assert not list(project.rglob("*.safetensors.partial"))
     complete(step, project)
     assert contents(project, *step.outputs) == quiet.expected[name]
+
+
+def workers(process: int) -> list[int]:
+    """Processes that a stage has forked."""
+    with suppress(OSError):
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+        command = Path(f"/proc/{process}/cmdline").read_bytes()
+        return [int(c) for c in children if Path(f"/proc/{c}/cmdline").read_bytes() == command]
+    return []
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="takes two cores")
+@pytest.mark.parametrize("name", ["finetune", "evaluate_grid"])
+def test_a_stage_that_loses_a_worker_says_so_and_goes_on_to_the_same_bytes(
+    quiet: Quiet, name: str
+) -> None:
+    step, project, log = STEPS[name], quiet.project, quiet.project / "log"
+    for _ in range(5):  # on a busy machine the worker may be done before it is killed
+        log.write_text("")
+        process = begin(step, project)
+        code = None
+        while code is None and len(found := workers(process)) < 2:
+            code = wait(process, 0.001)
+        if code is None:
+            os.kill(found[0], signal.SIGKILL)
+            code = wait(process, 60)
+        if code:
+            break
+    said = log.read_text()
+    assert (code, "Traceback" in said) == (2, False), said
+    assert "a worker process was killed, perhaps for memory: " in said
+    assert said.endswith("; `dvc repro` goes on from here\n")
+    complete(step, project)
+    assert contents(project, *step.outputs) == quiet.expected[name]
+    assert not orphans(project)

@@ -19,6 +19,8 @@ MISTAKES: dict[str, tuple[str, object]] = {
     "epochs: no epochs": ("pretrain.runs.dual_simclr_resnet.epochs", 0),
     "epochs: half": ("pretrain.runs.dual_simclr_resnet.epochs", 1.5),
     "batch of one": ("pretrain.runs.dual_simclr_resnet.batch_size", 1),
+    "warmup: longer than the run": ("pretrain.runs.dual_simclr_resnet.warmup_epochs", 1000),
+    "groups: more than pairs": ("pretrain.runs.dual_simclr_resnet.groups_per_batch", 1000),
     "temperature: zero": ("pretrain.runs.dual_simclr_swin.temperature", 0),
     "temperature: missing": ("pretrain.runs.dual_simclr_swin.temperature", MISSING),
     "run: lr is a word": ("pretrain.runs.dual_simclr_resnet.lr", "fast"),
@@ -436,14 +438,39 @@ def test_bands_of_the_manifest_are_checked_as_a_modality(raw: dict[str, Any]) ->
     assert params.sources.manifest.s1.modality().bands == ("VV", "VH")
 
 
+def test_a_run_of_one_group_a_batch_may_not_mask_it(raw: dict[str, Any]) -> None:
+    put(raw, "pretrain.runs.mma.groups_per_batch", 1)
+    put(raw, "pretrain.runs.mma.mask_same_group", True)
+    with pytest.raises(UserError, match=r"pretrain\.runs\.mma\.groups_per_batch is 1.*negatives"):
+        check_params(raw)
+
+
 @pytest.mark.parametrize(
-    "text", ["a: [1, 2", "a: 1\na: 2\n", "", "- 1\n- 2\n", "\x00", "just words"]
+    ("text", "says"),
+    [
+        ("a: [1, 2", ", line 1: expected ',' or ']'"),
+        ("a: 1\na: 2\n", ', line 2: found duplicate key "a" with value "2"'),
+        ("a: 1\n b: 2", ", line 2: mapping values are not allowed here"),
+        ("a: !!python/name:os.system x", ", line 1: could not determine a constructor"),
+        ("", " is empty, which has none of the sections that it needs: precision, data, "),
+        ("- 1\n- 2\n", r" is [1, 2], which has none of the sections"),
+        ("\x00", " is no YAML: unacceptable character #x0000"),
+        ("just words", " is 'just words', which has none of the sections"),
+        ("a: 2024-13-45", " cannot be read (month must be in 1..12): "),
+        ("[" * 10_000, " cannot be read (maximum recursion depth exceeded"),
+        (f"normalise: {'[' * 200}{']' * 200}", ": precision is missing; data is missing; "),
+    ],
 )
-def test_a_file_that_is_no_mapping_is_named(tmp_path: Path, text: str) -> None:
+def test_a_file_that_holds_no_parameters_is_told_in_one_line(
+    tmp_path: Path, text: str, says: str
+) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(text)
-    with pytest.raises(UserError, match=r"params\.yaml"):
+    with pytest.raises(UserError) as caught:
         load_params(path)
+    assert str(caught.value).startswith(f"{path}{says}")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

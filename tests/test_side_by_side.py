@@ -1,11 +1,18 @@
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 
 from eocontrast.errors import UserError
 from eocontrast.side_by_side import side_by_side
+
+TWO_CORES = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="takes two cores")
 
 
 @pytest.mark.parametrize("count", [0, 1, 7])
@@ -21,7 +28,7 @@ def test_the_threads_of_the_caller_stay() -> None:
     assert torch.get_num_threads() == before
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="takes two cores")
+@TWO_CORES
 def test_several_items_are_worked_on_at_once() -> None:
     found = set(side_by_side(lambda item: os.getpid(), range(8)))
     assert os.getpid() not in found
@@ -39,3 +46,77 @@ def test_a_users_mistake_reaches_the_caller(count: int) -> None:
 def test_functions_that_hold_what_cannot_be_pickled_work() -> None:
     kept: Callable[[int], int] = lambda item: item + 1  # noqa: E731
     assert list(side_by_side(lambda item: kept(item), range(3))) == [1, 2, 3]
+
+
+KILLED = """
+import os, signal, sys, time
+from eocontrast.side_by_side import side_by_side
+from eocontrast.stage import stage
+
+def work(item):
+    if item == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+with stage("finetune"):
+    for item in side_by_side(work, range(8)):
+        print(item, flush=True)
+"""
+
+WAITING = """
+import os, sys, time
+from eocontrast.side_by_side import side_by_side
+from eocontrast.stage import stage
+
+def work(item):
+    if item:
+        print(os.getpid(), flush=True)
+        time.sleep(60)
+    return item
+
+with stage("finetune"):
+    for item in side_by_side(work, range(8)):
+        time.sleep(60 * (sys.argv[1] == "consumer"))
+"""
+
+
+@TWO_CORES
+def test_a_worker_that_is_killed_is_told_in_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("finetune: a worker process was killed, perhaps for memory: ")
+    assert done.stderr.endswith("; `dvc repro` goes on from here\n")
+    assert done.stderr.count("\n") == 1
+    assert [int(item) for item in done.stdout.split()] in ([], [0], [0, 1])  # in order
+
+
+@TWO_CORES
+@pytest.mark.parametrize("at_work", ["workers", "consumer"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_workers_end_at_once_where_the_run_is_stopped(at_work: str, number: signal.Signals) -> None:
+    command = [sys.executable, "-c", WAITING, at_work]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as run:
+        assert run.stdout is not None
+        worker = int(run.stdout.readline())
+        time.sleep(0.2)  # until the first result has come
+        run.send_signal(number)
+        _, said = run.communicate(timeout=20)
+    assert run.returncode == 128 + number
+    assert said == f"finetune: stopped by {number.name}; `dvc repro` goes on from here\n"
+    assert not Path(f"/proc/{worker}").exists()
+
+
+@TWO_CORES
+def test_workers_end_at_once_after_a_mistake() -> None:
+    def work(item: int) -> None:
+        if item == 0:
+            raise UserError("no")
+        time.sleep(60)
+
+    began = time.monotonic()
+    with pytest.raises(UserError, match="no"):
+        list(side_by_side(work, range(8)))
+    assert time.monotonic() - began < 20

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from distributed import Client
 from eocontrast.errors import UserError
 from eocontrast.normalisation import build_store
 from eocontrast.spread import spread
+from eocontrast.stage import stage
 
 LIMITS: dict[str, Any] = {
     "seed": 0,
@@ -62,6 +64,21 @@ def test_workers_keep_the_memory_of_a_raster_for_the_next(monkeypatch: pytest.Mo
 def test_a_users_mistake_reaches_the_caller(workers: int) -> None:
     with pytest.raises(UserError, match="is no good"):
         list(spread(refuse, [(1,), (2,)], workers))
+
+
+def die(number: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_call_that_every_worker_dies_of_is_told_in_one_line(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    once = {"distributed.scheduler.allowed-failures": 0}
+    with dask.config.set(once), pytest.raises(SystemExit) as caught, stage("normalise"):
+        list(spread(die, [(1,), (2,)], 2))
+    said = capfd.readouterr().err
+    assert (caught.value.code, said.count("\n")) == (2, 1), said
+    assert said.startswith("normalise: a worker process was killed, perhaps for memory: ")
 
 
 def start(*command: str) -> subprocess.Popen[bytes]:

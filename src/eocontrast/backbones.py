@@ -92,6 +92,17 @@ def _vgg_block(in_chans: int, width: int) -> nn.Module:
 
 _OWN: dict[str, Callable[..., nn.Module]] = {"mma_vgg": MMAVGG}
 
+_REFUSALS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What timm and torch raise of options that make no model."""
+
 
 def create_backbone(architecture: Architecture, in_chans: int) -> nn.Module:
     """A model without classifier: (B, in_chans, H, W) to pooled features (B, num_features).
@@ -106,8 +117,9 @@ def create_backbone(architecture: Architecture, in_chans: int) -> nn.Module:
     create = _OWN.get(name, partial(timm.create_model, name, num_classes=0))
     try:
         return create(in_chans=in_chans, **architecture.any_size())
-    except (TypeError, ValueError, AssertionError) as error:
-        raise UserError(f"{name} cannot be built with options {options}: {error}") from error
+    except _REFUSALS as error:
+        why = " ".join(str(error).split())[:300]
+        raise UserError(f"{name} cannot be built with options {options}: {why}") from error
 
 
 class Images(nn.Module):

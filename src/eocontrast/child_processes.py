@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _PR_SET_PDEATHSIG = 1
 """Of Linux' prctl: the signal that a process gets when its parent dies."""
@@ -22,3 +25,18 @@ def end_with(parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextmanager
+def ended_early() -> Iterator[None]:
+    """Kill the processes that were started within, where the block is left before its end.
+
+    Closing a pool waits for what its processes are at, which may be a training of minutes.
+    """
+    before = multiprocessing.active_children()
+    try:
+        yield
+    except BaseException:  # a signal, or a generator that is not asked for more
+        for process in set(multiprocessing.active_children()) - set(before):
+            process.kill()
+        raise

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from eocontrast.errors import UserError
+from eocontrast.exhausted import exhausted
 
 
 def check_free_disk(folder: Path, size: int, what: str) -> None:
@@ -33,7 +34,8 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     Raises:
         UserError: there is a file, and `overwrite` is not given.
     """
-    if path.exists() and not overwrite:
+    # unlike pathlib's, this one has an answer for a name that is too long
+    if os.path.exists(path) and not overwrite:
         raise UserError(f"{path} is there already: choose another name, or pass --overwrite")
 
 
@@ -77,9 +79,12 @@ def whole(path: Path) -> Iterator[Path]:
     """A name to write to; what is there at the end moves to `path`, and nothing after an error.
 
     Several processes may write the same file at once: the last one wins.
+
+    Raises:
+        UserError: no file can be made there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    check_possible(path)
+    partial = _partial(path)
     try:
         yield partial
         partial.replace(path)
@@ -91,3 +96,26 @@ def write_text(path: Path, text: str) -> None:
     """The text as a whole file."""
     with whole(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def check_possible(path: Path) -> None:
+    """A file can be made at `path`, in a folder that is made where it lacks.
+
+    Raises:
+        UserError: it cannot.
+    """
+    partial = _partial(path)
+    try:
+        if path.is_dir():
+            raise UserError(f"{path} is a folder: name a file")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
+        partial.unlink()
+    except OSError as error:
+        if exhausted(error):
+            raise
+        raise UserError(f"{path} cannot be written ({error}): name another place") from error
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{os.getpid()}.partial")

@@ -1,9 +1,12 @@
-"""The one exception for what a user can mend, and how a damaged file becomes one."""
+"""The one exception for what a user can mend, and how damage and unknown names become one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeVar
+
+Entry = TypeVar("Entry")
 
 _DAMAGE = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 """What readers raise of a file that is not there, not whole, or of another kind."""
@@ -15,6 +18,17 @@ class UserError(Exception):
     Its message says what was seen, what was expected and what to do. Stages print it without a
     traceback and end with exit code 2; every other exception is a defect of the project.
     """
+
+
+def named(where: str, name: str, known: Mapping[str, Entry]) -> Entry:
+    """The entry of that name.
+
+    Raises:
+        UserError: there is none; says which there are.
+    """
+    if name not in known:
+        raise UserError(f"{name!r} is none of {where}: {', '.join(known)}")
+    return known[name]
 
 
 @contextmanager

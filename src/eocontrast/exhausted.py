@@ -27,6 +27,9 @@ _BY_WORDS = {
     "CUDA out of memory": "take smaller batches",
 }
 
+_KILLED = ("BrokenProcessPool", "KilledWorker")
+"""What pools of the standard library and of Dask raise, by name: importing Dask takes a second."""
+
 
 def exhausted(error: BaseException) -> str | None:
     """One line that says what is lacking and what to do, or None where it is something else."""
@@ -34,6 +37,9 @@ def exhausted(error: BaseException) -> str | None:
         said = " ".join(str(cause).split())
         if isinstance(cause, MemoryError):
             return f"out of memory: {_BY_NUMBER[errno.ENOMEM]}"
+        if type(cause).__name__ in _KILLED:
+            mend = _BY_NUMBER[errno.ENOMEM]
+            return f"a worker process was killed, perhaps for memory: {mend}"
         if isinstance(cause, OSError) and cause.errno in _BY_NUMBER:
             return f"{said}: {_BY_NUMBER[cause.errno]}"
         for words, mend in _BY_WORDS.items():

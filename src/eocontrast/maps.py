@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 from torch import Tensor
 
-from eocontrast.disk import check_free_disk, refuse_existing, whole
+from eocontrast.disk import check_free_disk, check_possible, refuse_existing, whole
 from eocontrast.errors import UserError
 from eocontrast.grids import Grid
 from eocontrast.tiles import Tile
@@ -151,9 +151,9 @@ def write_map(
         blocks: that cover the grid.
 
     Raises:
-        UserError: there is no room for them.
+        UserError: there is no room for them, or no file can be made there.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
+    check_possible(out)
     bands = sum(len(layer.names) for layer in wanted)
     # twice: what is copied is there in both forms
     check_free_disk(out.parent, 2 * bands * grid.height * grid.width, "the map")

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from eocontrast.arms import Arm, Cell, Ensemble, check_head, check_pretrained
-from eocontrast.errors import UserError
+from eocontrast.errors import UserError, readable
 from eocontrast.finetune_params import FinetuneParams
+from eocontrast.mistakes import in_short, of_values, of_yaml
 from eocontrast.modalities import SENSORS, SENTINEL1, SENTINEL2_L1C, Sensor
-from eocontrast.pretrain_params import BackboneParams, PretrainParams, PretrainRun, SimCLRRun
+from eocontrast.pretrain_params import BackboneParams, PretrainParams, check_run
 from eocontrast.schema import Fraction, Name, PositiveInt, Section, Seed, Share
 from eocontrast.source_params import ManifestParams, SourceName, SourcesParams
 
@@ -162,7 +162,7 @@ class Params(Section):
     def _names_exist(self) -> Params:
         for name, run in self.pretrain.runs.items():
             _known(f"pretrain.runs.{name}.backbone", run.backbone, self.backbones)
-            _check_bands(f"pretrain.runs.{name}.bands", run)
+            check_run(f"pretrain.runs.{name}", run)
         for cell, content in self.label_curve.cells.items():
             _known(f"label_curve.cells.{cell}.init", content.init, self.pretrain.runs)
             for name in content.arms:
@@ -231,11 +231,6 @@ def _sensor_bands(own: ManifestParams) -> dict[Sensor, tuple[str, ...]]:
     return {sensor: tuple(dict.fromkeys(known[sensor])) for sensor in SENSORS}
 
 
-def _check_bands(where: str, run: PretrainRun) -> None:
-    if isinstance(run, SimCLRRun) and len(set(run.bands)) != len(run.bands):
-        raise ValueError(f"{where} names a band twice: {', '.join(run.bands)}")
-
-
 def _known(where: str, name: str, names: dict[str, Any]) -> None:
     if name not in names:
         raise ValueError(f"{where} is {name!r}, which is none of {sorted(names)}")
@@ -247,10 +242,11 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     Raises:
         UserError: the file cannot be read, or a parameter is unknown or out of range.
     """
-    try:
-        raw = YAML(typ="safe").load(path)
-    except (OSError, YAMLError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+    with readable(f"{path} cannot be read", "is it there, and YAML a few levels deep?"):
+        try:
+            raw = YAML(typ="safe").load(path)
+        except YAMLError as error:
+            raise UserError(f"{path}{of_yaml(error)}") from error
     return check_params(raw, str(path))
 
 
@@ -260,21 +256,11 @@ def check_params(raw: object, where: str = "params.yaml") -> Params:
     Raises:
         UserError: names every parameter that is unknown or out of range.
     """
+    if not isinstance(raw, dict):
+        found = "is empty" if raw is None else f"is {in_short(raw)}"
+        needed = ", ".join(Params.model_fields)
+        raise UserError(f"{where} {found}, which has none of the sections that it needs: {needed}")
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        lines = [_describe(problem) for problem in error.errors()]
-        raise UserError(f"{where}: " + "; ".join(lines)) from error
-
-
-def _describe(problem: ErrorDetails) -> str:
-    # the union of methods puts its tag behind the run's name, which is no key of the file
-    loc = problem["loc"]
-    tagged = loc[:2] == ("pretrain", "runs") and len(loc) > 3
-    keys = ".".join(str(key) for key in (loc[:3] + loc[4:] if tagged else loc))
-    if problem["type"] == "extra_forbidden":
-        return f"{keys} is no parameter"
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] in ("value_error", "missing"):
-        return f"{keys} is missing" if problem["type"] == "missing" else message
-    return f"{keys} is {problem['input']!r}: {message}"
+        raise UserError(f"{where}: {of_values(error)}") from error

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from eocontrast.disk import refuse_existing
+from eocontrast.disk import check_possible, refuse_existing
 
 _PLAN = """\
 Say how many labels every arm of a label curve needs for a score, what pretraining saves there, and
@@ -45,7 +45,8 @@ def plan(arguments: argparse.Namespace) -> int:
     """Print how many labels a target needs, and draw the curves where a file is named.
 
     Raises:
-        UserError: the curve cannot be read or the target is no score, or the output is there.
+        UserError: the curve cannot be read or the target is no score, or the output is there or
+            cannot be made.
     """
     from eocontrast.plan_report import plan_entries, plan_tables
     from eocontrast.planning import plan as planned
@@ -53,6 +54,7 @@ def plan(arguments: argparse.Namespace) -> int:
     out: Path | None = arguments.out
     if out:
         refuse_existing(out, arguments.overwrite)
+        check_possible(out)
     plans = planned(arguments.from_csv, arguments.target, arguments.task, arguments.arm)
     if out:
         from eocontrast.plan_figure import draw_plan

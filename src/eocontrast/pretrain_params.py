@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.schema import Fraction, Name, PositiveFloat, PositiveInt, Section, Seed
@@ -47,15 +47,6 @@ class ContrastiveRun(Section):
     lr: PositiveFloat
     weight_decay: Annotated[float, Field(ge=0)]
     temperature: PositiveFloat
-
-    @model_validator(mode="after")
-    def _negatives_remain(self) -> Self:
-        if self.mask_same_group and self.groups_per_batch == 1:
-            raise ValueError(
-                "groups_per_batch: 1 makes batches of one group, and mask_same_group leaves such a "
-                "batch without negatives: change one of the two"
-            )
-        return self
 
     @property
     def sensors(self) -> tuple[Sensor, ...]:
@@ -121,3 +112,38 @@ class PretrainParams(Section):
     """One cell a (method, backbone), by name."""
 
     runs: dict[Name, PretrainRun]
+
+
+def check_run(where: str, run: PretrainRun) -> None:
+    """What is possible field by field is so together.
+
+    Args:
+        where: the run stands, for messages.
+        run: to check.
+
+    Raises:
+        ValueError: says what does not go together.
+    """
+    if isinstance(run, SimCLRRun) and len(set(run.bands)) != len(run.bands):
+        raise ValueError(f"{where}.bands names a band twice: {', '.join(run.bands)}")
+    if isinstance(run, ContrastiveRun):
+        _check_lengths(where, run)
+        _check_groups(f"{where}.groups_per_batch is {run.groups_per_batch}", run)
+
+
+def _check_lengths(where: str, run: ContrastiveRun) -> None:
+    if run.warmup_epochs > run.epochs:
+        raise ValueError(
+            f"{where}.warmup_epochs is {run.warmup_epochs:g}, more than the {run.epochs} epochs of "
+            "the run"
+        )
+
+
+def _check_groups(what: str, run: ContrastiveRun) -> None:
+    if run.groups_per_batch > run.batch_size:
+        raise ValueError(f"{what}, more than the {run.batch_size} pairs of a batch")
+    if run.mask_same_group and run.groups_per_batch == 1:
+        raise ValueError(
+            f"{what}, which makes batches of one group, and mask_same_group leaves such a batch "
+            "without negatives: change one of the two"
+        )

@@ -10,13 +10,15 @@ import multiprocessing
 import os
 import signal
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
 
-from eocontrast.child_processes import end_with
+from eocontrast.child_processes import end_with, ended_early
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -31,6 +33,9 @@ def side_by_side(function: Callable[[Item], Found], items: Sequence[Item]) -> It
     Args:
         function: may hold anything; only items and results travel between processes.
         items: must survive pickling, like the results.
+
+    Raises:
+        BrokenProcessPool: a worker was killed; a `multiprocessing.Pool` waits for its result.
     """
     if torch.cuda.is_available() or not sys.platform.startswith("linux"):
         yield from map(function, items)
@@ -41,8 +46,12 @@ def side_by_side(function: Callable[[Item], Found], items: Sequence[Item]) -> It
             yield from map(function, items)
         return
     # forked, as DataLoader's workers are: importing torch anew would cost each worker 4 s
-    with multiprocessing.get_context("fork").Pool(workers, _start, (function, os.getpid())) as pool:
-        yield from pool.imap(_apply, items)
+    fork, given = multiprocessing.get_context("fork"), (function, os.getpid())
+    with ProcessPoolExecutor(workers, fork, _start, given) as pool, ended_early():
+        # not `map`, which cancels what is left: a pool that is killed then trips over that
+        futures = deque(pool.submit(_apply, item) for item in items)
+        while futures:
+            yield futures.popleft().result()
 
 
 @contextmanager
@@ -65,5 +74,5 @@ def _start(function: Callable[[Any], Any], parent: int) -> None:
     torch.set_num_threads(1)
 
 
-def _apply(item: object) -> object:
+def _apply(item: object) -> Any:  # noqa: ANN401 - whatever the inherited function returns
     return _inherited(item)

@@ -6,10 +6,13 @@ shells expect it: 130 after Ctrl-C, 143 after SIGTERM.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, get_args
 
 from eocontrast.errors import UserError
 from eocontrast.exhausted import exhausted
@@ -40,3 +43,29 @@ def stage(name: str) -> Iterator[None]:
             raise
         print(f"{name}: {lacking}; `dvc repro` goes on from here", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def run_stage(name: str, main: Callable[..., None]) -> None:
+    """Call a stage's `main` with the words of the command line, as its signature has them.
+
+    Raises:
+        SystemExit: as `stage` does, after a wrong command line as well.
+    """
+    with stage(name):
+        main(*_arguments(main, sys.argv[1:]))
+
+
+def _arguments(main: Callable[..., None], words: Sequence[str]) -> tuple[Any, ...]:
+    signature = inspect.signature(main, eval_str=True)
+    try:
+        bound = signature.bind(*words)
+    except TypeError as error:
+        named = " ".join(key.upper() for key in signature.parameters)
+        raise UserError(f"{error}; expected: python {sys.argv[0]} {named}") from error
+    for key, word in bound.arguments.items():
+        kind = signature.parameters[key].annotation
+        if (choices := get_args(kind)) and word not in choices:
+            raise UserError(f"{key} is {word!r}, which is none of {', '.join(choices)}")
+        if kind is Path:
+            bound.arguments[key] = Path(word)
+    return bound.args

@@ -15,6 +15,7 @@ from typing import Any
 from eocontrast.arms import Arm
 from eocontrast.cells import pretrain_cell
 from eocontrast.devices import accelerator
+from eocontrast.errors import named
 from eocontrast.evaluation import evaluate
 from eocontrast.params import Params
 from eocontrast.patches import PatchStore
@@ -55,9 +56,12 @@ def try_arms(
         store: patches that will not be reported.
         pretrained: folder of the inits.
         names: of arms.
+
+    Raises:
+        UserError: there is no such arm.
     """
     for name in names or params.label_curve.arms:
-        arm = params.label_curve.arms[name]
+        arm = named("the arms of label_curve", name, params.label_curve.arms)
         scratch = params.pretrain.runs[arm.init].method == "random"
         tried = FROZEN if arm.frozen else (SCRATCH if scratch else FINETUNED)[arm.head]
         if arm.head == "knn":  # nothing is trained
@@ -76,11 +80,15 @@ def try_pretraining(params: Params, store: Path, names: Sequence[str] = ()) -> I
         params: whose pretrainings are tuned.
         store: patches that will not be reported.
         names: of pretrainings.
+
+    Raises:
+        UserError: no frozen arm starts from one of them.
     """
     arms = params.label_curve.arms.items()
     probes = {arm.init: (name, arm) for name, arm in arms if arm.frozen and arm.head != "knn"}
     for init in names or probes:
-        (name, arm), run = probes[init], params.pretrain.runs[init]
+        name, arm = named("the inits of frozen arms", init, probes)
+        run = params.pretrain.runs[init]
         assert isinstance(run, ContrastiveRun)
         for batch_size, lr in PRETRAINING:
             setting = {"batch_size": batch_size, "lr": lr}

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import multiprocessing
 import shutil
+import time
 from collections import namedtuple
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
 import rasterio
 
 from eocontrast.errors import UserError
+from eocontrast.exhausted import exhausted
 from eocontrast.labels import DFC_CLASSES, DFC_PALETTE, IGBP_TO_DFC
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
 from eocontrast.source_params import SimulatedParams
@@ -169,6 +173,21 @@ def test_two_workers_write_the_same_bytes(simulated: Simulated, tmp_path: Path) 
     again = fetch(tmp_path, TINY, workers=2)
     assert files(tmp_path) == files(folder)
     assert again.manifest.equals(source.manifest)
+
+
+def kill_a_worker(folder: Path) -> None:
+    while not list(folder.rglob("*.tif")):
+        time.sleep(0.01)
+    multiprocessing.active_children()[0].kill()
+
+
+def test_a_worker_that_is_killed_is_told(tmp_path: Path) -> None:
+    killer = Thread(target=kill_a_worker, args=(tmp_path,))
+    killer.start()
+    with pytest.raises(Exception, match="process pool") as caught:
+        fetch(tmp_path, TINY.model_copy(update={"pretrain_scenes": 200}), workers=2)
+    killer.join()
+    assert str(exhausted(caught.value)).startswith("a worker process was killed, perhaps for")
 
 
 def test_seed_and_counts_change_what_they_should(simulated: Simulated, tmp_path: Path) -> None:

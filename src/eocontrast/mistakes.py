@@ -1,0 +1,38 @@
+"""What is wrong in params.yaml, in one line."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+
+def of_yaml(error: YAMLError) -> str:
+    """To stand behind the name of a file that is no YAML."""
+    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
+        return f", line {error.problem_mark.line + 1}: {error.problem}"
+    return f" is no YAML: {' '.join(str(error).split())}"
+
+
+def of_values(error: ValidationError) -> str:
+    """Every parameter that is missing, unknown or out of range, by its dotted key."""
+    return "; ".join(_of_value(problem) for problem in error.errors())
+
+
+def in_short(value: object) -> str:
+    """As Python writes it, but no page of it."""
+    told = repr(value)
+    return told if len(told) < 200 else f"{told[:200]}..."
+
+
+def _of_value(problem: ErrorDetails) -> str:
+    # the union of methods puts its tag behind the run's name, which is no key of the file
+    loc = problem["loc"]
+    tagged = loc[:2] == ("pretrain", "runs") and len(loc) > 3
+    keys = ".".join(str(key) for key in (loc[:3] + loc[4:] if tagged else loc))
+    if problem["type"] == "extra_forbidden":
+        return f"{keys} is no parameter"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] in ("value_error", "missing"):
+        return f"{keys} is missing" if problem["type"] == "missing" else message
+    return f"{keys} is {in_short(problem['input'])}: {message}"
