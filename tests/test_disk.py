@@ -1,6 +1,9 @@
 import ast
 import hashlib
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -109,3 +112,24 @@ def test_a_file_is_made_in_a_folder_that_lacks(tmp_path: Path) -> None:
         partial.write_text("there")
     assert (tmp_path / "a/b").read_text() == "there"
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
+
+
+def test_what_a_killed_writer_left_is_removed_and_no_other(tmp_path: Path) -> None:
+    """One begins to write, and is killed; another still writes the same file."""
+    code = "import sys, time; from pathlib import Path; from eocontrast.disk import whole\n"
+    code += "with whole(Path(sys.argv[1])) as partial: partial.touch(); time.sleep(60)"
+    command = [sys.executable, "-c", code, str(tmp_path / "[a].txt")]
+    writers = [subprocess.Popen(command) for _ in range(2)]
+    while len(begun := sorted(tmp_path.iterdir())) < 2:
+        time.sleep(0.02)
+    writers[0].kill()
+    writers[0].wait()
+    mine = (tmp_path / "[a].txt.notes.partial", tmp_path / "[a].txt.1.partial")
+    for other in mine:
+        other.touch()
+    write_text(tmp_path / "[a].txt", "whole")
+    left = {file.name.split(".")[-2] for file in begun if file.exists()}
+    assert left == {str(writers[1].pid)}
+    assert all(other.exists() for other in mine)
+    writers[1].kill()
+    writers[1].wait()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
+import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,12 +80,14 @@ def _digest(path: Path, name: str) -> str:
 def whole(path: Path) -> Iterator[Path]:
     """A name to write to; what is there at the end moves to `path`, and nothing after an error.
 
-    Several processes may write the same file at once: the last one wins.
+    Several processes may write the same file at once: the last one wins. What one that was killed
+    left is removed.
 
     Raises:
         UserError: no file can be made there.
     """
     check_possible(path)
+    _forget_killed(path)
     partial = _partial(path)
     try:
         yield partial
@@ -118,4 +122,14 @@ def check_possible(path: Path) -> None:
 
 
 def _partial(path: Path) -> Path:
-    return path.with_name(f"{path.name}.{os.getpid()}.partial")
+    # numbers of processes are those of one machine, and a disk may be shared
+    return path.with_name(f"{path.name}.{platform.node()}.{os.getpid()}.partial")
+
+
+def _forget_killed(path: Path) -> None:
+    """Remove what writers of `path` on this machine left that do not run any more."""
+    start = f"{path.name}.{platform.node()}."
+    for left in path.parent.glob(f"{glob.escape(start)}*.partial"):
+        number = left.name.removeprefix(start).removesuffix(".partial")
+        if number.isdecimal() and not Path(f"/proc/{number}").exists():
+            left.unlink(missing_ok=True)
