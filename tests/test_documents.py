@@ -26,7 +26,7 @@ RUN_IN_TEST_PIPELINE = (
 )
 """How the README's commands begin that `test_pipeline.py` runs; `.ci/run` runs pip and pytest."""
 
-OTHERS = {"cp", "git", "pip", "pre-commit", "pytest", "source", "uv"}
+OTHERS = {"cp", "find", "git", "pip", "pre-commit", "pytest", "source", "uv", "xargs"}
 """Programs whose options are not checked."""
 
 INLINE = re.compile(r"`((?:dvc|eocontrast|mlflow|torchrun|dask|python) [a-z][^`]*)`")

@@ -306,7 +306,7 @@ def test_odd_names_are_but_names(
     assert load_weights(folder / f"{name}.safetensors") == ({}, {"a": name})
     with tarfile.open(folder / f"{name}.tar", "w") as archive:
         archive.add(folder / f"{name}.safetensors", f"{name}/x")
-    assert unpack(folder / f"{name}.tar", tmp_path / "out") == [tmp_path / "out" / name]
+    assert unpack(folder / f"{name}.tar", tmp_path / "out") == [tmp_path / "out" / name / "x"]
     assert not list(tmp_path.rglob("pwned"))
 
 

@@ -85,18 +85,17 @@ def unpack(archive: Path, folder: Path) -> list[Path]:
         folder: gets the archive's own top folders and files, by rename when all are complete.
 
     Returns:
-        What the archive has at its top, in `folder`, sorted.
+        The archive's files, in `folder`, sorted.
 
     Raises:
         UserError: as `extract`, or another file is there under the name of one in the archive.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with scratch(folder) as work:
-        extract(archive, ["*"], work)
+        files = {path.relative_to(work) for path in extract(archive, ["*"], work)}
         _check_no_other(archive, work, folder)
-        names = sorted(entry.name for entry in work.iterdir())
         _move_into(work, folder)
-    return [folder / name for name in names]
+    return [folder / name for name in sorted(files)]
 
 
 @contextmanager

@@ -185,4 +185,15 @@ def refuse_too_many(findings: list[Finding], patches: int, max_bad_fraction: flo
         raise UserError(
             f"{len(bad)} of {patches} patches cannot be used, more than normalise.max_bad_fraction "
             f"= {max_bad_fraction} allows; the first: {first}. Mend or remove them, or raise it"
+            f"{_how_again(errors)}"
         )
+
+
+def _how_again(errors: list[Finding]) -> str:
+    """What was fetched can be had again where it cannot be read."""
+    if all(finding.rule != "unreadable" for finding in errors):
+        return ""
+    return (
+        ". Remove rasters under data/raw that cannot be read: `dvc repro -f download` puts back "
+        "what it fetched or wrote there"
+    )

@@ -131,5 +131,15 @@ def _forget_killed(path: Path) -> None:
     start = f"{path.name}.{platform.node()}."
     for left in path.parent.glob(f"{glob.escape(start)}*.partial"):
         number = left.name.removeprefix(start).removesuffix(".partial")
-        if number.isdecimal() and not Path(f"/proc/{number}").exists():
+        if number.isdecimal() and not _runs(int(number)):
             left.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # sends nothing
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's, or no number of a process
+        return True
+    return True

@@ -12,6 +12,10 @@ _DAMAGE = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError
 """What readers raise of a file that is not there, not whole, or of another kind."""
 
 
+COMES_BACK = "; if it comes back damaged, so is DVC's copy: see Damage in docs/reliability.md"
+"""What follows a command that writes an output of a stage again."""
+
+
 class UserError(Exception):
     """A mistake in parameters, data or paths.
 

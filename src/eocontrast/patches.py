@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eocontrast.errors import UserError, readable
+from eocontrast.errors import COMES_BACK, UserError, readable
 from eocontrast.inputs import Batch, InputSpec
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.sealed import read_sealed, refuse_other
@@ -27,7 +27,7 @@ from eocontrast.subsets import Rows
 Kind = Literal["s1", "s2", "label"]
 
 
-REBUILD = "run `dvc repro -f normalise`"
+REBUILD = f"run `dvc repro -f normalise`{COMES_BACK}"
 """What mends a store."""
 
 PIXELS = 2**18

@@ -16,7 +16,7 @@ from eocontrast.budgets import Budget, label_budget, labelled_pixels, unusable
 from eocontrast.classifiers import Classifier, NeighbourClassifier
 from eocontrast.devices import Precision, accelerator, deterministic
 from eocontrast.disk import file_sha256
-from eocontrast.errors import UserError, readable
+from eocontrast.errors import COMES_BACK, UserError, readable
 from eocontrast.finetune_params import ClassificationRecipe, Recipe, Recipes
 from eocontrast.finetuning import PatchInputs, Training, fit, freeze
 from eocontrast.frozen import FeatureInputs, Features, embed
@@ -257,7 +257,7 @@ def read_index(folder: Path) -> tuple[list[Path], dict[str, str]]:
     Raises:
         UserError: the folder holds no index, or a file is not the one that the index names.
     """
-    again = "run the stage that fine-tunes again, `dvc repro -f -s <stage>`"
+    again = f"run the stage that fine-tunes again, `dvc repro -f -s <stage>`{COMES_BACK}"
     with readable(f"{folder / INDEX} cannot be read", again):
         index = read_sealed(folder / INDEX)
         digests, left_out = dict(index["points"]), dict(index["left_out"])

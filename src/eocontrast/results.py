@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from eocontrast.disk import file_sha256, whole, write_text
-from eocontrast.errors import readable
+from eocontrast.errors import COMES_BACK, readable
 from eocontrast.label_curve import ArmResult
 from eocontrast.scores import tally
 from eocontrast.sealed import read_sealed, refuse_other, write_sealed
@@ -109,7 +109,8 @@ def read_arm(scores: Path, predictions: Path) -> ArmResult | None:
     Raises:
         UserError: a file is missing or damaged.
     """
-    with readable(f"{scores} or {predictions} cannot be read", "run `dvc repro evaluate_grid`"):
+    again = f"run `dvc repro evaluate_grid`{COMES_BACK}"
+    with readable(f"{scores} or {predictions} cannot be read", again):
         arm = read_sealed(scores)
         refuse_other(predictions, arm["predictions_sha256"])
         return _arm(arm, predictions)

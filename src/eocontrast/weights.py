@@ -15,14 +15,14 @@ from torch import Tensor, nn, uint8
 
 from eocontrast.backbones import Architecture, Backbone
 from eocontrast.disk import file_sha256, whole
-from eocontrast.errors import UserError, readable
+from eocontrast.errors import COMES_BACK, UserError, readable
 from eocontrast.inputs import InputSpec
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.sealed import SEAL
 
 _HEADER = "eocontrast"
 
-REWRITE = "run the stage that writes it again, `dvc repro -f -s <stage>`"
+REWRITE = f"run the stage that writes it again, `dvc repro -f -s <stage>`{COMES_BACK}"
 """What mends weights."""
 
 

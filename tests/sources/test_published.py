@@ -69,6 +69,21 @@ def seasons(url: str, published: Path, **fields: object) -> SEN12MSParams:
     )
 
 
+def stored(folder: Path) -> PatchStore:
+    """The store of the manifest in a folder."""
+    build_store(
+        folder,
+        folder / "store",
+        folder / "audit.json",
+        seed=0,
+        test_fraction=0.3,
+        shard_mib=1,
+        max_bad_fraction=0,
+        check_shift=False,
+    )
+    return PatchStore(folder / "store")
+
+
 def test_seasons_come_through_cut_connections(
     server: FtpServer, published: Path, scenes: Path, tmp_path: Path
 ) -> None:
@@ -81,13 +96,85 @@ def test_seasons_come_through_cut_connections(
     for sensor in ("s1", "s2"):
         for path in rows[sensor]:
             assert (tmp_path / path).read_bytes() == (scenes / path).read_bytes()
-    assert sorted(path.name for path in (tmp_path / "archives").iterdir()) == [
-        f"{archive.name}.md5" for archive in sen12ms.archives(SEASONS)
-    ]
+    notes = {path.name for path in (tmp_path / "archives").iterdir()}
+    names = [archive.name for archive in sen12ms.archives(SEASONS)]
+    assert notes == {f"{name}.{end}" for name in names for end in ("md5", "json")}
     logins = server.logins
     again = sen12ms.fetch(tmp_path, seasons(server.url, published)).manifest
     pd.testing.assert_frame_equal(again, rows)
     assert server.logins == logins, "what is unpacked is not fetched again"
+
+
+def truncated(raster: Path) -> None:
+    raster.write_bytes(raster.read_bytes()[:-100])
+
+
+def season_gone(raster: Path) -> None:
+    shutil.rmtree(raster.parents[1])
+
+
+@pytest.mark.parametrize("harm", [truncated, Path.unlink, season_gone])
+def test_what_is_damaged_or_gone_is_fetched_again(
+    server: FtpServer,
+    published: Path,
+    scenes: Path,
+    tmp_path: Path,
+    harm: Callable[[Path], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    params = seasons(server.url, published)
+    rows = sen12ms.fetch(tmp_path, params).manifest
+    harm(tmp_path / rows["s1"][1])
+    logins = server.logins
+    pd.testing.assert_frame_equal(sen12ms.fetch(tmp_path, params).manifest, rows)
+    archives = 2 if harm is season_gone else 1
+    assert server.logins == logins + archives
+    assert capsys.readouterr().err.count("they are unpacked again") == archives
+    for sensor in ("s1", "s2"):
+        for path in rows[sensor]:
+            assert (tmp_path / path).read_bytes() == (scenes / path).read_bytes()
+
+
+def test_an_archive_that_stayed_is_unpacked_again(
+    server: FtpServer, published: Path, tmp_path: Path
+) -> None:
+    params = seasons(server.url, published)
+    rows = sen12ms.fetch(tmp_path, params, keep_archives=True).manifest
+    (tmp_path / rows["s1"][0]).unlink()
+    logins = server.logins
+    sen12ms.fetch(tmp_path, params, keep_archives=True)
+    assert (tmp_path / rows["s1"][0]).exists()
+    assert server.logins == logins
+
+
+def test_a_damaged_list_of_files_is_named_with_the_note_to_remove(
+    server: FtpServer, published: Path, tmp_path: Path
+) -> None:
+    params = seasons(server.url, published)
+    sen12ms.fetch(tmp_path, params)
+    listed = tmp_path / "archives/ROIs1158_spring_s1.tar.gz.json"
+    for content in (b"x", b"\xff\xff", listed.read_bytes()[:5]):
+        listed.write_bytes(content)
+        with pytest.raises(
+            UserError, match=r"s1\.tar\.gz\.json is damaged.*remove .*s1\.tar\.gz\.md5"
+        ):
+            sen12ms.fetch(tmp_path, params)
+
+
+def test_a_raster_that_cannot_be_read_is_told_with_how_to_have_it_again(
+    server: FtpServer, published: Path, scenes: Path, tmp_path: Path
+) -> None:
+    """Its length is right: only who reads it sees the damage."""
+    params, raw = seasons(server.url, published), tmp_path / "raw"
+    source = replace(sen12ms.fetch(raw, params), rasters=raw)
+    raster = raw / source.manifest["s1"][0]
+    raster.write_bytes(bytes(raster.stat().st_size))
+    source.write(tmp_path)
+    with pytest.raises(UserError, match=r"_s1_1_p0\.tif cannot be read.*dvc repro -f download"):
+        stored(tmp_path)
+    raster.unlink()
+    sen12ms.fetch(raw, params)
+    stored(tmp_path)
 
 
 def test_archives_may_stay(server: FtpServer, published: Path, tmp_path: Path) -> None:
@@ -146,6 +233,23 @@ def test_the_user_s_archive_is_unpacked_once_and_kept(
     monkeypatch.setattr("eocontrast.archives.extract", lambda *_: pytest.fail("unpacked again"))
     again = dfc2020.fetch(tmp_path / "raw", mirrored(path=mine)).manifest
     pd.testing.assert_frame_equal(again, rows)
+
+
+def test_what_lacks_of_the_user_s_archive_comes_back_without_its_note(
+    scenes: Path, tmp_path: Path
+) -> None:
+    mine, raw = tmp_path / "mine.tar", tmp_path / "raw"
+    with tarfile.open(mine, "w") as packed:
+        for half in dfc2020.HALVES:
+            packed.add(scenes / f"ROIs0000_{half}", f"ROIs0000_{half}")
+    rows = dfc2020.fetch(raw, mirrored(path=mine)).manifest
+    for gone in (rows["s1"][0], "ROIs0000_test", "ROIs0000_*"):
+        for path in raw.glob(gone):
+            path.unlink() if path.is_file() else shutil.rmtree(path)
+        with pytest.raises(UserError, match=r"remove .*raw/archives/<archive>\.md5 to have"):
+            dfc2020.fetch(raw, mirrored(path=mine, find_overlaps=False))
+        (raw / "archives/mine.tar.md5").unlink()
+        pd.testing.assert_frame_equal(dfc2020.fetch(raw, mirrored(path=mine)).manifest, rows)
 
 
 def packed_zstd(folder: Path, name: str) -> None:
@@ -241,16 +345,6 @@ def test_every_layout_becomes_a_store(
     server.stop()
     assert not server.ends
     replace(source, rasters=tmp_path / "raw").write(tmp_path)
-    build_store(
-        tmp_path,
-        tmp_path / "store",
-        tmp_path / "audit.json",
-        seed=0,
-        test_fraction=0.3,
-        shard_mib=1,
-        max_bad_fraction=0,
-        check_shift=False,
-    )
-    store = PatchStore(tmp_path / "store")
+    store = stored(tmp_path)
     assert {split: len(store.rows(split)) for split in ("train", "test")} == counts
     assert store.has_masks

@@ -13,13 +13,13 @@ from pathlib import Path
 import pandas as pd
 
 from eocontrast.disk import file_sha256, write_text
-from eocontrast.errors import UserError, readable
+from eocontrast.errors import COMES_BACK, UserError, readable
 from eocontrast.modalities import Modality, Sensor
 from eocontrast.sealed import read_sealed, refuse_other, write_sealed
 
 COLUMNS = ("id", "s1", "s2", "label", "group", "split")
 SPLITS = ("pretrain", "train", "test")
-_AGAIN = "run `dvc repro -f download`"
+_AGAIN = f"run `dvc repro -f download`{COMES_BACK}"
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ from eocontrast.sources.rois import (
     expected,
     look_for_patches,
 )
+from eocontrast.sources.unpacked import how_again
 
 Found = dict[str, list[RoiPatch]]
 """Patches by half, or by season."""
@@ -84,10 +85,12 @@ def fetch(folder: Path, params: DFC2020Params, *, keep_archives: bool = False) -
         data = in_place(params.path, [], folder)
     else:
         data = fetched([MIRROR], params.url, params.md5s, folder, keep=keep_archives)
-    halves, seasons = _look(data, HALVES, LAYOUTS), _look(data, SEASONS, (BY_SCENE,))
-    _check_found(data, halves, seasons)
+    advice = ADVICE + how_again(data, folder)
+    halves = _look(data, HALVES, LAYOUTS, advice)
+    seasons = _look(data, SEASONS, (BY_SCENE,), advice)
+    _check_found(data, halves, seasons, advice)
     if halves and not params.splits:
-        _check_halves(data, halves, params)
+        _check_halves(data, halves, params, advice)
     manifest = _manifest(data, folder, halves, seasons, params)
     if params.splits:
         manifest = apply_lists(
@@ -104,31 +107,31 @@ def _others(lists: Path | Mapping[Split, Path]) -> Split:
     return "pretrain" if not isinstance(lists, Path) and "train" in lists else "train"
 
 
-def _look(data: Path, parts: Sequence[str], layouts: Sequence[str]) -> Found:
+def _look(data: Path, parts: Sequence[str], layouts: Sequence[str], advice: str) -> Found:
     found = {
-        part: look_for_patches(data, f"ROIs0000_{part}", KINDS, ADVICE, layouts) for part in parts
+        part: look_for_patches(data, f"ROIs0000_{part}", KINDS, advice, layouts) for part in parts
     }
     return {part: patches for part, patches in found.items() if patches}
 
 
-def _check_found(data: Path, halves: Found, seasons: Found) -> None:
+def _check_found(data: Path, halves: Found, seasons: Found, advice: str) -> None:
     """There are halves or regions, not both: they are the same patches."""
     if halves and seasons:
         half, season = (next(iter(found.values()))[0] for found in (halves, seasons))
         raise UserError(
             f"{data} holds DFC2020 twice, by halves ({half.path('s1')}) and by regions "
-            f"({season.path('s1')}): move one of the two away; {ADVICE}"
+            f"({season.path('s1')}): move one of the two away; {advice}"
         )
     if not halves and not seasons:
         wanted = [RoiPatch("ROIs0000_test", "0", "<number>", layout) for layout in LAYOUTS]
         wanted.append(RoiPatch("ROIs0000_<season>", "<Region>", "<number>"))
         raise UserError(
             f"looked for {expected(wanted, KINDS)}, and for ROIs0000_validation likewise, in "
-            f"{data}, found {content(data, 'ROIs0000_test')}; {ADVICE}"
+            f"{data}, found {content(data, 'ROIs0000_test')}; {advice}"
         )
 
 
-def _check_halves(data: Path, halves: Found, params: DFC2020Params) -> None:
+def _check_halves(data: Path, halves: Found, params: DFC2020Params, advice: str) -> None:
     """Both are there; or one, and groups to split it by."""
     if len(halves) == 2:
         return
@@ -138,7 +141,7 @@ def _check_halves(data: Path, halves: Found, params: DFC2020Params) -> None:
         raise UserError(
             f"{seen}, which are one group: nothing would be left to test on; set "
             "sources.dfc2020.find_overlaps to true to split it by what shares ground, name a list "
-            f"in sources.dfc2020.splits, or add the other half; found {content(data)}; {ADVICE}"
+            f"in sources.dfc2020.splits, or add the other half; found {content(data)}; {advice}"
         )
     print(f"{seen}: it is split by group", file=sys.stderr)
 

@@ -1,8 +1,7 @@
 """The archives in which a data set is published: fetched, verified, unpacked and dropped.
 
 They come one after the other, so that no more than one lies beside what is unpacked already. What
-is done is noted in `archives/<name>.md5`, in md5sum's own format, so that a dropped archive is not
-fetched again.
+is done is noted (`unpacked`), so that a dropped archive is fetched again only if its content lacks.
 """
 
 from __future__ import annotations
@@ -13,9 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eocontrast.archives import unpack
-from eocontrast.disk import file_md5, whole
+from eocontrast.disk import file_md5
 from eocontrast.errors import UserError
 from eocontrast.sources.rois import data_folder
+from eocontrast.sources.unpacked import forget_damaged, list_files, note_of, write_note
 from eocontrast.transfer import fetch_file
 
 _LINE = re.compile(r"([0-9a-fA-F]{32}) [ *](.+)")
@@ -54,10 +54,12 @@ def fetched(
         UserError: one cannot be had, has another md5, cannot be unpacked, or the disk is full.
     """
     for archive in _of_mirror(archives, md5s) if md5s else archives:
+        forget_damaged(folder, archive.name)
         if not _is_done(folder, archive.name, archive.md5):
             target = folder / "archives" / archive.name
             fetch_file(f"{url}/{archive.name}", target, md5=archive.md5, beside=archive.size)
-            _unpack(target, folder, archive.md5)
+            list_files(folder, archive.name, unpack(target, folder))
+            write_note(folder, archive.name, archive.md5)
             if not keep:
                 target.unlink()
     return folder
@@ -143,25 +145,11 @@ def _unpacked(archive: Path, folder: Path, md5: str) -> Path:
             "it again"
         )
     if not _is_done(folder, archive.name, found):
-        _unpack(archive, folder, found)
+        unpack(archive, folder)  # its files are not listed: reBEN's are millions
+        write_note(folder, archive.name, found)
     return folder
-
-
-def _unpack(archive: Path, folder: Path, md5: str) -> None:
-    unpack(archive, folder)
-    with whole(_note(folder, archive.name)) as note:
-        note.write_text(f"{md5}  {archive.name}\n")
 
 
 def _is_done(folder: Path, name: str, md5: str) -> bool:
-    note = _note(folder, name)
+    note = note_of(folder, name)
     return note.exists() and read_md5s(note) == {name: md5}
-
-
-def _note(folder: Path, name: str) -> Path:
-    return _made(folder / "archives") / f"{name}.md5"
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

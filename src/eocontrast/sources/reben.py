@@ -26,6 +26,7 @@ from eocontrast.sources.bigearthnet_labels import groups_held
 from eocontrast.sources.neighbours import Place, neighbours
 from eocontrast.sources.published import Archive, in_place, listed_as
 from eocontrast.sources.rois import LISTED, content, data_folder
+from eocontrast.sources.unpacked import how_again
 
 METADATA = ("patch_id", "labels", "split", "s1_name")
 _S1_NAME = re.compile(r".+_(\w{5})_(\d+)_(\d+)")
@@ -59,7 +60,8 @@ def describe_folder(path: Path, folder: Path) -> pd.DataFrame:
         [_place(name, split) for name, split in zip(table["s1_name"], splits, strict=True)]
     )
     for sensor, names in (("S1", table["s1_name"]), ("S2", table["patch_id"])):
-        _check_on_disk(data / f"BigEarthNet-{sensor}", [_folder(sensor, name) for name in names])
+        wanted = [_folder(sensor, name) for name in names]
+        _check_on_disk(data / f"BigEarthNet-{sensor}", wanted, ADVICE + how_again(data, folder))
     rows = []
     for row, split, group in zip(table.to_dict("records"), splits, groups, strict=True):
         name, label = row["patch_id"], _label(row["patch_id"], row["labels"])
@@ -111,7 +113,7 @@ def _place(s1_name: str, split: str) -> Place:
     return f"{split}_{match[1]}", int(match[2]), int(match[3])
 
 
-def _check_on_disk(folder: Path, wanted: list[str]) -> None:
+def _check_on_disk(folder: Path, wanted: list[str], advice: str) -> None:
     # one listing a tile: half a million look-ups by name take minutes on a network's disk
     tiles = {name.partition("/")[0] for name in wanted}
     there = {
@@ -125,7 +127,7 @@ def _check_on_disk(folder: Path, wanted: list[str]) -> None:
         raise UserError(
             f"{len(missing)} of {len(wanted)} patches of metadata.parquet are not in {folder}: "
             f"{', '.join(missing[:LISTED])}; unpack those too, or take them out of the metadata; "
-            f"{ADVICE}"
+            f"{advice}"
         )
 
 

@@ -22,6 +22,7 @@ from eocontrast.sources.official_splits import apply_lists, divide_groups
 from eocontrast.sources.overlaps import footprint, merge_overlapping
 from eocontrast.sources.published import Archive, fetched, in_place, listed_as
 from eocontrast.sources.rois import find_patches
+from eocontrast.sources.unpacked import how_again
 
 LICENCE = "CC-BY-4.0"
 
@@ -95,8 +96,9 @@ def fetch(folder: Path, params: SEN12MSParams, *, keep_archives: bool = False) -
         data = in_place(params.path, wanted, folder)
     else:
         data = fetched(wanted, params.url, params.md5s, folder, keep=keep_archives)
+    advice = ADVICE + how_again(data, folder)
     for season in params.seasons:
-        for patch in find_patches(data, ROIS[season], ("s1", "s2"), ADVICE):
+        for patch in find_patches(data, ROIS[season], ("s1", "s2"), advice):
             s1, s2 = (listed_as(data, patch.path(kind), folder) for kind in ("s1", "s2"))
             rows.append((patch.name, s1, s2, "", f"{season}_{patch.scene}", "pretrain"))
     manifest = pd.DataFrame(rows, columns=list(COLUMNS))
