@@ -5,7 +5,7 @@ import io
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,74 +14,12 @@ import pandas as pd
 import pytest
 import zstandard
 from layouts import by_regions, by_validation_folders, flat
+from publishers import SEASONS, mirrored, seasons, stored
 from servers import FtpServer, HttpServer
 
 from eocontrast.errors import UserError
-from eocontrast.normalisation import build_store
-from eocontrast.patches import PatchStore
-from eocontrast.source_params import DFC2020Params, Season, SEN12MSParams
 from eocontrast.sources import dfc2020, sen12ms
 from eocontrast.sources.published import Archive, in_place, read_md5s
-
-SEASONS: tuple[Season, ...] = ("spring", "summer")
-
-
-@pytest.fixture(scope="module")
-def published(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The archives of two seasons, the DFC2020 mirror's, and their digests."""
-    folder = tmp_path_factory.mktemp("published")
-    for archive in sen12ms.archives(SEASONS):
-        with tarfile.open(folder / archive.name, "w:gz") as packed:
-            for path in scenes.glob(archive.holds):
-                packed.add(path, path.relative_to(scenes))
-    with zipfile.ZipFile(folder / dfc2020.MIRROR.name, "w") as packed_zip:
-        for kind in dfc2020.KINDS:
-            for path in scenes.glob(f"ROIs0000_test/{kind}_0/*"):
-                packed_zip.write(path, f"dfc2020_s1s2/{kind}/{path.name}")
-    lines = [
-        f"{hashlib.md5(path.read_bytes()).hexdigest()}  {path.name}\n"
-        for path in sorted(folder.iterdir())
-    ]
-    (folder / "md5sums").write_text("".join(lines))
-    return folder
-
-
-@pytest.fixture
-def server(published: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FtpServer]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr("time.sleep", lambda _: None)
-    server = FtpServer(published)
-    yield server
-    server.stop()
-
-
-def seasons(url: str, published: Path, **fields: object) -> SEN12MSParams:
-    return SEN12MSParams.model_validate(
-        {
-            "path": None,
-            "url": url,
-            "md5s": published / "md5sums",
-            "seasons": SEASONS,
-            "splits": None,
-            "find_overlaps": True,
-            **fields,
-        }
-    )
-
-
-def stored(folder: Path) -> PatchStore:
-    """The store of the manifest in a folder."""
-    build_store(
-        folder,
-        folder / "store",
-        folder / "audit.json",
-        seed=0,
-        test_fraction=0.3,
-        shard_mib=1,
-        max_bad_fraction=0,
-        check_shift=False,
-    )
-    return PatchStore(folder / "store")
 
 
 def test_seasons_come_through_cut_connections(
@@ -103,78 +41,6 @@ def test_seasons_come_through_cut_connections(
     again = sen12ms.fetch(tmp_path, seasons(server.url, published)).manifest
     pd.testing.assert_frame_equal(again, rows)
     assert server.logins == logins, "what is unpacked is not fetched again"
-
-
-def truncated(raster: Path) -> None:
-    raster.write_bytes(raster.read_bytes()[:-100])
-
-
-def season_gone(raster: Path) -> None:
-    shutil.rmtree(raster.parents[1])
-
-
-@pytest.mark.parametrize("harm", [truncated, Path.unlink, season_gone])
-def test_what_is_damaged_or_gone_is_fetched_again(
-    server: FtpServer,
-    published: Path,
-    scenes: Path,
-    tmp_path: Path,
-    harm: Callable[[Path], None],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    params = seasons(server.url, published)
-    rows = sen12ms.fetch(tmp_path, params).manifest
-    harm(tmp_path / rows["s1"][1])
-    logins = server.logins
-    pd.testing.assert_frame_equal(sen12ms.fetch(tmp_path, params).manifest, rows)
-    archives = 2 if harm is season_gone else 1
-    assert server.logins == logins + archives
-    assert capsys.readouterr().err.count("they are unpacked again") == archives
-    for sensor in ("s1", "s2"):
-        for path in rows[sensor]:
-            assert (tmp_path / path).read_bytes() == (scenes / path).read_bytes()
-
-
-def test_an_archive_that_stayed_is_unpacked_again(
-    server: FtpServer, published: Path, tmp_path: Path
-) -> None:
-    params = seasons(server.url, published)
-    rows = sen12ms.fetch(tmp_path, params, keep_archives=True).manifest
-    (tmp_path / rows["s1"][0]).unlink()
-    logins = server.logins
-    sen12ms.fetch(tmp_path, params, keep_archives=True)
-    assert (tmp_path / rows["s1"][0]).exists()
-    assert server.logins == logins
-
-
-def test_a_damaged_list_of_files_is_named_with_the_note_to_remove(
-    server: FtpServer, published: Path, tmp_path: Path
-) -> None:
-    params = seasons(server.url, published)
-    sen12ms.fetch(tmp_path, params)
-    listed = tmp_path / "archives/ROIs1158_spring_s1.tar.gz.json"
-    for content in (b"x", b"\xff\xff", listed.read_bytes()[:5]):
-        listed.write_bytes(content)
-        with pytest.raises(
-            UserError, match=r"s1\.tar\.gz\.json is damaged.*remove .*s1\.tar\.gz\.md5"
-        ):
-            sen12ms.fetch(tmp_path, params)
-
-
-def test_a_raster_that_cannot_be_read_is_told_with_how_to_have_it_again(
-    server: FtpServer, published: Path, scenes: Path, tmp_path: Path
-) -> None:
-    """Its length is right: only who reads it sees the damage."""
-    params, raw = seasons(server.url, published), tmp_path / "raw"
-    source = replace(sen12ms.fetch(raw, params), rasters=raw)
-    raster = raw / source.manifest["s1"][0]
-    raster.write_bytes(bytes(raster.stat().st_size))
-    source.write(tmp_path)
-    with pytest.raises(UserError, match=r"_s1_1_p0\.tif cannot be read.*dvc repro -f download"):
-        stored(tmp_path)
-    raster.unlink()
-    sen12ms.fetch(raw, params)
-    stored(tmp_path)
 
 
 def test_archives_may_stay(server: FtpServer, published: Path, tmp_path: Path) -> None:
@@ -204,13 +70,6 @@ def test_room_is_needed_for_archive_and_content(
     assert not list(tmp_path.rglob("*.partial"))
 
 
-def mirrored(**fields: object) -> DFC2020Params:
-    defaults = {"path": None, "url": "ftp://127.0.0.1", "md5s": None, "train": "test"}
-    return DFC2020Params.model_validate(
-        {**defaults, "splits": None, "find_overlaps": True, **fields}
-    )
-
-
 def test_the_mirror_has_one_half(server: FtpServer, published: Path, tmp_path: Path) -> None:
     server.cuts = [1000]
     params = mirrored(url=server.url, md5s=published / "md5sums")
@@ -233,23 +92,6 @@ def test_the_user_s_archive_is_unpacked_once_and_kept(
     monkeypatch.setattr("eocontrast.archives.extract", lambda *_: pytest.fail("unpacked again"))
     again = dfc2020.fetch(tmp_path / "raw", mirrored(path=mine)).manifest
     pd.testing.assert_frame_equal(again, rows)
-
-
-def test_what_lacks_of_the_user_s_archive_comes_back_without_its_note(
-    scenes: Path, tmp_path: Path
-) -> None:
-    mine, raw = tmp_path / "mine.tar", tmp_path / "raw"
-    with tarfile.open(mine, "w") as packed:
-        for half in dfc2020.HALVES:
-            packed.add(scenes / f"ROIs0000_{half}", f"ROIs0000_{half}")
-    rows = dfc2020.fetch(raw, mirrored(path=mine)).manifest
-    for gone in (rows["s1"][0], "ROIs0000_test", "ROIs0000_*"):
-        for path in raw.glob(gone):
-            path.unlink() if path.is_file() else shutil.rmtree(path)
-        with pytest.raises(UserError, match=r"remove .*raw/archives/<archive>\.md5 to have"):
-            dfc2020.fetch(raw, mirrored(path=mine, find_overlaps=False))
-        (raw / "archives/mine.tar.md5").unlink()
-        pd.testing.assert_frame_equal(dfc2020.fetch(raw, mirrored(path=mine)).manifest, rows)
 
 
 def packed_zstd(folder: Path, name: str) -> None:

@@ -1,0 +1,49 @@
+"""Parameters of sources whose archives are served on this machine, and the store of what comes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eocontrast.normalisation import build_store
+from eocontrast.patches import PatchStore
+from eocontrast.source_params import DFC2020Params, Season, SEN12MSParams
+
+SEASONS: tuple[Season, ...] = ("spring", "summer")
+
+
+def seasons(url: str, published: Path, **fields: object) -> SEN12MSParams:
+    """Those that are served at a URL."""
+    return SEN12MSParams.model_validate(
+        {
+            "path": None,
+            "url": url,
+            "md5s": published / "md5sums",
+            "seasons": SEASONS,
+            "splits": None,
+            "find_overlaps": True,
+            **fields,
+        }
+    )
+
+
+def mirrored(**fields: object) -> DFC2020Params:
+    """Of the mirror of DFC2020, with these fields."""
+    defaults = {"path": None, "url": "ftp://127.0.0.1", "md5s": None, "train": "test"}
+    return DFC2020Params.model_validate(
+        {**defaults, "splits": None, "find_overlaps": True, **fields}
+    )
+
+
+def stored(folder: Path) -> PatchStore:
+    """The store of the manifest in a folder."""
+    build_store(
+        folder,
+        folder / "store",
+        folder / "audit.json",
+        seed=0,
+        test_fraction=0.3,
+        shard_mib=1,
+        max_bad_fraction=0,
+        check_shift=False,
+    )
+    return PatchStore(folder / "store")
