@@ -42,11 +42,14 @@ def test_the_page_of_results_has_every_point(task: str) -> None:
     assert lines[start : start + len(expected)] == expected
 
 
-def difference(task: str, arm: str, fraction: float, which: str) -> str:
-    """As the pages tell one: `.044 (-.043 to .150)`."""
+BESIDE, WITHIN = "{} ({} to {})", "({}, {} to {})"
+
+
+def difference(task: str, arm: str, fraction: float, which: str, form: str = BESIDE) -> str:
+    """As the README tells one: `.044 (-.043 to .150)`, or all of it in brackets."""
     (point,) = [p for p in SUMMARY[task][which][arm] if p["fraction"] == fraction]
     value, low, high = (short(point[key], 3) for key in ("value", "low", "high"))
-    return f"{value} ({low} to {high})".replace("-0.", "-.")
+    return form.format(value, low, high)
 
 
 def score(task: str, arm: str, fraction: float) -> str:
@@ -75,11 +78,11 @@ def test_the_readme_tells_what_was_measured() -> None:
         saving("mma_frozen"),
         difference(single, "dual_simclr_frozen", 0.1, alone),
         f"{score(single, 'dual_simclr', 0.1)} on 10 %",
-        difference(single, "dual_simclr", 0.1, best),
+        difference(single, "dual_simclr", 0.1, best, WITHIN),
         score(single, "dual_simclr", 0.5),
         score(pixels, "swin_unet_dual", 0.1),
         short(SUMMARY[pixels]["best_supervised"]["value"]),
-        difference(pixels, "swin_unet_dual", 0.1, best),
+        difference(pixels, "swin_unet_dual", 0.1, best, WITHIN),
     ]
     place = 0
     for number in told:
