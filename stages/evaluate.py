@@ -28,8 +28,10 @@ def main(patches: Path, scores: Path, predictions: Path, models: Path) -> None:
     write_point(point, scores)
     write_predictions([point], predictions)
     made = provenance(hardware(), time.monotonic() - start)
-    write_text(models.with_suffix(".md"), finetuned_card(point, made))
+    card = finetuned_card(point, made)
+    write_text(models.with_suffix(".md"), card)
     run = tracker.evaluated("single", file, point)
+    run.text("card.md", card)
     with TemporaryDirectory() as folder:
         figure = Path(folder, "confusion.png")
         draw_confusion(point[0].confusion, point[0].header["classes"], figure)

@@ -3,32 +3,37 @@
 python stages/evaluate_grid.py STORE SCORES_DIR PREDICTIONS_DIR MODELS_DIR
 """
 
+import time
 from pathlib import Path
 
 from tqdm import tqdm
 
-from eocontrast.devices import accelerator
+from eocontrast.cards import finetuned_card
+from eocontrast.devices import accelerator, hardware
 from eocontrast.evaluation import evaluate
 from eocontrast.params import load_params
 from eocontrast.patches import PatchStore
 from eocontrast.points import read_index
 from eocontrast.results import write_arm
 from eocontrast.stage import run_stage
-from eocontrast.tracking import Tracker
+from eocontrast.tracking import Tracker, provenance
 
 
 def main(patches: Path, scores: Path, predictions: Path, models: Path) -> None:
-    params, store, tracker = load_params(), PatchStore(patches), Tracker("evaluate")
+    start, params = time.monotonic(), load_params()
+    store, tracker = PatchStore(patches), Tracker("evaluate")
     curve, device = params.label_curve, accelerator(params.precision)
     for names in curve.scored_together:
         found = [read_index(models / curve.folder(arm)) for arm in names if arm in curve.arms]
         files = list(zip(*(files for files, _ in found), strict=True))
         what = f"evaluate {' and '.join(names)}"
         places = list(tqdm(evaluate(files, store, device), what, len(files), disable=None))
+        made = provenance(hardware(), time.monotonic() - start)
         for members, place in zip(files, places, strict=True):
             # an ensemble has no run of its own
             for name, file, evaluations in zip(names, members, place, strict=False):
-                tracker.evaluated(name, file, evaluations)
+                run = tracker.evaluated(name, file, evaluations)
+                run.text("card.md", finetuned_card(evaluations, made))
         for number, name in enumerate(names):
             points = [place[number] for place in places]
             written = (scores / f"{name}.json", predictions / f"{name}.parquet")

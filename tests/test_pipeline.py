@@ -319,7 +319,10 @@ def test_the_single_run_is_a_registered_model_that_mlflow_serves(clones: list[Pa
     (version,) = client.search_model_versions("name = 'land-cover'")
     (single,) = [r for r in mlflow_runs(clones[1]) if r.data.params.get("arm") == "single"]
     assert version.run_id == single.info.run_id
-    assert [f.path for f in client.list_artifacts(single.info.run_id)] == ["confusion.png"]
+    kept = {file.path for file in client.list_artifacts(single.info.run_id)}
+    assert kept == {"card.md", "confusion.png"}
+    of_curve = next(r for r in mlflow_runs(clones[1]) if r.data.params.get("arm") == "unet")
+    assert [file.path for file in client.list_artifacts(of_curve.info.run_id)] == ["card.md"]
     readme(clones[1], "cp $(find mlartifacts")
     said = readme(clones[1], "mlflow models predict")
     found, _ = json.JSONDecoder().raw_decode(said[said.index('{"predictions"') :])

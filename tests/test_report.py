@@ -157,6 +157,9 @@ def test_equal_files_give_equal_bytes(page: Callable[..., str], folder: Path) ->
 
 def test_the_copy_for_mlflow_tells_what_ran_where(page: Callable[..., str]) -> None:
     assert "dual_simclr 2 | 4 cores 47" in text_of(page(ran=True))
+    told = "A copy of this page in MLflow also tells"
+    assert told in text_of(page())
+    assert told not in text_of(page(ran=True))
 
 
 def test_the_headline_has_intervals(page: Callable[..., str]) -> None:

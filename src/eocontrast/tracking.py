@@ -75,6 +75,10 @@ class Run:
         """Keep a copy of a figure or table with the run."""
         self.client.log_artifact(self.run_id, str(path))
 
+    def text(self, name: str, text: str) -> None:
+        """Keep a text with the run."""
+        self.client.log_text(self.run_id, text, name)
+
 
 class Tracker:
     """The MLflow experiment of this project, for one stage."""
