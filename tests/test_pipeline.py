@@ -375,14 +375,17 @@ def test_another_task_trains_one_point(clones: list[Path]) -> None:
 
 def test_queued_workers_lose_no_run(clones: list[Path]) -> None:
     clone = clones[1]
+    for seed in (3, 4):
+        quiet(clone, f"dvc exp run --queue -S finetune.seed={seed}")
     readme(clone, "dvc queue start")
+    quiet(clone, "dvc queue start -j 4")
     until = time.monotonic() + 600
     while {"Queued", "Running"} & set(run(clone, "dvc", "queue", "status").split()):
         assert time.monotonic() < until
         time.sleep(2)
     queued = [r for r in mlflow_runs(clone) if r.data.tags.get("dvc.experiment")]
     points = [r for r in queued if r.data.params.get("arm") == "single"]
-    assert sorted(r.data.params["seed"] for r in points) == ["1", "2"]
+    assert sorted(r.data.params["seed"] for r in points) == ["1", "2", "3", "4"]
     assert all("test.AA" in r.data.metrics for r in points)
     assert all(r.info.status == "FINISHED" for r in queued)
 
