@@ -321,7 +321,8 @@ def test_the_single_run_is_a_registered_model_that_mlflow_serves(clones: list[Pa
     assert version.run_id == single.info.run_id
     kept = {file.path for file in client.list_artifacts(single.info.run_id)}
     assert kept == {"card.md", "confusion.png"}
-    of_curve = next(r for r in mlflow_runs(clones[1]) if r.data.params.get("arm") == "unet")
+    points = [r for r in mlflow_runs(clones[1]) if r.data.tags["dvc.stage"] == "finetune"]
+    of_curve = next(r for r in points if r.data.params["arm"] == "unet")
     assert [file.path for file in client.list_artifacts(of_curve.info.run_id)] == ["card.md"]
     readme(clones[1], "cp $(find mlartifacts")
     said = readme(clones[1], "mlflow models predict")
