@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import shorten
 
 from eocontrast.audit import SEVERITIES, Finding, Severity
-from eocontrast.disk import whole
+from eocontrast.disk import write_text
 
 _HEADER = ("rule", "severity", "patches", "first ids", "for example")
 
@@ -25,8 +25,7 @@ def write_audit(path: Path, findings: list[Finding], patches: int) -> None:
         "findings": [finding.to_dict() for finding in findings if finding.severity != "note"],
         "notes": _notes(findings),
     }
-    with whole(path) as partial:
-        partial.write_text(json.dumps(content, indent=1) + "\n")
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def audit_table(findings: list[Finding], patches: int) -> str:

@@ -76,7 +76,7 @@ class FinetuneParams(Section):
         """
         run = runs[self.init]
         head = self.head or _head(self.task, backbones[run.backbone].name)
-        arm = Arm(
+        arm = Arm(  # what learns as another arm does has rates of 1 until that is found
             task=self.task,
             head=head,
             init=self.init,

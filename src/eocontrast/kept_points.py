@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from eocontrast.disk import file_sha256, whole
+from eocontrast.disk import file_sha256, whole, write_text
 from eocontrast.errors import UserError
 
 Histories = list[dict[str, float]]
@@ -24,8 +24,8 @@ def keep(place: Path, weights: Path, history: Histories) -> None:
     again.unlink(missing_ok=True)
     os.link(weights, again)
     told = {"sha256": file_sha256(again), "history": history}
-    with whole(_told(place)) as partial:  # last: where this is, both are whole
-        partial.write_text(json.dumps(told))
+    # last: where this is, both are whole
+    write_text(_told(place), json.dumps(told))
 
 
 def take(place: Path, weights: Path) -> Histories | None:

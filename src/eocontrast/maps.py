@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 from torch import Tensor
 
-from eocontrast.disk import check_free_disk, check_possible, refuse_existing, whole
+from eocontrast.disk import check_free_disk, check_possible, refuse_existing, whole, write_text
 from eocontrast.errors import UserError
 from eocontrast.grids import Grid
 from eocontrast.tiles import Tile
@@ -226,8 +226,7 @@ def _write_names(out: Path, colours: Mapping[str, str]) -> None:
     """GDAL's own form; GeoTIFF has no place for them that viewers read."""
     names = "".join(f"<Category>{escape(name)}</Category>" for name in ("no data", *colours))
     band = f'<PAMRasterBand band="1"><CategoryNames>{names}</CategoryNames></PAMRasterBand>'
-    with whole(out.with_name(f"{out.name}.aux.xml")) as partial:
-        partial.write_text(f"<PAMDataset>{band}</PAMDataset>\n")
+    write_text(out.with_name(f"{out.name}.aux.xml"), f"<PAMDataset>{band}</PAMDataset>\n")
 
 
 def _optimise(draft: Path, out: Path, overviews: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eocontrast.disk import whole
+from eocontrast.disk import write_text
 
 SEAL = "sha256"
 """The last key: digest of all others."""
@@ -19,8 +19,7 @@ SEAL = "sha256"
 
 def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
     """Write `content` and its digest; equal content gives equal bytes."""
-    with whole(path) as partial:
-        partial.write_text(_sealed(content))
+    write_text(path, _sealed(content))
 
 
 def read_sealed(path: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from eocontrast.array_file import ArrayFile, growing
 from eocontrast.audit import has_error
 from eocontrast.audited import Audited
-from eocontrast.disk import whole
+from eocontrast.disk import write_text
 from eocontrast.labels import IGNORE_INDEX
 from eocontrast.modalities import SENSORS
 from eocontrast.pairs import Patch, StoreBands, read_pair
@@ -75,8 +75,7 @@ def write_shard(
         for row in rows:
             patch = read_pair(source, bands, row, check_shift)
             audited.append(_audited(patch, writer.append(patch) if _fits(patch, side) else None))
-    with whole(note_path(folder, number)) as partial:
-        partial.write_text(json.dumps([each.to_dict() for each in audited]))
+    write_text(note_path(folder, number), json.dumps([each.to_dict() for each in audited]))
     return number, audited
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from eocontrast.disk import whole
+from eocontrast.disk import write_text
 from eocontrast.errors import readable
 from eocontrast.sealed import read_sealed, write_sealed
 
@@ -22,8 +22,7 @@ def note_of(folder: Path, name: str) -> Path:
 
 def write_note(folder: Path, name: str, md5: str) -> None:
     """Note that the archive of this name and md5 was unpacked in `folder`."""
-    with whole(note_of(folder, name)) as note:
-        note.write_text(f"{md5}  {name}\n")
+    write_text(note_of(folder, name), f"{md5}  {name}\n")
 
 
 def list_files(folder: Path, name: str, files: Iterable[Path]) -> None:
