@@ -1,6 +1,7 @@
 """How much of a model's speed a map keeps: `eocontrast predict` beside the bare model.
 
     python benchmarks/predict.py                          # a Swin-UNet of random weights
+    python benchmarks/predict.py --backbone papers        # as large as those of the papers
     python benchmarks/predict.py --model models/finetuned/1.0-0.safetensors --size 4096
 
 Random images in the form of the model's input (compressed GeoTIFFs) are mapped as the command does
@@ -13,35 +14,38 @@ Rounds alternate, so a busy machine slows down both.
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
 import torch
 from affine import Affine
+from rounds import in_turns, machine, print_rates, ratio
 
 from eocontrast.backbones import Architecture
 from eocontrast.devices import accelerator
 from eocontrast.finetuned import load_finetuned
 from eocontrast.inputs import Batch, InputSpec
-from eocontrast.mapping import TILE, map_scene
+from eocontrast.mapping import cells_of, map_scene
 from eocontrast.modalities import SENSORS, SENTINEL1, SENTINEL2_L1C, Sensor
 from eocontrast.models import new_model
+from eocontrast.scenes import open_scene
 from eocontrast.sensor_images import Image
 from eocontrast.streams import Model
-from eocontrast.tiles import Tiling
 from eocontrast.weights import Pretrained, save_weights
 
-SWIN = {"img_size": 48, "window_size": 4, "embed_dim": 24, "depths": [2, 2, 2],
-        "num_heads": [2, 4, 8]}  # fmt: skip
-"""That of the default run."""
+BACKBONES: dict[str, dict[str, Any]] = {
+    "small": {"img_size": 48, "window_size": 4, "embed_dim": 24, "depths": [2, 2, 2],
+              "num_heads": [2, 4, 8]},
+    "papers": {},
+}  # fmt: skip
+"""Options of timm's Swin-T: of the default run, and as both papers have it."""
 
 
-def write_model(file: Path) -> Path:
+def write_model(file: Path, options: dict[str, Any]) -> Path:
     """A Swin-UNet of two sensors and eight classes with random weights."""
     modalities = dict(zip(SENSORS, (SENTINEL1, SENTINEL2_L1C), strict=True))
     specs: dict[Sensor, InputSpec] = {}
@@ -50,7 +54,7 @@ def write_model(file: Path) -> Path:
         each = (1.0,) * len(modality.bands)
         mean, sd = (tuple(n * one for one in each) for n in ((low + high) / 2, (high - low) / 4))
         specs[sensor] = InputSpec(modality, mean, sd, 48)
-    architecture = Architecture("swin_tiny_patch4_window7_224", SWIN)
+    architecture = Architecture("swin_tiny_patch4_window7_224", options)
     classes = [f"class {number}" for number in range(8)]
     header = {
         "architecture": architecture.to_dict(),
@@ -98,65 +102,48 @@ def resident_tile(model: Model, tile: int) -> Batch:
     return batch
 
 
-def measure(ways: dict[str, Callable[[], int]], rounds: int) -> dict[str, list[float]]:
-    """Megapixels a second of each way in each round, after one round that warms up."""
-    rates: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds + 1):
-        for name, run in ways.items():
-            start = time.perf_counter()
-            pixels = run()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            rates[name].append(pixels / 1e6 / (time.perf_counter() - start))
-    return {name: values[1:] for name, values in rates.items()}
-
-
-def report(rates: dict[str, list[float]], tiling: Tiling) -> None:
-    """Print megapixels a second, the ratio of the medians, and its upper bound."""
-    print(f"{'MPix/s':12}{'min':>9}{'median':>9}{'max':>9}")
-    for name, values in rates.items():
-        numbers = (min(values), statistics.median(values), max(values))
-        print(f"{name:12}" + "".join(f"{value:9.3f}" for value in numbers))
-    bare, whole = (statistics.median(values) for values in rates.values())
-    seen = sum(tile.height * tile.width for tile in tiling)
-    print(f"predict keeps {whole / bare:.2f} of the bare model's speed")
-    print(f"tiles alone would leave {tiling.height * tiling.width / seen:.2f}")
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Make the scene, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", type=Path, help="a segmenter (default: random weights)")
-    for name, default in (("size", 2048), ("tile", TILE), ("rounds", 3)):
+    parser.add_argument("--backbone", choices=BACKBONES, default="small", help="of random weights")
+    parser.add_argument("--tile", type=int, help="side (default: by the model)")
+    for name, default in (("size", 2048), ("rounds", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
     args = parser.parse_args(argv)
     size: int = args.size
-    tile: int = args.tile
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        file = args.model or write_model(folder / "model.safetensors")
-        model, _ = load_finetuned(file)
-        images, resident = write_scene(folder, model, size), resident_tile(model, tile)
+        file = args.model or write_model(folder / "model.safetensors", BACKBONES[args.backbone])
+        model, header = load_finetuned(file)
+        images = write_scene(folder, model, size)
+        with open_scene(images, model.inputs) as scene:
+            tiling = cells_of(model, header, scene.grid, args.tile, None).tiling
+        resident = resident_tile(model, tiling.side)
         device = accelerator("auto")
-        model.to(device.device)
-        tiles = range(max(1, (size // tile) ** 2))
+        model.to(device.device).eval()
+        tiles = range(max(1, round((size / tiling.side) ** 2)))
 
         def bare() -> int:
             with torch.no_grad(), device.autocast():
                 for _ in tiles:
                     model(resident)
-            return len(tiles) * tile**2
+            return len(tiles) * tiling.side**2
 
         def whole() -> int:
             map_scene(
-                file, images, folder / "map.tif", tile=tile, overlap=None, probabilities=False,
+                file, images, folder / "map.tif", tile=args.tile, overlap=None, probabilities=False,
                 check_scale=True, overwrite=True,
             )  # fmt: skip
             return size**2
 
-        print(f"{size} x {size} pixels in tiles of {tile}")
-        rates = measure({"bare model": bare, "predict": whole}, args.rounds)
-        report(rates, Tiling(size, size, tile, tile // 16))
+        print(machine())
+        print(f"{size} x {size} pixels in {len(tiling)} tiles of {tiling.side}")
+        rates = in_turns({"bare model": bare, "predict": whole}, args.rounds)
+    print_rates("pixels/s", rates)
+    print(f"predict keeps {ratio(rates, 'predict', 'bare model')} of the bare model's speed")
+    seen = sum(tile.height * tile.width for tile in tiling)
+    print(f"tiles alone would leave {size**2 / seen:.2f}")
 
 
 if __name__ == "__main__":

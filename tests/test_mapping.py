@@ -21,8 +21,9 @@ from eocontrast.cli import main
 from eocontrast.devices import accelerator
 from eocontrast.disk import file_sha256
 from eocontrast.finetuned import load_finetuned
+from eocontrast.grids import Grid
 from eocontrast.inputs import InputSpec
-from eocontrast.mapping import Cells, say
+from eocontrast.mapping import Cells, cells_of, say
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.patches import PatchStore
 from eocontrast.scenes import open_scene
@@ -196,18 +197,31 @@ def test_windows_that_meet_at_the_edges_of_tiles_need_no_overlap(
 def test_the_map_of_a_crop_is_the_crop_of_the_map(
     write_model: WriteModel, mixed_store: PatchStore, tmp_path: Path, head: str, fusion: str
 ) -> None:
-    """To float32's rounding, where the crop begins with a tile and beyond what that one shared."""
+    """To the byte, whatever is cut off, but for the tiles that lie at the new edge."""
     file = write_model(mixed_store, task="segmentation", head=head, fusion=fusion)
-    rasters, maps = landscape(150, 170), []
-    for top, left in ((0, 0), (48, 96)):
+    rasters, tile, maps = landscape(150, 170), 64, []
+    for top, left in ((0, 0), (1, 1), (17, 40), (48, 37)):
         folder = tmp_path / f"{top}"
         folder.mkdir()
         crop = {sensor: bands[:, top:, left:] for sensor, bands in rasters.items()}
-        shares = shares_of(file, write_scene(folder, crop), 64, 16)
-        maps.append(shares[:, 48 + 16 - top :, 96 + 16 - left :])
-    assert maps[0].shape == (3, 86, 58)
-    assert maps[0].std() > 0.05
-    np.testing.assert_allclose(maps[0], maps[1], atol=1e-4)
+        options = write_scene(folder, crop, PLACE @ Affine.translation(left, top))
+        assert predict(file, options, folder / "map.tif", "--tile", str(tile)) == 0
+        drawn = np.concatenate([read(folder / name) for name in ("map.tif", "map_confidence.tif")])
+        maps.append(drawn[:, 48 + tile - top :, 40 + tile - left :])
+    assert maps[0].shape == (3, 38, 66)
+    assert maps[0][1].std() > 5
+    for of_crop in maps[1:]:
+        np.testing.assert_array_equal(of_crop, maps[0])
+
+
+def test_tiles_are_whole_windows(write_model: WriteModel, mixed_store: PatchStore) -> None:
+    file = write_model(mixed_store, **SEGMENTER)
+    model, header = load_finetuned(file)
+    grid = Grid(None, Affine.identity(), 600, 600)
+    assert cells_of(model, header, grid, None, None).tiling.side == 512
+    for multiple, side in ((224, 448), (96, 480), (1000, 1000)):
+        model.tile_multiple = multiple
+        assert cells_of(model, header, grid, None, None).tiling.side == side
 
 
 def test_no_data_is_kept(segmenter: Path, tmp_path: Path) -> None:

@@ -75,6 +75,37 @@ def test_the_papers_backbone_at_the_papers_size(fuse_skips: bool) -> None:
     swin = Architecture("swin_tiny_patch4_window7_224")
     model = SwinUNet(backbones(swin, "s1", "s2"), 8, fuse_skips)
     assert predict(model, patches(224, 224, 1)).shape == (1, 8, 224, 224)
+    assert model.tile_multiple == 224
+
+
+@pytest.mark.parametrize(
+    ("options", "sides"),
+    [
+        ({}, 64),
+        ({"window_size": [4, 4, 2]}, 32),
+        ({"patch_size": [4, 2]}, 64),
+        ({"depths": [2], "num_heads": [2]}, 16),
+    ],
+)
+def test_images_of_whole_windows_are_padded_nowhere(
+    options: dict[str, Any], sides: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = SwinUNet(
+        backbones(Architecture(SWIN.name, {**SWIN.options, **options}), "s1"), 3, False
+    )
+    assert model.tile_multiple == sides
+    padded: list[Any] = []
+    pad = F.pad
+
+    def watched(images: Tensor, sizes: Any, *args: Any, **more: Any) -> Tensor:  # noqa: ANN401
+        padded.extend(size for size in sizes if size)
+        return pad(images, sizes, *args, **more)
+
+    monkeypatch.setattr(F, "pad", watched)
+    predict(model, patches(3 * sides, 2 * sides))
+    assert not padded
+    predict(model, patches(3 * sides + 8, 2 * sides))
+    assert padded
 
 
 @pytest.mark.parametrize(

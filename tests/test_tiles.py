@@ -7,6 +7,7 @@ from eocontrast.errors import UserError
 from eocontrast.tiles import Blend, Tile, Tiling, cut
 
 SHAPES = [(5, 7, 8, 4), (40, 53, 16, 4), (64, 48, 16, 8), (33, 31, 12, 6), (30, 20, 10, 0)]
+BEFORE = [(0, 0), (1, 3), (5, 2)]
 
 
 def drawn(*shape: int) -> Tensor:
@@ -27,12 +28,14 @@ def blended(image: Tensor, tiling: Tiling, model: torch.nn.Module) -> tuple[Tens
     return out, seen
 
 
+@pytest.mark.parametrize("before", BEFORE)
 @pytest.mark.parametrize(("height", "width", "side", "overlap"), SHAPES)
 def test_every_pixel_is_given_out_once_and_weights_sum_to_one(
-    height: int, width: int, side: int, overlap: int
+    height: int, width: int, side: int, overlap: int, before: tuple[int, int]
 ) -> None:
     image = drawn(3, height, width)
-    tiling = Tiling(height, width, side, overlap)
+    stride = side - overlap
+    tiling = Tiling(height, width, side, overlap, (before[0] % stride, before[1] % stride))
     assert len(list(tiling)) == len(tiling)
     out, seen = blended(image, tiling, torch.nn.Identity())
     assert torch.equal(seen, torch.ones(height, width))
@@ -90,6 +93,22 @@ def test_batches_are_neighbours_of_one_shape() -> None:
     for batch in batches:
         assert len({(tile.row, tile.height, tile.width) for tile in batch}) == 1
     assert all(len(batch) == 1 for batch in tiling.batches(1))
+
+
+def test_a_part_of_an_image_has_the_tiles_of_the_whole() -> None:
+    """But for those at its edges, which are cut off there."""
+
+    def seen(tiling: Tiling, row: int, col: int) -> set[Tile]:
+        return {Tile(t.row + row, t.col + col, t.height, t.width) for t in tiling}
+
+    whole = seen(Tiling(90, 80, 16, 4), 0, 0)
+    for row, col in ((0, 0), (1, 1), (11, 12), (13, 30)):
+        part = seen(Tiling(90 - row, 80 - col, 16, 4, (row % 12, col % 12)), row, col)
+        inside = {t for t in whole if t.row >= row and t.col >= col}
+        assert inside <= part
+        cut_off = part - inside
+        assert all(tile.row == row or tile.col == col for tile in cut_off)
+        assert len(part) == len(Tiling(90 - row, 80 - col, 16, 4, (row % 12, col % 12)))
 
 
 @pytest.mark.parametrize(("side", "overlap"), [(8, 5), (8, -1), (0, 0)])

@@ -41,6 +41,16 @@ class Grid:
         height, width = math.ceil(self.height / factor), math.ceil(self.width / factor)
         return Grid(self.crs, self.transform @ Affine.scale(factor), height, width)
 
+    def phase(self, period: int) -> tuple[int, int]:
+        """Rows and columns from the corner back to a multiple of `period` pixels.
+
+        They are counted from the origin of `crs`, which scenes that were cut from one share.
+        """
+        col, row = ~self.transform @ (0, 0)
+        # rounded at .75: grids lie at whole or at half pixels, and .9999 is 1 in both directions
+        back = (math.floor(0.25 - origin) % period for origin in (row, col))
+        return next(back), next(back)
+
     def coincides(self, other: Grid) -> bool:
         """Whether pixels lie on each other, within a hundredth of one.
 

@@ -148,8 +148,8 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     add("--overwrite", action="store_true", help="replace a map that is there")
     add("--probabilities", action="store_true", help="write a band a class besides")
     add("--tile", type=_side, metavar="PX",
-        help="side of a tile (default: 512; as learnt, where crops are scaled by their maximum), "
-        "or of a classifier's patch (default: as learnt)")  # fmt: skip
+        help="side of a tile (default: 512, less for whole windows of a Swin; as learnt, where "
+        "crops are scaled by their maximum), or of a classifier's patch (as learnt)")  # fmt: skip
     add("--overlap", type=int, metavar="PX",
         help="of tiles, at most half of one (default: a sixteenth; half, where crops are scaled "
         "by their maximum)")  # fmt: skip

@@ -30,7 +30,7 @@ Stored = dict[Sensor, NDArray[np.integer]]
 CACHE_BYTES = 64 * 2**20
 """GDAL's cache of blocks; its own default is a twentieth of the machine's memory."""
 
-SAMPLES, SIDE = 6, 64
+SAMPLES, SIDE = 4, 64
 """Windows each way, and their side in pixels, of the sample that is checked before all else."""
 
 

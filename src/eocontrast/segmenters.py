@@ -5,6 +5,7 @@ Axes: B batch, C channels, H and W pixels, h and w tokens; in the Swin decoders 
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -143,6 +144,7 @@ class SwinUNet(LateModel):
         # what a token of the last stage covers: decoders double whole tokens
         merged = 2 ** (len(dims) - 1)
         self.multiple: Sides = (patch[0] * merged, patch[1] * merged)
+        self.tile_multiple = _whole_windows(patch, stages[0])
         for name, module in self.named_children():
             if name != "backbones":
                 module.apply(_initialise)
@@ -200,6 +202,7 @@ class UNet(Model):
         self.smp = create_unet(architecture, self.images.in_chans, num_classes)
         stride = int(self.smp.encoder.output_stride)  # type: ignore[union-attr, arg-type]
         self.multiple: Sides = (stride, stride)
+        self.tile_multiple = stride
 
     def forward(self, batch: Batch) -> Tensor:
         """Stored integers (B, bands, H, W) a sensor to logits (B, num_classes, H, W)."""
@@ -246,6 +249,18 @@ def _patch_size(backbone: Backbone) -> Sides:
     embedding: Any = backbone.timm.patch_embed
     height, width = embedding.patch_size
     return height, width
+
+
+def _whole_windows(patch: Sides, stages: list[SwinTransformerStage]) -> int:
+    """Pixels that are a whole number of windows at every stage, in both directions."""
+    blocks: list[Any] = [stage.blocks[0] for stage in stages]
+    return math.lcm(
+        *(
+            side * 2**merged * window
+            for merged, block in enumerate(blocks)
+            for side, window in zip(patch, block.window_size, strict=True)
+        )
+    )
 
 
 def _dim(stage: SwinTransformerStage) -> int:

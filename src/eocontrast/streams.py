@@ -26,10 +26,12 @@ class Model(nn.Module):
     Attributes:
         inputs: what it expects of each sensor.
         backbones: those that an init may supply; parameters elsewhere always start anew.
+        tile_multiple: images whose sides are multiples of it are padded nowhere on the way.
     """
 
     inputs: dict[Sensor, InputSpec]
     backbones: nn.ModuleDict
+    tile_multiple: int = 1
 
 
 class LateModel(Model, ABC):

@@ -34,13 +34,15 @@ class Tile:
 
 @dataclass(frozen=True)
 class Tiling:
-    """Tiles of an image, row by row; those at its right and lower edge end there.
+    """Tiles of an image, row by row; those at its edges end there.
 
     Attributes:
         height: of the image in pixels.
         width: of the image in pixels.
         side: of a tile in pixels.
         overlap: pixels that neighbours share, at most half a side.
+        before: rows and columns that the first tiles lack, since they begin that far outside the
+            image; less than a stride. So a part of an image can have the tiles of the whole.
 
     Raises:
         UserError: tiles overlap by more than half.
@@ -50,6 +52,7 @@ class Tiling:
     width: int
     side: int
     overlap: int
+    before: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         if not 0 <= 2 * self.overlap <= self.side or self.side < 1:
@@ -64,13 +67,14 @@ class Tiling:
         return self.side - self.overlap
 
     def __len__(self) -> int:
-        return len(self._starts(self.height)) * len(self._starts(self.width))
+        rows, cols = self._spans()
+        return len(rows) * len(cols)
 
     def __iter__(self) -> Iterator[Tile]:
-        for row in self._starts(self.height):
-            for col in self._starts(self.width):
-                height, width = min(self.side, self.height - row), min(self.side, self.width - col)
-                yield Tile(row, col, height, width)
+        rows, cols = self._spans()
+        for top, below in rows:
+            for left, right in cols:
+                yield Tile(top, left, below - top, right - left)
 
     def batches(self, pixels: int) -> Iterator[list[Tile]]:
         """Neighbours of one shape, as many as have `pixels` together, but at least one."""
@@ -79,9 +83,15 @@ class Tiling:
             most = max(1, pixels // (run[0].height * run[0].width))
             yield from (run[start : start + most] for start in range(0, len(run), most))
 
-    def _starts(self, size: int) -> range:
+    def _spans(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """Where tiles begin and end, in rows and in columns."""
+        row, col = self.before
+        return self._along(self.height, row), self._along(self.width, col)
+
+    def _along(self, size: int, before: int) -> list[tuple[int, int]]:
         # the last tile begins before what the one before it alone would show
-        return range(0, max(size - self.overlap, 1), self.stride)
+        starts = range(-before, max(size - self.overlap, 1), self.stride)
+        return [(max(start, 0), min(start + self.side, size)) for start in starts]
 
 
 class Blend:
@@ -105,22 +115,24 @@ class Blend:
         Returns:
             The final pixels' place, which begins where the tile does, and their values.
         """
-        whole, stride, shared = self.tiling, self.tiling.stride, self.tiling.overlap
+        whole, shared = self.tiling, self.tiling.overlap
         rows = self._weights(tile.row, tile.height, whole.height).to(values_CHW)
         cols = self._weights(tile.col, tile.width, whole.width).to(values_CHW)
         values = values_CHW * rows[:, None] * cols
         if tile.col:
             values[:, :, :shared] += self._right
         if tile.col + tile.width < whole.width:
-            self._right, values = values[:, :, stride:].clone(), values[:, :, :stride]
+            alone = tile.width - shared
+            self._right, values = values[:, :, alone:].clone(), values[:, :, :alone]
         across = slice(tile.col, tile.col + values.shape[2])
         if tile.row:
             values[:, :shared] += self._below[:, :, across]
         if tile.row + tile.height < whole.height:
             if not tile.row and not tile.col:
                 self._below = values.new_zeros(len(values), shared, whole.width)
-            self._below[:, :, across] = values[:, stride:]
-            values = values[:, :stride]
+            alone = tile.height - shared
+            self._below[:, :, across] = values[:, alone:]
+            values = values[:, :alone]
         return Tile(tile.row, tile.col, values.shape[1], values.shape[2]), values
 
     def _weights(self, start: int, length: int, size: int) -> Tensor:
