@@ -1,7 +1,22 @@
 """The layouts in which DFC2020 goes round, made of the simulator's."""
 
+import io
 import shutil
+import zipfile
 from pathlib import Path
+
+
+def zipped(data: Path) -> bytes:
+    """A folder as an archive of that layout."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path in sorted(data.rglob("*")):
+            archive.write(path, path.relative_to(data))
+    return packed.getvalue()
+
+
+def by_halves(_: Path) -> None:
+    """The layout that the simulator writes."""
 
 
 def by_validation_folders(data: Path) -> None:

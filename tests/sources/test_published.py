@@ -1,10 +1,8 @@
 """The real names and layouts, made by the simulator and served on this machine."""
 
 import hashlib
-import io
 import shutil
 import tarfile
-import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +11,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import zstandard
-from layouts import by_regions, by_validation_folders, flat
+from layouts import by_halves, by_regions, by_validation_folders, flat, zipped
 from publishers import SEASONS, mirrored, seasons, stored
 from servers import FtpServer, HttpServer
 
@@ -141,19 +139,6 @@ def test_an_archive_without_a_digest_is_named(
     sums.write_text(f"{'a' * 32}  other.zip\n")
     with pytest.raises(UserError, match=r"sums has no line for dfc2020.zip"):
         dfc2020.fetch(tmp_path / "raw", mirrored(url=server.url, md5s=sums))
-
-
-def zipped(data: Path) -> bytes:
-    """A folder as an archive of that layout."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        for path in sorted(data.rglob("*")):
-            archive.write(path, path.relative_to(data))
-    return packed.getvalue()
-
-
-def by_halves(_: Path) -> None:
-    """The layout that the simulator writes."""
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,201 @@
+"""Every layout of DFC2020 through every stage, from servers that cut connections.
+
+Stages run in this process, with the arguments that dvc.yaml gives them: their imports take longer
+than their work. What is pretrained on SEN12MS is shared. In `test_pipeline.py` DVC calls them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import runpy
+import shutil
+import sys
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from clones import ROOT, shrink_further
+from layouts import by_halves, by_regions, by_validation_folders, flat, zipped
+from ruamel.yaml import YAML
+from servers import FtpServer, HttpServer
+
+from eocontrast.patches import PatchStore
+from eocontrast.source_params import Season, SimulatedParams
+from eocontrast.sources import dfc2020, sen12ms, simulated
+
+pytestmark = [
+    pytest.mark.slow,
+    # MLflow 3.17 asks SQLAlchemy 2.1 for a loader strategy that 2.1 deprecates
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
+]
+
+SEASONS: tuple[Season, ...] = ("spring", "summer")
+PRETRAINED, GRID, SINGLE = "models/pretrained", "models/label_curve", "models/finetuned"
+STORE, RAW, LISTED = "data/patches/dfc2020", "data/raw/dfc2020", "data/manifests/dfc2020"
+
+
+def call(stage: str, *arguments: str) -> None:
+    """A stage in the working directory."""
+    script = str(ROOT / f"stages/{stage}.py")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [script, *arguments])
+        runpy.run_path(script, run_name="__main__")
+
+
+def store(source: str) -> None:
+    """What is served becomes patches."""
+    call("download", source, f"data/raw/{source}", f"data/manifests/{source}")
+    folder, audit = f"data/patches/{source}", f"metrics/audit/{source}.json"
+    call("normalise", f"data/manifests/{source}", folder, audit)
+
+
+def weights(init: str) -> str:
+    return f"{PRETRAINED}/{init}.safetensors"
+
+
+def learn(cells: dict[str, Any]) -> None:
+    """All stages that are left when there are patches and pretrained weights."""
+    call("finetune", "single", STORE, weights("dual_simclr_resnet"), SINGLE)
+    call("evaluate", STORE, "metrics/test.json", "metrics/test_predictions.parquet", SINGLE)
+    for name, cell in cells.items():
+        call("finetune", name, STORE, weights(cell["init"]), f"{GRID}/{name}")
+    call("evaluate_grid", STORE, "metrics/arms", "metrics/predictions", GRID)
+    call("label_curve", "metrics/arms", "metrics/predictions", PRETRAINED, "metrics")
+    call("qualitative", STORE, "metrics/qualitative.png", GRID)
+    call("report", "metrics", PRETRAINED, "metrics/report.html")
+
+
+def settle(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Stages run in `folder`, reach this machine's servers, and hardly wait for them."""
+    for name in ("DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI"):
+        patch.delenv(name, raising=False)
+    patch.setenv("no_proxy", "127.0.0.1")
+    patch.setattr("eocontrast.transfer._LONGEST_PAUSE", 0.01)
+    patch.chdir(folder)
+
+
+@dataclass
+class Project:
+    """A working directory in which the stages of SEN12MS ran."""
+
+    folder: Path
+    scenes: Path
+    params: dict[str, Any]
+
+    def say(self, source: str, **params: object) -> None:
+        """Change parameters of a source."""
+        self.params["sources"][source] |= params
+        YAML().dump(self.params, self.folder / "params.yaml")
+
+    def digests(self, **archives: bytes) -> str:
+        """A file as md5sum writes it."""
+        lines = [
+            f"{hashlib.md5(packed).hexdigest()}  {name}\n" for name, packed in archives.items()
+        ]
+        (self.folder / "md5sums").write_text("".join(lines))
+        return "md5sums"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Two seasons of SEN12MS came over FTP, and were pretrained on."""
+    folder, scenes, served = map(tmp_path_factory.mktemp, ("project", "scenes", "served"))
+    few = {"pretrain_scenes": 6, "train_scenes": 6, "test_scenes": 4}
+    size = {"seed": 0, "patch_size": 32, "scene_size": 2}
+    simulated.fetch(scenes, SimulatedParams.model_validate(few | size), workers=1)
+    params = YAML().load(ROOT / "params.yaml")
+    shrink_further(params)
+    params["label_curve"] |= {"fractions": [1.0], "seeds": [0]}
+    params["data"] |= {"pretrain": "sen12ms", "finetune": "dfc2020"}
+    made = Project(folder, scenes, params)
+    archives = packed_seasons(scenes, served)
+    server = FtpServer(served)
+    made.say("sen12ms", url=server.url, md5s=made.digests(**archives), seasons=list(SEASONS))
+    server.cuts = [1, len(archives["ROIs1158_spring_s1.tar.gz"]) // 2, 0, 7, 50_000]
+    with pytest.MonkeyPatch.context() as patch:
+        settle(patch, folder)
+        store("sen12ms")
+        for init in params["pretrain"]["runs"]:
+            call("pretrain", init, "data/patches/sen12ms", weights(init))
+    server.stop()
+    assert not server.cuts
+    return made
+
+
+def packed_seasons(scenes: Path, folder: Path) -> dict[str, bytes]:
+    """The archives of two seasons by name; also as files."""
+    for archive in sen12ms.archives(SEASONS):
+        with tarfile.open(folder / archive.name, "w:gz") as packed:
+            for path in scenes.glob(archive.holds):
+                packed.add(path, path.relative_to(scenes))
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def packed_halves(scenes: Path, layout: Callable[[Path], None], data: Path) -> bytes:
+    """DFC2020 as an archive of this layout."""
+    for half in dfc2020.HALVES:
+        shutil.copytree(scenes / f"ROIs0000_{half}", data / f"ROIs0000_{half}")
+    layout(data)
+    return zipped(data)
+
+
+@pytest.mark.parametrize(
+    ("layout", "protocol", "train", "counts"),
+    [
+        (by_halves, "http", "test", {"train": 16, "test": 24}),
+        (by_validation_folders, "ftp", "validation", {"train": 24, "test": 16}),
+        (by_regions, "http", "test", {"train": 16, "test": 24}),
+        (flat, "ftp", "test", {"train": 11, "test": 5}),
+    ],
+)
+def test_every_layout_runs_through_every_stage(
+    project: Project,
+    layout: Callable[[Path], None],
+    protocol: str,
+    train: str,
+    counts: dict[str, int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settle(monkeypatch, project.folder)
+    for left in (RAW, LISTED, STORE, SINGLE, GRID):
+        shutil.rmtree(left, ignore_errors=True)
+    (tmp_path / "served").mkdir()
+    archive, name = packed_halves(project.scenes, layout, tmp_path / "data"), dfc2020.MIRROR.name
+    (tmp_path / "served" / name).write_bytes(archive)
+    third = len(archive) // 3
+    server: HttpServer | FtpServer
+    if protocol == "http":  # where connections are cut; the third one brings nothing
+        server = HttpServer({f"/{name}": archive})
+        cuts = server.ends = [1, third, third, len(archive) - 1]
+    else:  # after how many bytes
+        server = FtpServer(tmp_path / "served")
+        cuts = server.cuts = [1, third, 0, len(archive) - third - 2]
+    sums = project.digests(**{name: archive})
+    project.say("dfc2020", url=server.url, md5s=sums, train=train)
+    store("dfc2020")
+    server.stop()
+    assert not cuts, "a connection was not cut"
+    patches = PatchStore(Path(STORE))
+    assert {split: len(patches.rows(split)) for split in ("train", "test")} == counts
+    learn(project.params["label_curve"]["cells"])
+    check_results(counts["train"])
+
+
+def check_results(labels: int) -> None:
+    """Every arm is on the curve, with all labels, and everything was drawn."""
+    table = pd.read_csv("metrics/label_curve.csv")
+    scores = table[table["metric"].isin(["AA", "mIoU"])]
+    assert set(scores["arm"]) == {"s2", "dual_simclr", "unet"}
+    assert scores["value"].between(0, 1).all()
+    assert set(table["n_labels"]) == {labels}
+    summary = json.loads(Path("metrics/summary.json").read_text())
+    assert list(summary) == ["single_label", "segmentation"]
+    assert json.loads(Path("metrics/audit/dfc2020.json").read_text())["quarantined"] == 0
+    assert Path("metrics/qualitative.png").read_bytes().startswith(b"\x89PNG")
+    assert "dfc2020" in Path("metrics/report.html").read_text()
