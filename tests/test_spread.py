@@ -137,6 +137,16 @@ def test_a_cluster_that_loses_a_worker_writes_the_same_bytes(
     assert files(there) == files(tmp_path / "here")
 
 
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nowhere"])
+def test_an_address_where_no_scheduler_answers_is_told(address: str) -> None:
+    quick = {"scheduler-address": address, "distributed.comm.timeouts.connect": "1s"}
+    with (
+        dask.config.set(quick),
+        pytest.raises(UserError, match=rf"no Dask scheduler answers at {address} \(.*unset it"),
+    ):
+        list(spread(square, [(1,), (2,)]))
+
+
 def test_the_address_is_that_of_dasks_configuration(
     cluster: tuple[str, list[subprocess.Popen[bytes]]],
 ) -> None:

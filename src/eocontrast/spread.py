@@ -7,12 +7,15 @@ Dask's own configuration has `scheduler-address`.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import dask
 from distributed import Client, as_completed
+
+from eocontrast.errors import UserError
 
 Found = TypeVar("Found")
 
@@ -36,9 +39,12 @@ def spread(
         calls: positional arguments.
         workers: local processes, one a core where None; 1 makes the calls here. A cluster that
             Dask's configuration names is used whatever this says.
+
+    Raises:
+        UserError: no scheduler answers at the address that Dask's configuration names.
     """
-    elsewhere = dask.config.get("scheduler-address", None) is not None
-    if not elsewhere and (workers == 1 or len(calls) < 2):
+    elsewhere: str | None = dask.config.get("scheduler-address", None)
+    if elsewhere is None and (workers == 1 or len(calls) < 2):
         yield from (function(*call) for call in calls)
         return
     with _client(elsewhere, workers) as client:
@@ -49,9 +55,11 @@ def spread(
 
 
 @contextmanager
-def _client(elsewhere: bool, workers: int | None) -> Iterator[Client]:
-    if elsewhere:
-        with Client() as client:
+def _client(elsewhere: str | None, workers: int | None) -> Iterator[Client]:
+    if elsewhere is not None:
+        with _connected(elsewhere) as client:
+            if not client.nthreads():
+                print(f"{elsewhere} has no workers yet: waiting for some", file=sys.stderr)
             yield client
         return
     # processes, because opening a small raster is a millisecond that holds the interpreter's lock
@@ -65,3 +73,13 @@ def _client(elsewhere: bool, workers: int | None) -> Iterator[Client]:
         Client(processes=True, silence_logs=logging.ERROR, **local, **ports) as client,
     ):
         yield client
+
+
+def _connected(address: str) -> Client:
+    try:
+        return Client(address)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"no Dask scheduler answers at {address} ({error}), which DASK_SCHEDULER_ADDRESS or "
+            "Dask's configuration names: start one there, or unset it to read on this machine"
+        ) from error
