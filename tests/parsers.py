@@ -22,7 +22,7 @@ from eocontrast.points import INDEX, read_index
 from eocontrast.sealed import write_sealed
 from eocontrast.sources import read_source
 from eocontrast.sources.manifest_table import check_table, read_table
-from eocontrast.sources.official_splits import listed_patches
+from eocontrast.sources.official_splits import listed_names
 from eocontrast.weights import Pretrained, save_weights
 
 ROOT = Path(__file__).parents[1]
@@ -113,7 +113,7 @@ PARSERS = {
     "manifest": Parser(_table, "pairs.csv", PAIRS),
     "curve": Parser(read_runs, "curve.csv", CURVE),
     "splits": Parser(
-        lambda path: listed_patches(path, "splits"), "test.csv", b"ROIs0000_test_s2_0_p12.tif,x\n"
+        lambda path: listed_names(path, "splits"), "test.csv", b"ROIs0000_test_s2_0_p12.tif,x\n"
     ),
     "weights": Parser(Pretrained.load, "w.safetensors", _weights()),
     "checkpoint": Parser(read_checkpoint, "w.pth", _checkpoint(zipped=True)),

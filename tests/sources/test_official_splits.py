@@ -8,7 +8,7 @@ from eocontrast.errors import UserError
 from eocontrast.source_params import Split
 from eocontrast.sources import COLUMNS
 from eocontrast.sources.catalogue import check_manifest
-from eocontrast.sources.official_splits import apply_lists, divide_groups, listed_patches
+from eocontrast.sources.official_splits import apply_lists, divide_groups, listed_names
 
 WHERE = "sources.dfc2020.splits"
 
@@ -38,13 +38,27 @@ def splits(lists: Path | Mapping[Split, Path], others: Split = "train") -> list[
 )
 def test_a_list_is_any_text_that_names_patches_or_rasters(tmp_path: Path, text: str) -> None:
     listed = write(tmp_path / "list", text)
-    assert listed_patches(listed, WHERE) == ["ROIs0000_test_0_p3", "ROIs0000_test_0_p1"]
+    assert listed_names(listed, WHERE) == ["ROIs0000_test_0_p3", "ROIs0000_test_0_p1"]
     assert splits(listed) == ["train", "test", "train", "test"]
 
 
 def test_regions_are_named_too(tmp_path: Path) -> None:
     listed = write(tmp_path / "list", "ROIs0000_winter_s2_MexicoCity_p12.tif")
-    assert listed_patches(listed, WHERE) == ["ROIs0000_winter_MexicoCity_p12"]
+    assert listed_names(listed, WHERE) == ["ROIs0000_winter_MexicoCity_p12"]
+
+
+def test_a_folder_stands_for_every_patch_of_its_scene(tmp_path: Path) -> None:
+    manifest = patches().assign(id=[f"ROIs1158_spring_{s}_p1" for s in (6, 63, 63, 7)])
+    manifest.loc[2, "id"] = "ROIs1158_spring_63_p12"
+    listed = write(tmp_path / "scenes", "ROIs1158_spring/s1_63\nROIs1868_summer/s1_63\n")
+    rois = ["ROIs1158_spring"]
+    found = apply_lists(manifest, listed, "pretrain", WHERE, rois)
+    assert list(found["split"]) == ["pretrain", "test", "test", "pretrain"]
+    with pytest.raises(UserError, match=r"1 of 3 names .* not in the data: ROIs1868_summer_63;"):
+        apply_lists(manifest, listed, "pretrain", WHERE)
+    one = write(tmp_path / "one", "ROIs1158_spring_s2_63_p12.tif")
+    with pytest.raises(UserError, match="lists ROIs1158_spring_63_p12 under test and under train"):
+        apply_lists(manifest, {"test": listed, "train": one}, "pretrain", WHERE, rois)
 
 
 def test_one_list_a_split(tmp_path: Path) -> None:
@@ -60,7 +74,7 @@ def test_one_list_a_split(tmp_path: Path) -> None:
 def test_names_that_are_not_in_the_data_are_counted(tmp_path: Path) -> None:
     names = [f"ROIs0000_test_0_p{number}" for number in range(1, 12)]
     listed = write(tmp_path / "list.csv", "\n".join(names))
-    with pytest.raises(UserError, match=r"8 of 11 patches .*: ROIs0000_test_0_p10, .*_p6;"):
+    with pytest.raises(UserError, match=r"8 of 11 names .*: ROIs0000_test_0_p10, .*_p6;"):
         splits(listed)
 
 

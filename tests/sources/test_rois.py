@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from eocontrast.errors import UserError
-from eocontrast.sources.rois import RoiPatch, data_folder, find_patches, patch_name
+from eocontrast.sources.rois import RoiPatch, data_folder, find_patches, patch_name, scene_name
 
 
 def touch(folder: Path, paths: Iterable[str]) -> Path:
@@ -59,7 +59,8 @@ def test_a_patch_that_lacks_a_raster_is_named(tmp_path: Path, missing: int, kind
     message = str(caught.value)
     assert message.startswith(f"{tmp_path}/ROIs1_spring/{kind}_2/ROIs1_spring_{kind}_2_p9.tif is")
     assert "patch ROIs1_spring_2_p9 has other rasters" in message
-    assert f"2 of 3 patches of ROIs1_spring lack their {kind}" in message
+    names = "ROIs1_spring_2_p9, ROIs1_spring_2_p11"
+    assert f"2 of 3 patches of ROIs1_spring lack their {kind} ({names}): unpack" in message
     assert message.endswith("see the manual")
 
 
@@ -122,3 +123,18 @@ def test_named_scenes_come_by_name_and_keep_their_layout(tmp_path: Path) -> None
 )
 def test_patch_and_rasters_have_one_name(text: str, expected: str | None) -> None:
     assert patch_name(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ROIs1158_spring/s1_63", "ROIs1158_spring_63"),
+        ("data\\ROIs1158_spring\\lc_63 ", "ROIs1158_spring_63"),
+        ("ROIs0000_autumn/s2_CapeTown", "ROIs0000_autumn_CapeTown"),
+        ("ROIs1158_spring/s1_63/p1.tif", None),
+        ("s1_63", None),
+        ("", None),
+    ],
+)
+def test_a_folder_names_a_scene(text: str, expected: str | None) -> None:
+    assert scene_name(text) == expected

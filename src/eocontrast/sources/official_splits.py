@@ -1,8 +1,8 @@
 """Splits that others published: lists of patches, kept as they are even where they cut a group.
 
 A list is any text file whose cells, between commas, semicolons, tabs or line ends, hold the names
-of patches or of their rasters; other cells, such as a header, are passed over. Pickles are not
-read, for they can run code.
+of patches or of their rasters, or folders of whole scenes (`ROIs1158_spring/s1_63`); other cells,
+such as a header, are passed over. Pickles are not read, for they can run code.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pandas as pd
 
 from eocontrast.errors import UserError
 from eocontrast.source_params import Split
-from eocontrast.sources.rois import LISTED, data_folder, patch_name
+from eocontrast.sources.rois import LISTED, data_folder, patch_name, scene_name
 
 
 def apply_lists(
@@ -40,24 +40,30 @@ def apply_lists(
             data.
     """
     files = {"test": lists} if isinstance(lists, Path) else lists
-    split: dict[str, str] = {}
+    scenes, split = manifest["id"].groupby(manifest["id"].map(_scene)), dict[str, str]()
+    members = {scene: list(names) for scene, names in scenes}
     for part, path in files.items():
-        for name in listed_patches(path, where):
-            if split.setdefault(name, part) != part:
-                raise UserError(f"{where} lists {name} under {split[name]} and under {part}")
+        for listed in listed_names(path, where):
+            for name in members.get(listed, [listed]):
+                if split.setdefault(name, part) != part:
+                    raise UserError(f"{where} lists {name} under {split[name]} and under {part}")
     if rois:
         split = {name: part for name, part in split.items() if name.startswith(tuple(rois))}
     absent = sorted(split.keys() - set(manifest["id"]))
     if absent:
         raise UserError(
-            f"{where} lists {len(absent)} of {len(split)} patches that are not in the data: "
+            f"{where} lists {len(absent)} of {len(split)} names that are not in the data: "
             f"{', '.join(absent[:LISTED])}; use the lists of these data, or unpack what is missing"
         )
     return manifest.assign(split=manifest["id"].map(split).fillna(others))
 
 
-def listed_patches(path: Path, where: str) -> list[str]:
-    """The names of the patches that a list holds, each once, in its order.
+def _scene(patch: str) -> str:
+    return patch.rpartition("_p")[0]
+
+
+def listed_names(path: Path, where: str) -> list[str]:
+    """The names of the patches and scenes that a list holds, each once, in its order.
 
     Raises:
         UserError: no such file, no text, or no name in it.
@@ -69,12 +75,13 @@ def listed_patches(path: Path, where: str) -> list[str]:
             f"{where}: {path} cannot be read as text in UTF-8 ({error}): name a file with one "
             "patch a line (pickles are not read, for they can run code)"
         ) from error
-    cells = (patch_name(cell.strip(" \"'")) for cell in re.split(r"[,;\t\n]", text))
-    names = list(dict.fromkeys(name for name in cells if name))
+    cells = [cell.strip(" \"'") for cell in re.split(r"[,;\t\n]", text)]
+    found = (patch_name(cell) or scene_name(cell) for cell in cells)
+    names = list(dict.fromkeys(name for name in found if name))
     if not names:
         raise UserError(
-            f"{where}: {path} names no patch; expected cells such as ROIs0000_test_0_p12 or "
-            "ROIs0000_test_s2_0_p12.tif"
+            f"{where}: {path} names no patch; expected cells such as ROIs0000_test_0_p12, "
+            "ROIs0000_test_s2_0_p12.tif, or ROIs1158_spring/s1_63 for a whole scene"
         )
     return names
 

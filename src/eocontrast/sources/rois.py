@@ -22,6 +22,7 @@ BY_SCENE = "{roi}/{kind}_{scene}"
 the underscore of the region of interest."""
 
 _SCENE = r"\d+|[A-Z][A-Za-z]*"  # a number, or a place such as MexicoCity
+_FOLDER = re.compile(rf"(ROIs\d+_[a-z]+)/(?:s1|s2|lc|dfc)_({_SCENE})")
 _NAME = re.compile(rf"(ROIs\d+_[a-z]+)_(?:(?:s1|s2|lc|dfc)_)?({_SCENE})_p(\d+)(?:\.tif)?")
 
 
@@ -61,6 +62,12 @@ def patch_name(text: str) -> str | None:
     """The name of the patch that a patch's name, a raster's name or a raster's path speaks of."""
     match = _NAME.fullmatch(re.split(r"[/\\]", text.strip())[-1])
     return f"{match[1]}_{match[2]}_p{match[3]}" if match else None
+
+
+def scene_name(text: str) -> str | None:
+    """What the patches of a scene are called, less their number, of a path to its folder."""
+    match = _FOLDER.fullmatch("/".join(re.split(r"[/\\]", text.strip())[-2:]))
+    return f"{match[1]}_{match[2]}" if match else None
 
 
 def find_patches(
@@ -124,8 +131,12 @@ def content(folder: Path, roi: str = "") -> str:
     if not within.is_dir():
         return "a file" if within.exists() else "no such folder"
     names = sorted(entry.name for entry in within.iterdir())
+    return f"in {within.name}: {_in_short(names) or 'nothing'}"
+
+
+def _in_short(names: Sequence[str]) -> str:
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return f"in {within.name}: {', '.join(names[:LISTED]) or 'nothing'}{more}"
+    return f"{', '.join(names[:LISTED])}{more}"
 
 
 def _complete(
@@ -137,10 +148,12 @@ def _complete(
     for kind, having in found.items():
         lacking = [patch for patch in ordered if patch not in having]
         if lacking:
+            first, *others = (patch.name for patch in lacking)
+            named = f" ({_in_short([first, *others])})" if others else ""
             raise UserError(
-                f"{folder / lacking[0].path(kind)} is missing, but patch {lacking[0].name} has "
-                f"other rasters; {len(lacking)} of {len(ordered)} patches of {roi} lack their "
-                f"{kind}: unpack those too, or move the others away; {advice}"
+                f"{folder / lacking[0].path(kind)} is missing, but patch {first} has other "
+                f"rasters; {len(lacking)} of {len(ordered)} patches of {roi} lack their {kind}"
+                f"{named}: unpack those too, or move the others away; {advice}"
             )
     return ordered
 
