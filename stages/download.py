@@ -4,13 +4,14 @@ from pathlib import Path
 
 from eocontrast.params import load_params
 from eocontrast.source_params import SourceName
-from eocontrast.sources.catalogue import fetch_source
+from eocontrast.sources.catalogue import check_paths, fetch_source
 from eocontrast.stage import run_stage
 from eocontrast.tracking import Tracker
 
 
 def main(name: SourceName, rasters: Path, manifests: Path) -> None:
     params = load_params()
+    check_paths((params.data.pretrain, params.data.finetune), params.sources)
     keep = params.data.keep_archives
     source = fetch_source(name, rasters, manifests, params.sources, keep_archives=keep)
     described = getattr(params.sources, name).model_dump(mode="json")

@@ -252,7 +252,11 @@ WRONG_PLACES: dict[str, tuple[SourceName, Callable[[Path], dict[str, Any]], str]
         text_for_archive,
         r"mine\.tar\.gz cannot be unpacked.*again",
     ),
-    "no such folder": ("sen12ms", lambda f: {"path": f / "none"}, r"none, found no such folder"),
+    "no such folder": (
+        "sen12ms",
+        lambda f: {"path": f / "none"},
+        r"sen12ms\.path .*/none, which is not there: name",
+    ),
     "flat folder": (
         "sen12ms",
         flat_folder,

@@ -199,3 +199,16 @@ def check_results(labels: int) -> None:
     assert json.loads(Path("metrics/audit/dfc2020.json").read_text())["quarantined"] == 0
     assert Path("metrics/qualitative.png").read_bytes().startswith(b"\x89PNG")
     assert "dfc2020" in Path("metrics/report.html").read_text()
+
+
+def test_a_folder_that_is_not_there_is_told_before_others_are_fetched(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settle(monkeypatch, project.folder)
+    project.say("dfc2020", path="nowhere")
+    with pytest.raises(SystemExit):
+        call("download", "sen12ms", "raw", "listed")
+    project.say("dfc2020", path=None)
+    said = f"sources.dfc2020.path in params.yaml names {project.folder}/nowhere, which is not there"
+    assert said in capsys.readouterr().err
+    assert not Path("raw").exists()

@@ -210,6 +210,17 @@ def test_a_full_disk_is_seen_beforehand(
     check_whole(target)
 
 
+def test_an_unknown_content_is_taken_for_as_large_as_the_file(
+    server: HttpServer, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2 * SIZE - 1))
+    with pytest.raises(UserError, match="free some space"):
+        fetch_file(server.url, target, md5=MD5, beside=None)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2 * SIZE))
+    fetch_file(server.url, target, md5=MD5, beside=None)
+    check_whole(target)
+
+
 def test_a_stalled_transfer_is_connected_anew(server: HttpServer, target: Path) -> None:
     released = threading.Event()
     # few bytes: the speed is an average of the last seconds

@@ -25,9 +25,12 @@ def check_free_disk(folder: Path, size: int, what: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < size:
         raise UserError(
-            f"{what} needs {size / 2**20:.1f} MiB, {folder} has {free / 2**20:.1f} MiB free: "
-            "free some space"
+            f"{what} needs {_amount(size)}, {folder} has {_amount(free)} free: free some space"
         )
+
+
+def _amount(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB" if size < 10 * 2**30 else f"{size / 2**30:.1f} GiB"
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:

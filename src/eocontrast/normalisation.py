@@ -81,6 +81,8 @@ def build_store(
     findings, kept = _judged(plan, patches)
     write_audit(audit, findings, len(manifest))
     print(audit_table(findings, len(manifest)), file=sys.stderr)
+    if findings:
+        print(f"every finding is in {audit}", file=sys.stderr)
     _forget_errors(build, plan, findings)
     refuse_too_many(findings, len(manifest), max_bad_fraction)
     counts = write_index(build, source, bands, plan.side, kept)

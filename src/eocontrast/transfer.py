@@ -27,7 +27,7 @@ def fetch_file(
     *,
     md5: str,
     size: int | None = None,
-    beside: int = 0,
+    beside: int | None = 0,
     attempts: int = 8,
     pause: float = 1.0,
     stall: int = 60,
@@ -39,7 +39,8 @@ def fetch_file(
         target: where to keep it.
         md5: of the file, in hex.
         size: of the file in bytes, where known: then its room is checked before the first request.
-        beside: bytes that must be free beside it, such as for what it unpacks to.
+        beside: bytes that must be free beside it, such as for what it unpacks to; where None they
+            are not known, and taken for as many as the file has.
         attempts: connections in a row that may fail without a new byte.
         pause: seconds before the second of them, doubled each time up to a minute.
         stall: seconds after which a connection that brings nothing is given up.
@@ -72,7 +73,7 @@ class _Transfer:
         partial: PartialFile,
         md5: str,
         size: int | None,
-        beside: int,
+        beside: int | None,
         stall: int,
     ) -> None:
         self.url, self.shown = url, without_credentials(url)
@@ -154,7 +155,8 @@ class _Transfer:
             )
 
     def _check_room(self, size: int) -> None:
-        missing = size - self.partial.size + self.beside
+        beside = size if self.beside is None else self.beside
+        missing = size - self.partial.size + beside
         check_free_disk(self.partial.path.parent, missing, self.shown)
 
     def _start_over(self, reason: str) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import tarfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from servers import FtpServer, HttpServer
 
 from eocontrast.errors import UserError
 from eocontrast.sources import dfc2020, sen12ms
-from eocontrast.sources.published import Archive, in_place, read_md5s
+from eocontrast.sources.published import Archive, fetched, in_place, read_md5s
 
 
 def test_seasons_come_through_cut_connections(
@@ -61,11 +62,40 @@ def test_the_publisher_s_digests_hold_where_no_others_are_named(
 def test_room_is_needed_for_archive_and_content(
     server: FtpServer, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    free = 40_883 * 256 * 256 * 2 * 4  # as much as the first archive unpacks to
-    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
-    with pytest.raises(UserError, match=r"spring_s1.tar.gz needs .* MiB free"):
+    patches = {"spring": 40_883, "summer": 45_753}
+    free = sum(patches.values()) * 256 * 256 * (2 * 4 + 13 * 2)  # what all of them unpack to
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free - 1))
+    said = r"the content of 4 archives needs 179\.8 GiB, .* has 179\.8 GiB free"
+    with pytest.raises(UserError, match=said):
         sen12ms.fetch(tmp_path, seasons(server.url, published, md5s=None))
+    assert not server.logins
+    free = 40_883 * 256 * 256 * 2 * 4  # as much as the first archive unpacks to
+    spring = sen12ms.archives(["spring"])[:1]
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    with pytest.raises(UserError, match=r"spring_s1.tar.gz needs .* free"):
+        fetched(spring, server.url, None, tmp_path, keep=False)
     assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_the_content_of_a_mirror_s_archive_needs_as_much_room_as_the_archive(
+    server: FtpServer, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = (published / "ROIs1158_spring_s1.tar.gz").stat().st_size
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=2 * size - 1))
+    with pytest.raises(UserError, match=r"spring_s1\.tar\.gz needs 0\.\d MiB, .* free"):
+        sen12ms.fetch(tmp_path, seasons(server.url, published))
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_how_many_archives_are_left_is_told(
+    server: FtpServer, published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sen12ms.fetch(tmp_path, seasons(server.url, published))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == [
+        "ROIs1158_spring_s1.tar.gz is unpacked, 1 of 4",
+        "ROIs1158_spring_s2.tar.gz is unpacked, 2 of 4",
+    ]
 
 
 def test_the_mirror_has_one_half(server: FtpServer, published: Path, tmp_path: Path) -> None:
@@ -114,6 +144,11 @@ def test_archives_in_the_user_s_folder_are_unpacked_elsewhere(tmp_path: Path) ->
     for name in ("S1", "S2"):
         assert (tmp_path / "raw" / name / "a.tif").read_text() == name
     (mine / "S2.tar.zst").unlink()
+    with pytest.raises(
+        UserError, match=r"mine has 1 of 2 archives .*, and lacks S2\.tar\.zst: put"
+    ):
+        in_place(mine, wanted, tmp_path / "raw")
+    (mine / "S1.tar.zst").unlink()
     assert in_place(mine, wanted, tmp_path / "raw") == mine, "the source says what is missing"
 
 
@@ -123,6 +158,58 @@ def test_a_damaged_archive_of_the_user_is_named(tmp_path: Path) -> None:
         in_place(tmp_path, [Archive("a.tar", "0" * 32, 0, "a")], tmp_path / "raw")
     with pytest.raises(UserError, match=r"a.tar cannot be unpacked"):
         in_place(tmp_path / "a.tar", [], tmp_path / "raw")
+
+
+def test_a_user_s_own_digests_hold_for_the_user_s_archives(published: Path, tmp_path: Path) -> None:
+    url, raw = "ftp://127.0.0.1", tmp_path / "raw"
+    params = seasons(url, published, path=published, find_overlaps=False)
+    assert len(sen12ms.fetch(raw, params).manifest) == 12
+    sums = tmp_path / "sums"
+    sums.write_text(f"{'0' * 32}  dfc2020.zip\n")
+    mine = mirrored(path=published / "dfc2020.zip", md5s=sums)
+    with pytest.raises(UserError, match=rf"dfc2020\.zip has md5 \w+, expected {'0' * 32}: it is"):
+        dfc2020.fetch(raw, mine)
+
+
+def packed_within(data: Path, *around: str) -> Path:
+    """An archive with folders around the data set, and what a Mac leaves beside it."""
+    path, top = data.with_name("DFC_Public_Dataset.zip"), Path(*around)
+    with zipfile.ZipFile(path, "w") as packed:
+        for raster in sorted(data.rglob("*.tif")):
+            packed.write(raster, top / raster.relative_to(data))
+            packed.writestr(
+                str(Path("__MACOSX", top, raster.relative_to(data)).with_name(f"._{raster.name}")),
+                "x",
+            )
+    return path
+
+
+@pytest.mark.parametrize("around", [(), ("DFC_Public_Dataset",), ("DFC", "DFC_Public_Dataset")])
+def test_folders_around_a_data_set_are_looked_into(
+    scenes: Path, tmp_path: Path, around: tuple[str, ...]
+) -> None:
+    data, raw = tmp_path / "data", tmp_path / "raw"
+    for half in dfc2020.HALVES:
+        shutil.copytree(scenes / f"ROIs0000_{half}", data / f"ROIs0000_{half}")
+    by_regions(data)
+    mine = packed_within(data, *around)
+    rows = dfc2020.fetch(raw, mirrored(path=mine)).manifest
+    first = "ROIs0000_spring/s1_KippaRing/ROIs0000_spring_s1_KippaRing_p0.tif"
+    assert rows["s1"][0] == "/".join((*around, first))
+    assert all((raw / path).is_file() for path in rows["label"])
+    (raw.joinpath(*around) / first).unlink()
+    with pytest.raises(UserError, match=r"KippaRing_p0\.tif is missing.* remove .*<archive>\.md5"):
+        dfc2020.fetch(raw, mirrored(path=mine))
+    shutil.unpack_archive(mine, tmp_path / "mine")
+    in_the_folder = dfc2020.fetch(raw, mirrored(path=tmp_path / "mine")).manifest
+    assert in_the_folder["s1"][0] == str(tmp_path.joinpath("mine", *around, first))
+
+
+def test_several_folders_with_a_data_set_are_not_chosen_from(scenes: Path, tmp_path: Path) -> None:
+    for copy in ("first", "second"):
+        shutil.copytree(scenes / "ROIs0000_test", tmp_path / copy / "ROIs0000_test")
+    with pytest.raises(UserError, match=r"found in .*: first, second; sources\.dfc2020\.path"):
+        dfc2020.fetch(tmp_path, mirrored(path=tmp_path))
 
 
 @pytest.mark.parametrize("text", ["0" * 31 + "  a.tar\n", "a.tar " + "0" * 32, "\n0  a"])

@@ -70,12 +70,12 @@ def test_seasons_are_some_of_the_four_each_once(seasons: tuple[str, ...]) -> Non
 
 
 def test_a_season_that_is_not_there_is_told_with_its_page(tmp_path: Path) -> None:
-    (tmp_path / "ROIs1158_spring_s1.tar.gz").touch()
+    (tmp_path / "ROIs1158_spring_lc.tar.gz").touch()
     with pytest.raises(UserError) as caught:
         read(tmp_path, "spring")
     for part in (
         "ROIs1158_spring/s1_<scene>/ROIs1158_spring_s1_<scene>_p<number>.tif",
-        "ROIs1158_spring_s1.tar.gz",
+        "ROIs1158_spring_lc.tar.gz",
         "sources.sen12ms",
         "10.14459/2019mp1474000",
     ):

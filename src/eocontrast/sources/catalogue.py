@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from eocontrast.sources import (
     simulated,
 )
 from eocontrast.sources.contents import contents
+from eocontrast.sources.rois import data_folder
 
 # each takes a folder and the params.yaml entry of its own name
 SOURCES: dict[SourceName, Callable[..., Source]] = {
@@ -59,6 +60,7 @@ def fetch_source(
     """
     if name not in SOURCES:
         raise UserError(f"there is no source {name!r}, only {', '.join(SOURCES)}")
+    check_paths([name], params)
     rasters.mkdir(parents=True, exist_ok=True)
     options = {"keep_archives": keep_archives} if name in PUBLISHED else {}
     source = SOURCES[name](rasters, getattr(params, name), **options)
@@ -68,6 +70,21 @@ def fetch_source(
     source.write(manifests)
     write_text(manifests / "contents.csv", contents(source, rasters).to_csv(index=False))
     return source
+
+
+def check_paths(names: Iterable[SourceName], params: SourcesParams) -> None:
+    """What the user has of these sources is there: seen before others are fetched for a night.
+
+    Raises:
+        UserError: names the parameter and the path of one that is not.
+    """
+    for name in names:
+        path: Path | None = getattr(getattr(params, name), "path", None)
+        if path and not data_folder(path).exists():
+            raise UserError(
+                f"sources.{name}.path in params.yaml names {data_folder(path)}, which is not "
+                "there: name what you have; docs/data.md says where the data are to be had"
+            )
 
 
 def check_manifest(manifest: pd.DataFrame) -> None:

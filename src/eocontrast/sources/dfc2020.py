@@ -32,7 +32,7 @@ from eocontrast.source_params import DFC2020Params, Split
 from eocontrast.sources import COLUMNS, Source
 from eocontrast.sources.official_splits import apply_lists, divide_groups
 from eocontrast.sources.overlaps import footprint, merge_overlapping
-from eocontrast.sources.published import Archive, fetched, in_place, listed_as
+from eocontrast.sources.published import Archive, fetched, in_place, listed_as, unwrapped
 from eocontrast.sources.rois import (
     BY_SCENE,
     RoiPatch,
@@ -57,6 +57,9 @@ KINDS = ("s1", "s2", "dfc")
 LAYOUTS = (BY_SCENE, "{roi}/{kind}_{half}", "dfc2020_s1s2/{kind}", "{kind}")
 """Of the halves."""
 
+TOPS = ("ROIs0000_*", "dfc2020_s1s2", "s1")
+"""What each of the layouts begins with."""
+
 MIRROR = Archive(
     "dfc2020.zip",
     "f10ba017dab6f38b7a6857b169ea924b",
@@ -66,7 +69,7 @@ MIRROR = Archive(
 """Of the half `test` only; IEEE DataPort, which has both, asks for a login."""
 
 ADVICE = (
-    "sources.dfc2020.path in params.yaml names the folder; the data are at "
+    "sources.dfc2020.path in params.yaml names the folder, or one archive; the data are at "
     "https://doi.org/10.21227/rha7-m332"
 )
 
@@ -82,9 +85,10 @@ def fetch(folder: Path, params: DFC2020Params, *, keep_archives: bool = False) -
             test on.
     """
     if params.path:
-        data = in_place(params.path, [], folder)
+        data = in_place(params.path, [], folder, TOPS, params.md5s)
     else:
-        data = fetched([MIRROR], params.url, params.md5s, folder, keep=keep_archives)
+        fetched([MIRROR], params.url, params.md5s, folder, keep=keep_archives)
+        data = unwrapped(folder, TOPS)
     advice = ADVICE + how_again(data, folder)
     halves = _look(data, HALVES, LAYOUTS, advice)
     seasons = _look(data, SEASONS, (BY_SCENE,), advice)

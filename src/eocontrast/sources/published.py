@@ -7,14 +7,15 @@ is done is noted (`unpacked`), so that a dropped archive is fetched again only i
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eocontrast.archives import unpack
-from eocontrast.disk import file_md5
+from eocontrast.disk import check_free_disk, file_md5
 from eocontrast.errors import UserError
-from eocontrast.sources.rois import data_folder
+from eocontrast.sources.rois import LISTED, data_folder
 from eocontrast.sources.unpacked import forget_damaged, list_files, note_of, write_note
 from eocontrast.transfer import fetch_file
 
@@ -53,39 +54,72 @@ def fetched(
     Raises:
         UserError: one cannot be had, has another md5, cannot be unpacked, or the disk is full.
     """
-    for archive in _of_mirror(archives, md5s) if md5s else archives:
+    wanted = _of_mirror(archives, md5s) if md5s else archives
+    for archive in wanted:
         forget_damaged(folder, archive.name)
-        if not _is_done(folder, archive.name, archive.md5):
-            target = folder / "archives" / archive.name
-            fetch_file(f"{url}/{archive.name}", target, md5=archive.md5, beside=archive.size)
-            list_files(folder, archive.name, unpack(target, folder))
-            write_note(folder, archive.name, archive.md5)
-            if not keep:
-                target.unlink()
+    missing = [a for a in wanted if not _is_done(folder, a.name, a.md5)]
+    _check_room(folder, missing)
+    for number, archive in enumerate(missing, 1):
+        target = folder / "archives" / archive.name
+        beside = archive.size or None
+        fetch_file(f"{url}/{archive.name}", target, md5=archive.md5, beside=beside)
+        list_files(folder, archive.name, unpack(target, folder))
+        write_note(folder, archive.name, archive.md5)
+        if not keep:
+            target.unlink()
+        print(f"{archive.name} is unpacked, {number} of {len(missing)}", file=sys.stderr)
     return folder
 
 
-def in_place(path: Path, archives: Sequence[Archive], folder: Path) -> Path:
-    """Where the user's data set lies: `path`; or `folder`, where `path` holds it as archives.
+def in_place(
+    path: Path,
+    archives: Sequence[Archive],
+    folder: Path,
+    tops: Sequence[str] = (),
+    md5s: Path | None = None,
+) -> Path:
+    """Where the user's data set lies: in `path`; or in `folder`, where `path` holds archives.
 
     Args:
         path: a folder; or one archive, of any name.
         archives: how they are called within a folder, where they have names.
         folder: as of `fetched`; the user's archives stay where they are.
+        tops: as of `unwrapped`.
+        md5s: as of `fetched`.
 
     Raises:
-        UserError: an archive has another md5, cannot be unpacked, or the disk is full.
+        UserError: an archive is missing beside others, has another md5, cannot be unpacked, or the
+            disk is full.
     """
-    data = data_folder(path)
-    if data.is_file():
-        return _unpacked(data, folder, md5="")
+    given = data_folder(path)
+    if given.is_file():
+        listed = read_md5s(md5s) if md5s else {}
+        return unwrapped(_unpacked(given, folder, listed.get(given.name, "")), tops)
+    data = unwrapped(given, tops)
     unpacked = any(any(data.glob(archive.holds)) for archive in archives)
-    complete = archives and all((data / archive.name).is_file() for archive in archives)
-    if unpacked or not complete:
+    if unpacked or not any((given / archive.name).is_file() for archive in archives):
         return data
-    for archive in archives:
-        _unpacked(data / archive.name, folder, archive.md5)
+    _check_complete(given, archives)
+    for archive in _of_mirror(archives, md5s) if md5s else archives:
+        _unpacked(given / archive.name, folder, archive.md5)
     return folder
+
+
+def unwrapped(data: Path, tops: Sequence[str]) -> Path:
+    """The folder that holds the data set: `data`, or one in it, as archives often have one around.
+
+    Args:
+        data: a folder.
+        tops: shell patterns of what the data set begins with.
+
+    Returns:
+        `data` where it holds one of `tops`, or where none or several folders in it do.
+    """
+    for around in ("", "*/", "*/*/"):
+        found = {there.parent for top in tops for there in data.glob(around + top)}
+        if found:
+            return found.pop() if len(found) == 1 else data
+    return data
 
 
 def listed_as(data: Path, raster: str, folder: Path) -> str:
@@ -96,7 +130,8 @@ def listed_as(data: Path, raster: str, folder: Path) -> str:
         raster: a path within it.
         folder: what was unpacked; manifests are relative to it.
     """
-    return raster if data == folder else str(data / raster)
+    inside = data.is_relative_to(folder)
+    return (data / raster).relative_to(folder).as_posix() if inside else str(data / raster)
 
 
 def read_md5s(path: Path) -> dict[str, str]:
@@ -120,6 +155,23 @@ def read_md5s(path: Path) -> dict[str, str]:
         if match:
             found[Path(match[2]).name] = match[1].lower()
     return found
+
+
+def _check_room(folder: Path, missing: Sequence[Archive]) -> None:
+    """What all of them unpack to fits, before the first one is fetched; nights are long."""
+    folder.mkdir(parents=True, exist_ok=True)
+    count = f"{len(missing)} archives" if len(missing) > 1 else "one archive"
+    check_free_disk(folder, sum(a.size for a in missing), f"the content of {count}")
+
+
+def _check_complete(data: Path, archives: Sequence[Archive]) -> None:
+    lacking = [a.name for a in archives if not (data / a.name).is_file()]
+    if lacking:
+        raise UserError(
+            f"{data} has {len(archives) - len(lacking)} of {len(archives)} archives that are "
+            f"needed, and lacks {', '.join(lacking[:LISTED])}: put them there, or name the folder "
+            "that all of them are unpacked to"
+        )
 
 
 def _of_mirror(archives: Sequence[Archive], md5s: Path) -> list[Archive]:

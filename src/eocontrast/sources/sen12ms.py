@@ -93,7 +93,8 @@ def fetch(folder: Path, params: SEN12MSParams, *, keep_archives: bool = False) -
     """
     wanted, rows = archives(params.seasons), []
     if params.path:
-        data = in_place(params.path, wanted, folder)
+        rois = [ROIS[season] for season in params.seasons]
+        data = in_place(params.path, wanted, folder, rois, params.md5s)
     else:
         data = fetched(wanted, params.url, params.md5s, folder, keep=keep_archives)
     advice = ADVICE + how_again(data, folder)

@@ -58,7 +58,8 @@ def forget_damaged(folder: Path, name: str) -> None:
 def how_again(data: Path, folder: Path) -> str:
     """What to do where a file of a user's archive lacks, or nothing if `data` was not unpacked."""
     note = note_of(folder, "<archive>")
-    return f"; remove {note} to have an archive unpacked again" if data == folder else ""
+    inside = data.is_relative_to(folder)
+    return f"; remove {note} to have an archive unpacked again" if inside else ""
 
 
 def _list_of(folder: Path, name: str) -> Path:
