@@ -1,5 +1,6 @@
 """Servers on this machine, which cut connections as those far away do."""
 
+import ssl
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -100,17 +101,24 @@ class _HttpHandler(BaseHTTPRequestHandler):
 
 
 class HttpServer(ThreadingHTTPServer):
-    """Serves bytes by path; `ends` are offsets at which the next connections are cut."""
+    """Serves bytes by path; `ends` are offsets at which the next connections are cut.
 
-    def __init__(self, files: dict[str, bytes], port: int = 0) -> None:
+    With a context it speaks HTTPS.
+    """
+
+    def __init__(
+        self, files: dict[str, bytes], port: int = 0, context: ssl.SSLContext | None = None
+    ) -> None:
         super().__init__(("127.0.0.1", port), _HttpHandler)
+        if context:
+            self.socket = context.wrap_socket(self.socket, server_side=True)
         self.files, self.ranges, self.sizes, self.sent = files, "known", True, 0
         self.asked: list[str | None] = []
         self.refusals: list[int] = []
         self.moved: dict[str, str] = {}
         self.ends: list[int] = []
         self.after: Callable[[], object] = lambda: None
-        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.url = f"http{'s' if context else ''}://127.0.0.1:{self.server_port}"
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:

@@ -434,6 +434,7 @@ def test_every_bad_patch_is_listed_and_the_others_are_stored(
     printed = capsys.readouterr().err
     assert "of 12 patches 7 cannot be used" in printed
     assert "p006, p007, p008" in printed
+    assert f"every finding is in {store.folder.with_name('store.audit.json')}" in printed
 
 
 def test_bad_patches_leave_the_bytes_of_the_others_alone(write_source: WriteSource) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import subprocess
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import zstandard
+from documents import fenced
 from layouts import by_halves, by_regions, by_validation_folders, flat, zipped
 from publishers import SEASONS, mirrored, seasons, stored
 from servers import FtpServer, HttpServer
@@ -203,6 +205,22 @@ def test_folders_around_a_data_set_are_looked_into(
     shutil.unpack_archive(mine, tmp_path / "mine")
     in_the_folder = dfc2020.fetch(raw, mirrored(path=tmp_path / "mine")).manifest
     assert in_the_folder["s1"][0] == str(tmp_path.joinpath("mine", *around, first))
+
+
+@pytest.mark.skipif(shutil.which("unzip") is None, reason="the page's commands need unzip")
+def test_archives_of_one_kind_become_a_layout_as_the_page_says(
+    scenes: Path, tmp_path: Path
+) -> None:
+    for half, rest in (("validation", "validation"), ("test", "0")):
+        for kind in dfc2020.KINDS:
+            with zipfile.ZipFile(tmp_path / f"{kind}_{rest}.zip", "w") as packed:
+                for raster in scenes.glob(f"ROIs0000_{half}/{kind}_0/*.tif"):
+                    packed.write(raster, raster.name if kind == "s1" else f"{kind}/{raster.name}")
+                    packed.writestr(f"__MACOSX/{kind}/._{raster.name}", "x")
+    (commands,) = [block for block in fenced("docs/data.md", "bash") if "unzip" in block]
+    subprocess.run(["bash", "-euc", commands], cwd=tmp_path, check=True)
+    rows = dfc2020.fetch(tmp_path / "raw", mirrored(path=tmp_path)).manifest
+    assert rows["split"].value_counts().to_dict() == {"train": 12, "test": 4}
 
 
 def test_several_folders_with_a_data_set_are_not_chosen_from(scenes: Path, tmp_path: Path) -> None:
