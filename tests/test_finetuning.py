@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,14 +12,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from eocontrast import finetuning, patches
+from eocontrast import finetuning, patches, training_state
 from eocontrast.augment import generator
 from eocontrast.backbones import Architecture, Backbone
 from eocontrast.budgets import Budget, label_budget
 from eocontrast.classifiers import Classifier
 from eocontrast.devices import accelerator, deterministic
 from eocontrast.errors import UserError
-from eocontrast.finetuning import PatchInputs, Training, fit, freeze, validation_loss
+from eocontrast.finetuning import (
+    Inputs,
+    PatchInputs,
+    Training,
+    fit,
+    freeze,
+    validation_loss,
+)
 from eocontrast.health import CollapseError
 from eocontrast.inputs import Batch
 from eocontrast.modalities import SENSORS
@@ -25,9 +34,10 @@ from eocontrast.patches import PatchStore
 from eocontrast.pretrain_params import BackboneParams
 from eocontrast.schedules import warmup_cosine
 from eocontrast.segmenters import SwinUNet, UNet
+from eocontrast.stops import Stopped, stoppable
 from eocontrast.streams import Model
 from eocontrast.subsets import Rows
-from eocontrast.tasks import TASKS, TaskName
+from eocontrast.tasks import TASKS, Task, TaskName
 from eocontrast.weights import Pretrained
 
 TRAINING = Training(
@@ -193,6 +203,72 @@ def test_validation_is_the_mean_loss_whatever_the_chunks(
         found = validation_loss(points, SINGLE, rows)
         assert found == pytest.approx(np.mean(by_patch), rel=1e-5)
     assert max(len(asked) for asked, _ in points.asked[-5:]) == 7
+
+
+# --- the checkpoint
+
+
+class Ended(Points):
+    """Inputs that are told at which question a signal comes, or a kill; the model draws numbers."""
+
+    def __init__(self, store: PatchStore, ends: int = -1, by: signal.Signals | None = None) -> None:
+        super().__init__(store, LABELS)
+        parts = nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3)
+        self.model, self.ends, self.by = nn.Sequential(*parts), ends, by
+
+    @property
+    def steps(self) -> int:
+        return sum(draws is not None for _, draws in self.asked)
+
+    def logits(self, rows: Rows, draws: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        if len(self.asked) + 1 == self.ends:
+            if self.by is None:
+                raise KeyboardInterrupt  # as abrupt as a kill: nothing is written on the way
+            os.kill(os.getpid(), self.by)
+        return super().logits(rows, draws)
+
+
+def first_epoch_is_best(inputs: Inputs, task: Task, rows: Rows) -> float:
+    return -validation_loss(inputs, task, rows)
+
+
+@pytest.mark.parametrize("question", [1, 3, 6, 7, 8, 12, 18])
+@pytest.mark.parametrize("by", [None, signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_ends_anywhere_goes_on_to_the_same_weights(
+    tmp_path: Path,
+    tiny_store: PatchStore,
+    monkeypatch: pytest.MonkeyPatch,
+    question: int,
+    by: signal.Signals | None,
+) -> None:
+    """Five questions of an epoch train, the sixth validates; the best epoch is past by the end."""
+    monkeypatch.setattr(finetuning, "validation_loss", first_epoch_is_best)
+    if by is None:  # a signal needs no clock to checkpoint
+        monkeypatch.setattr(training_state, "CHECKPOINT_SECONDS", 0.0)
+    training, kept = trained(epochs=3), tmp_path / "kept"
+    whole = Ended(tiny_store)
+    expected = list(fit(whole, SINGLE, BUDGET, training))
+    ended = Ended(tiny_store, question, by)
+    with pytest.raises((Stopped, KeyboardInterrupt)), stoppable():
+        list(fit(ended, SINGLE, BUDGET, training, kept))
+    again = Ended(tiny_store)  # which draws from the beginning, where nothing else is said
+    assert list(fit(again, SINGLE, BUDGET, training, kept)) == expected
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(again.model.state_dict()[name], tensor), name
+    assert ended.steps + again.steps == whole.steps  # no step is repeated
+
+
+def test_short_trainings_write_no_checkpoint(tmp_path: Path, points: Points) -> None:
+    list(fit(points, SINGLE, BUDGET, trained(epochs=2), tmp_path / "kept"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, points: Points) -> None:
+    kept = tmp_path / "kept"
+    kept.write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"checkpoint .*kept is damaged .*remove it"):
+        list(fit(points, SINGLE, BUDGET, TRAINING, kept))
+    assert not points.asked
 
 
 # --- patches

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from eocontrast import points
+from eocontrast import finetuning, points, training_state
 from eocontrast.arms import Arm, Fusion
+from eocontrast.augment import generator
 from eocontrast.budgets import label_budget
 from eocontrast.devices import accelerator
 from eocontrast.errors import UserError
@@ -156,6 +157,36 @@ def test_finished_points_of_a_killed_cell_are_not_trained_again(
     for job, whole in zip(cell, grids[name], strict=True):
         assert job.file.read_bytes() == whole.file.read_bytes()
         assert found[job.file.name].history == whole.history
+
+
+@pytest.mark.parametrize("name", ["late", "frozen", "swin_unet"])
+def test_a_killed_point_goes_on_to_the_same_bytes(
+    jobs: dict[str, list[Job]],
+    grids: dict[str, list[Trained]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    kept, job = tmp_path / "kept", other(jobs[name][2], out=tmp_path / "out")
+    steps: list[tuple[int, ...]] = []
+
+    def drawn(*key: int) -> torch.Generator:
+        steps.append(key)
+        if len(steps) == 8:  # of 16 or 20
+            raise KeyboardInterrupt  # as abrupt as a kill: nothing is written on the way
+        return generator(*key)
+
+    monkeypatch.setattr(finetuning, "generator", drawn)
+    monkeypatch.setattr(training_state, "CHECKPOINT_SECONDS", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        list(train_points([job], kept))
+    assert len(list(tmp_path.glob("kept*"))) == 1
+    (found,) = train_points([job], kept)
+    assert found.file.read_bytes() == grids[name][2].file.read_bytes()
+    assert found.history == grids[name][2].history
+    assert len(steps) == len(set(steps)) + 1  # the step that was killed
+    left = {path.suffix for path in tmp_path.glob("kept*")}
+    assert left == {".json", ".safetensors"}  # the finished point, and no checkpoint
 
 
 def test_a_damaged_point_is_trained_again(jobs: dict[str, list[Job]], tmp_path: Path) -> None:

@@ -93,8 +93,9 @@ def test_a_worker_that_is_killed_is_told_in_one_line() -> None:
 
 
 @TWO_CORES
-@pytest.mark.parametrize("at_work", ["workers", "consumer"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("number", "at_work"), [(signal.SIGINT, "workers"), (signal.SIGTERM, "consumer")]
+)
 def test_workers_end_at_once_where_the_run_is_stopped(at_work: str, number: signal.Signals) -> None:
     command = [sys.executable, "-c", WAITING, at_work]
     pipe = subprocess.PIPE
@@ -107,6 +108,66 @@ def test_workers_end_at_once_where_the_run_is_stopped(at_work: str, number: sign
     assert run.returncode == 128 + number
     assert said == f"finetune: stopped by {number.name}; `dvc repro` goes on from here\n"
     assert not Path(f"/proc/{worker}").exists()
+
+
+CHECKPOINTING = """
+import sys, time
+from pathlib import Path
+from eocontrast.side_by_side import side_by_side
+from eocontrast.stage import stage
+from eocontrast.stops import asked_to_stop, deferred, stop_if_asked
+
+def work(item):
+    with deferred():
+        print(item, flush=True)
+        while not asked_to_stop():
+            time.sleep(0.01)
+        time.sleep(float(sys.argv[2]))
+        Path(sys.argv[1], str(item)).touch()
+        stop_if_asked()
+
+with stage("finetune"):
+    list(side_by_side(work, range(8)))
+"""
+
+
+def at_work(folder: Path, seconds: float) -> subprocess.Popen[str]:
+    """A run in a process group of its own, whose two workers take so long to checkpoint."""
+    command = [sys.executable, "-c", CHECKPOINTING, str(folder), str(seconds)]
+    pipe = subprocess.PIPE
+    run = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, process_group=0)
+    assert run.stdout is not None
+    assert {run.stdout.readline() for _ in range(2)} == {"0\n", "1\n"}
+    return run
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) != 2, reason="takes two cores")
+@pytest.mark.parametrize(
+    ("number", "send"),
+    [(signal.SIGTERM, os.kill), (signal.SIGTERM, os.killpg), (signal.SIGINT, os.killpg)],
+)
+def test_workers_checkpoint_where_the_run_is_stopped(
+    tmp_path: Path, number: signal.Signals, send: Callable[[int, int], None]
+) -> None:
+    """Told by the stage, or by a terminal or SLURM as well, which tell all processes."""
+    with at_work(tmp_path, 0.5) as run:
+        send(run.pid, number)
+        _, said = run.communicate(timeout=20)
+    assert run.returncode == 128 + number
+    assert said == f"finetune: stopped by {number.name}; `dvc repro` goes on from here\n"
+    assert {path.name for path in tmp_path.iterdir()} == {"0", "1"}
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) != 2, reason="takes two cores")
+def test_who_asks_twice_does_not_wait_for_workers(tmp_path: Path) -> None:
+    with at_work(tmp_path, 60) as run:
+        for _ in range(2):
+            run.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+        _, said = run.communicate(timeout=20)
+    assert run.returncode == 128 + signal.SIGTERM
+    assert said == "finetune: stopped by SIGTERM; `dvc repro` goes on from here\n"
+    assert not list(tmp_path.iterdir())
 
 
 @TWO_CORES

@@ -29,14 +29,22 @@ def end_with(parent: int) -> None:
 
 @contextmanager
 def ended_early() -> Iterator[None]:
-    """Kill the processes that were started within, where the block is left before its end.
+    """End the processes that were started within, where the block is left before its end.
 
-    Closing a pool waits for what its processes are at, which may be a training of minutes.
+    Closing a pool waits for what its processes are at, which may be a training of minutes. They are
+    asked to end, which lets a training write its checkpoint; and killed when the next signal comes.
     """
     before = multiprocessing.active_children()
     try:
         yield
     except BaseException:  # a signal, or a generator that is not asked for more
-        for process in set(multiprocessing.active_children()) - set(before):
-            process.kill()
+        started = set(multiprocessing.active_children()) - set(before)
+        try:
+            for process in started:
+                process.terminate()
+            for process in started:
+                process.join()
+        finally:
+            for process in started:
+                process.kill()
         raise

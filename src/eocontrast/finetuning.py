@@ -1,10 +1,15 @@
-"""From a label budget to a model: one loop for every task, from scratch, fine-tuned or frozen."""
+"""From a label budget to a model: one loop for every task, from scratch, fine-tuned or frozen.
+
+A killed run goes on from its last checkpoint.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -19,9 +24,11 @@ from eocontrast.health import refuse_not_finite
 from eocontrast.missing import drop_sensors
 from eocontrast.patches import PatchStore
 from eocontrast.schedules import cosine_schedule
+from eocontrast.stops import deferred
 from eocontrast.streams import Model
 from eocontrast.subsets import Rows
 from eocontrast.tasks import Task, patch_targets
+from eocontrast.training_state import Metrics, TrainingState
 
 
 @dataclass(frozen=True)
@@ -101,8 +108,12 @@ def freeze(backbones: nn.Module) -> None:
 
 
 def fit(
-    inputs: Inputs, task: Task, budget: Budget, training: Training
-) -> Iterator[dict[str, float]]:
+    inputs: Inputs,
+    task: Task,
+    budget: Budget,
+    training: Training,
+    checkpoint: Path | None = None,
+) -> Iterator[Metrics]:
     """Minimise the task's loss in place; yields metrics an epoch.
 
     The weights that remain are those of the epoch with the lowest validation loss (on ties the
@@ -114,42 +125,67 @@ def fit(
         task: what is learnt.
         budget: rows to train on and to select the epoch by.
         training: how long and how fast.
+        checkpoint: written every few minutes and when a signal asks to stop; read at the start
+            where it exists. The caller names it by all that determines the result, and removes it.
 
     Raises:
         CollapseError: the loss is not finite.
+        UserError: the checkpoint was damaged.
+        Stopped: a signal asked for that; the checkpoint is written.
     """
-    model, train = inputs.model, budget.train
-    optimizer = torch.optim.AdamW(
-        _groups(model, training), weight_decay=training.weight_decay, fused=True
-    )
+    train = budget.train
     batch_size = min(training.batch_size, len(train))
     per_epoch = len(train) // batch_size
     epochs = max(training.epochs, math.ceil(training.min_steps / per_epoch))
+    state = _new_state(inputs.model, training, epochs, per_epoch, checkpoint)
+    if checkpoint is not None and checkpoint.exists():
+        state.load(checkpoint)
+    yield from state.history
+    with deferred() if checkpoint else nullcontext():
+        for epoch in range(len(state.history), epochs):
+            order = epoch_order(len(train), training.seed, epoch).numpy()
+            batches = train[order[: per_epoch * batch_size]].reshape(per_epoch, batch_size)
+            metrics = _epoch(state, inputs, task, batches, training)
+            if len(budget.validation):
+                metrics["val_loss"] = validation_loss(inputs, task, budget.validation)
+                state.keep_if_best(metrics["val_loss"])
+            state.history.append(metrics)
+            state.losses.clear()
+            state.save_if_due()
+            yield metrics
+    if state.best is not None:
+        inputs.model.load_state_dict(state.best)
+
+
+def _new_state(
+    model: nn.Module, training: Training, epochs: int, per_epoch: int, checkpoint: Path | None
+) -> TrainingState:
+    optimizer = torch.optim.AdamW(
+        _groups(model, training), weight_decay=training.weight_decay, fused=True
+    )
     scheduler = cosine_schedule(optimizer, epochs * per_epoch, warmup=per_epoch)
-    best, best_state = math.inf, None
-    for epoch in range(epochs):
-        _train_mode(model, training.keep_statistics)
-        order = epoch_order(len(train), training.seed, epoch).numpy()
-        total = 0.0
-        for batch in range(per_epoch):
-            rows = train[order[batch * batch_size : (batch + 1) * batch_size]]
-            draws = generator(training.seed, epoch * per_epoch + batch)
-            loss = task.loss(*inputs.logits(rows, draws))
-            optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            optimizer.step()
-            scheduler.step()
-            total += float(loss.detach())
-        refuse_not_finite(total, (epoch + 1) * per_epoch)
-        metrics = {"epoch": epoch + 1, "loss": total / per_epoch}
-        if len(budget.validation):
-            metrics["val_loss"] = validation_loss(inputs, task, budget.validation)
-            if metrics["val_loss"] <= best:
-                best = metrics["val_loss"]
-                best_state = {name: t.clone() for name, t in model.state_dict().items()}
-        yield metrics
-    if best_state is not None:
-        model.load_state_dict(best_state)
+    device = next(model.parameters()).device
+    return TrainingState(model, optimizer, scheduler, device, checkpoint)
+
+
+def _epoch(
+    state: TrainingState, inputs: Inputs, task: Task, batches: Rows, training: Training
+) -> Metrics:
+    """Train on what is left of `batches`, (steps, batch size) rows."""
+    _train_mode(state.model, training.keep_statistics)
+    epoch, steps = len(state.history), len(batches)
+    for number in range(len(state.losses), steps):
+        draws = generator(training.seed, epoch * steps + number)
+        loss = task.loss(*inputs.logits(batches[number], draws))
+        state.optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        state.optimizer.step()
+        state.scheduler.step()
+        state.losses.append(loss.detach())
+        state.save_if_due()
+    mean_loss = float(torch.stack(state.losses).double().mean())
+    refuse_not_finite(mean_loss, (epoch + 1) * steps)
+    return {"epoch": epoch + 1, "loss": mean_loss}
 
 
 def _train_mode(model: nn.Module, keep_statistics: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from eocontrast.devices import Precision, accelerator, deterministic
 from eocontrast.disk import file_sha256
 from eocontrast.errors import COMES_BACK, UserError, readable
 from eocontrast.finetune_params import ClassificationRecipe, Recipe, Recipes
-from eocontrast.finetuning import PatchInputs, Training, fit, freeze
+from eocontrast.finetuning import Inputs, PatchInputs, Training, fit, freeze
 from eocontrast.frozen import FeatureInputs, Features, embed
 from eocontrast.kept_points import keep, take
 from eocontrast.models import new_model
@@ -29,6 +29,7 @@ from eocontrast.sealed import read_sealed, write_sealed
 from eocontrast.side_by_side import side_by_side
 from eocontrast.streams import Model, PooledModel
 from eocontrast.tasks import Task, patch_targets, task_of
+from eocontrast.training_state import Metrics
 from eocontrast.weights import Pretrained, load_weights, save_weights
 
 INDEX = "points.json"
@@ -104,7 +105,7 @@ class Trained:
     arm: str
     file: Path
     header: dict[str, Any]
-    history: list[dict[str, float]]
+    history: list[Metrics]
     again: bool = False
 
 
@@ -116,8 +117,9 @@ def train_points(jobs: Sequence[Job], kept: Path | None = None) -> Iterator[Trai
 
     Args:
         jobs: the points.
-        kept: beginning of the names under which finished points are kept, for a run that goes on
-            after a kill; named by `points_digest`, and the caller removes them.
+        kept: beginning of the names under which finished points are kept, and checkpoints of the
+            others, for a run that goes on after a kill; named by `points_digest`, and the caller
+            removes them.
 
     Raises:
         UserError: a fraction holds fewer patches than there are classes.
@@ -157,16 +159,18 @@ def train_point(job: Job, features: Features | None = None, kept: Path | None = 
     """Train and save one point; `features` of the training split, where a head alone is trained."""
     store, init = PatchStore(job.store), Pretrained.load(job.init)
     budget = label_budget(store, job.fraction, job.seed, job.recipe.val_fraction)
+    place = None if kept is None else _kept_as(job, kept)
     deterministic(job.seed)
     header = _header(job, store, init, budget)
     model = new_model(init, header)
     training = _training(job, init)
-    history = list(_train(job, model, store, budget, training, features))
+    learn = partial(fit, task=job.task, budget=budget, training=training, checkpoint=place)
+    history = list(_train(job, model, store, budget, learn, features))
     save_weights(job.file, model.state_dict(), header)
-    trained = Trained(job.name, job.file, header, history)
-    if kept is not None:
-        keep(_kept_as(job, kept), job.file, history)
-    return trained
+    if place is not None:
+        keep(place, job.file, history)
+        place.unlink(missing_ok=True)
+    return Trained(job.name, job.file, header, history)
 
 
 def _train(
@@ -174,16 +178,15 @@ def _train(
     model: Model,
     store: PatchStore,
     budget: Budget,
-    training: Training,
+    learn: Callable[[Inputs], Iterator[Metrics]],
     features: Features | None,
-) -> Iterator[dict[str, float]]:
+) -> Iterator[Metrics]:
     if features is None:
         device = accelerator(job.precision)
         if job.arm.frozen:
             freeze(model.backbones)
         seen = (job.task, device, job.recipe.crop, job.arm.modality_dropout)
-        inputs = PatchInputs(model.to(device.device), store, *seen)
-        yield from fit(inputs, job.task, budget, training)
+        yield from learn(PatchInputs(model.to(device.device), store, *seen))
         return
     targets = patch_targets(store, job.task)
     if isinstance(model, NeighbourClassifier):
@@ -194,7 +197,7 @@ def _train(
         return
     assert isinstance(model, Classifier)
     known = FeatureInputs(model, store, features, targets, budget.train, job.arm.modality_dropout)
-    yield from fit(known, job.task, budget, training)
+    yield from learn(known)
     known.fold(model.head)
 
 

@@ -123,7 +123,7 @@ def pretrain(
         for epoch in range(len(state.history), schedule.epochs):
             batches = epoch_batches(train, store.groups, batch_size, piece, schedule.seed, epoch)
             metrics = _epoch(state, batches[:, rank() :: ranks()], draw, schedule, accelerator)
-            metrics |= _watch(state.objective, watched, draw, accelerator)
+            metrics |= _watch(state.model, watched, draw, accelerator)
             warm = epoch + 1 >= schedule.warmup_epochs
             if warm and (epoch + 1) * per_epoch >= COLLAPSE_STEPS and "spread" in metrics:
                 refuse_collapse(metrics)
@@ -197,7 +197,7 @@ def _epoch(
     accelerator: Accelerator,
 ) -> Metrics:
     """Train on what is left of `batches`, (steps, batch size) rows: this rank's share of each."""
-    state.objective.train()
+    state.model.train()
     epoch, done, lr = len(state.history), len(state.losses), 0.0
     what = f"epoch {epoch + 1}/{schedule.epochs}"
     for number in tqdm(range(done, len(batches)), what, leave=False, disable=None):
@@ -207,7 +207,7 @@ def _epoch(
         views = draw(rows, step, (rank(), ranks()))
         groups = draw.groups(rows) if schedule.mask_same_group else None
         with accelerator.autocast(), batch_of_all_ranks():
-            loss = state.objective(views, groups)
+            loss = state.model(views, groups)
         accelerator.backward(loss)
         lr = float(state.optimizer.param_groups[0]["lr"])
         state.optimizer.step()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,7 @@ from typing import Any, TypeVar
 import torch
 
 from eocontrast.child_processes import end_with, ended_early
+from eocontrast.stops import Stopped, stoppable_worker
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -66,13 +66,14 @@ def _one_thread() -> Iterator[None]:
 
 def _start(function: Callable[[Any], Any], parent: int) -> None:
     global _inherited
-    # Ctrl-C reaches all processes of a terminal, and the parent ends its workers itself
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    stoppable_worker()
     end_with(parent)
     _inherited = function
     torch.set_num_threads(1)
 
 
 def _apply(item: object) -> Any:  # noqa: ANN401 - whatever the inherited function returns
-    return _inherited(item)
+    try:
+        return _inherited(item)
+    except Stopped as stopped:  # with the checkpoint written; nobody asks for an answer
+        os._exit(stopped.exit_code)

@@ -2,10 +2,12 @@
 
 A stage stops where it stands, for its files are written whole or not at all. A training that keeps
 a checkpoint defers that by a step, so that it can write one first; who asks twice does not wait.
+Its workers are told by the stage, and do the same.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +42,11 @@ class _Wish:
         if second or not self.deferred:
             raise Stopped(self.by)
 
+    def note_in_worker(self, number: int, frame: FrameType | None) -> None:
+        self.by = signal.Signals(number)
+        if not self.deferred:
+            os._exit(128 + number)  # it may wait for work, where nobody would catch an exception
+
 
 _wish = _Wish()
 
@@ -56,14 +63,29 @@ def stoppable() -> Iterator[None]:
         _wish.by = None
 
 
+def stoppable_worker() -> None:
+    """From here on this process, which a stage has forked, ends by SIGTERM, or defers that.
+
+    Ctrl-C reaches all processes of a terminal, and so may SIGTERM: who is told twice still waits,
+    for the stage itself kills the worker when nobody wants to wait.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _wish.note_in_worker)
+
+
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Within, the first signal waits for `stop_if_asked`."""
+    """Within, the first signal waits for `stop_if_asked`, or for the end of the block.
+
+    Raises:
+        Stopped: a signal came.
+    """
     _wish.deferred = True
     try:
         yield
     finally:
         _wish.deferred = False
+    stop_if_asked()
 
 
 def asked_to_stop() -> bool:
