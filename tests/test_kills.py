@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import runpy
 import shutil
 import signal
@@ -26,6 +27,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from ruamel.yaml import YAML
 
+from eocontrast import training_state
 from eocontrast.tracking import EXPERIMENT
 
 pytestmark = [
@@ -260,14 +262,22 @@ def _running_in(project: Path) -> list[int]:
 FEW, MANY = 2, 20
 """Kills a kind of stage."""
 
+OFTEN = 0.02
+"""Seconds between checkpoints: trainings of a second would end without one."""
+
 
 @pytest.mark.parametrize("kills", [FEW, pytest.param(MANY, marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", STEPS)
 def test_a_stage_that_is_killed_goes_on_to_the_same_bytes(
-    quiet: Quiet, name: str, kills: int, record_property: Callable[[str, object], None]
+    quiet: Quiet,
+    name: str,
+    kills: int,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
 ) -> None:
+    monkeypatch.setattr(training_state, "CHECKPOINT_SECONDS", OFTEN)
     step, project, done = STEPS[name], quiet.project, 0
-    draws, completions = np.random.default_rng(kills), 0
+    draws, completions, gone_on = np.random.default_rng(kills), 0, 0
     while done < kills:
         process = begin(step, project)
         code = wait(process, draws.uniform(0, quiet.seconds[name]))
@@ -275,6 +285,7 @@ def test_a_stage_that_is_killed_goes_on_to_the_same_bytes(
             code = end(process, signal.SIGKILL)  # 0 where it ended just before
         if code == -signal.SIGKILL:
             done += 1
+            gone_on += len(begun(project))
             if done < kills and draws.random() < 0.7:  # most are killed several times
                 continue
             complete(step, project)
@@ -284,6 +295,7 @@ def test_a_stage_that_is_killed_goes_on_to_the_same_bytes(
         assert contents(project, *step.outputs) == quiet.expected[name]
     record_property("kills", done)
     record_property("completions", completions)
+    record_property("gone_on_with", gone_on)
     assert not orphans(project)
     assert not list((project / "checkpoints").glob("*"))
     assert not list(project.rglob("*.partial"))
@@ -316,18 +328,20 @@ def test_a_pretraining_that_was_killed_is_one_run_with_one_curve(quiet: Quiet) -
         assert Counter(metric.step for metric in history) == Counter(range(1, 5))
 
 
-BEGUN = {
-    "normalise": "data/patches/simulated.partial/plan",
-    "pretrain": "checkpoints/*[!k]",  # but a lock
-    "finetune": "checkpoints/*.json",
-}
-"""What is there in the middle of a stage."""
+CHECKPOINT = re.compile(r"[0-9a-f]{64}(-\w+-[0-9.]+-[0-9]+)?$")
+"""Of a pretraining or a point of the curve."""
+
+
+def begun(project: Path) -> list[Path]:
+    """What a stage works at, and goes on with after a signal."""
+    kept = [path for path in (project / "checkpoints").glob("*") if CHECKPOINT.match(path.name)]
+    return kept + list(project.glob("data/patches/simulated.partial/plan"))
 
 
 def signalled(step: Step, project: Path, number: signal.Signals) -> int:
     """Exit code of a stage that gets a signal once it has begun its work."""
     process = begin(step, project)
-    while not list(project.glob(BEGUN[step.name])):
+    while not begun(project):
         ended = wait(process, 0.001)
         if ended is not None:
             return ended
@@ -337,16 +351,23 @@ def signalled(step: Step, project: Path, number: signal.Signals) -> int:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 @pytest.mark.parametrize("name", ["normalise", "pretrain", "finetune"])
 def test_a_signal_ends_a_stage_with_the_shells_code_and_one_line(
-    quiet: Quiet, name: str, number: signal.Signals, code: int
+    quiet: Quiet,
+    name: str,
+    number: signal.Signals,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(training_state, "CHECKPOINT_SECONDS", OFTEN)
     step, project, log = STEPS[name], quiet.project, quiet.project / "log"
-    for _ in range(5):  # on a busy machine a stage may be over before its signal
+    for _ in range(5):  # on a busy machine a stage, or a point, may be over before its signal
         log.write_text("")
         ended = signalled(step, project, number)
-        if ended:
+        if ended and begun(project):
             break
+        complete(step, project)
     said = log.read_text()
     assert (ended, "Traceback" in said) == (code, False), said
+    assert begun(project)
     assert said.endswith(f"{name}: stopped by {number.name}; `dvc repro` goes on from here\n")
     with suppress(FileNotFoundError):
         assert not list(project.rglob("*.safetensors.partial"))
