@@ -503,6 +503,17 @@ def test_a_class_that_is_not_tested_has_no_scores(
 # --- what is refused
 
 
+def test_a_model_of_another_store_is_refused(
+    tiny_store: PatchStore, mixed_store: PatchStore, write_model: WriteModel
+) -> None:
+    """Of the same classes and sensors: nothing else tells that its test patches are others."""
+    files = [write_model(mixed_store, "own"), write_model(tiny_store, "other")]
+    evaluated(files[0], mixed_store)
+    for refused in ([[files[1]]], [files], [[files[0]], [files[1]]]):
+        with pytest.raises(UserError, match=r"other\.safetensors was .* `dvc repro finetune`"):
+            list(evaluate(refused, mixed_store, accelerator("no")))
+
+
 @pytest.mark.parametrize("classes", [("Forest", "Water"), ("Urban", "Forest", "Water")])
 def test_a_store_of_other_classes_is_refused(
     tiny_store: PatchStore, write_model: WriteModel, classes: tuple[str, ...]

@@ -25,16 +25,26 @@ Said = dict[tuple[Sensor, ...], Tensor]
 
 
 def load_model(file: Path, store: PatchStore) -> tuple[Model, dict[str, Any]]:
-    """A fine-tuned model in eval mode, and its header.
+    """A fine-tuned model in eval mode, and its header, for the store that it learnt from.
+
+    Test patches of another store may be among those that it learnt from.
 
     Raises:
-        UserError: the file is none, or tells other classes apart than the store.
+        UserError: the file is none, tells other classes apart than the store, or was fine-tuned on
+            another store.
     """
     model, header = load_finetuned(file)
     if list(store.classes) != header["classes"]:
         raise UserError(
             f"{file} tells apart {header['classes']}, but {store.folder} holds "
             f"{list(store.classes)}: fine-tune on this data first"
+        )
+    if header.get("data_digest") != store.digest:
+        learnt = str(header.get("data_digest"))[:12]
+        raise UserError(
+            f"{file} was fine-tuned on a store of digest {learnt}, but {store.folder} has "
+            f"{store.digest[:12]}: `dvc repro finetune`, for the curve `dvc repro finetune_grid`, "
+            "fine-tunes on this one"
         )
     return model, header
 
