@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import signal
 import tarfile
 import time
 import warnings
@@ -13,7 +14,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from subprocess import PIPE, Popen
+from subprocess import DEVNULL, PIPE, Popen
 from typing import Any
 
 import boto3
@@ -26,6 +27,7 @@ from clones import (
     BIN,
     CLASSIFIERS,
     ENVIRONMENT,
+    NO_NETWORK,
     POINTS,
     ROOT,
     SEGMENTERS,
@@ -56,19 +58,56 @@ pytestmark = [
 GOLDEN = ROOT / "tests/golden/label_curve.csv"
 
 
+ODD = "Wald & Wiese; 'äöü' $x"
+"""A folder's name."""
+
+
 @pytest.fixture(scope="module")
 def clones(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two clones of the same state, each reproduced from scratch."""
+    """Two clones of the same state, each reproduced from scratch, the second with trouble.
+
+    Neither has a home, a locale, a git identity or a network.
+    """
     folder = tmp_path_factory.mktemp("clones")
-    found = [clone_to(folder / name, shrink) for name in ("one", "two")]
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda clone: run(clone, "dvc", "repro"), found))
+    found = [clone_to(folder / name, shrink) for name in ("one", ODD)]
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
+        patch.setitem(ENVIRONMENT, "PYTHONPATH", str(NO_NETWORK))
+        patch.setitem(ENVIRONMENT, "NETWORK_TRIED", str(folder / "tried"))
+        quiet = pool.submit(run, found[0], "dvc", "repro")
+        killed = pool.submit(reproduce_with_kills, found[1])
+        quiet.result()
+        killed.result()
     return found
 
 
-def test_two_clean_runs_give_the_same_bytes(clones: list[Path]) -> None:
+def reproduce_with_kills(clone: Path) -> None:
+    """`dvc repro`, killed with all its processes in the middle of a pretraining and of a cell."""
+    for begun in ("checkpoints/*[!k]", "checkpoints/*.json"):  # a checkpoint, a finished point
+        repro = Popen(
+            [str(BIN / "dvc"), "repro"],
+            cwd=clone,
+            env=ENVIRONMENT,
+            stdout=DEVNULL,
+            stderr=DEVNULL,
+            process_group=0,
+        )
+        while repro.poll() is None and not list(clone.glob(begun)):
+            time.sleep(0.005)
+        assert repro.poll() is None, f"dvc repro ended before there was {begun}"
+        os.killpg(repro.pid, signal.SIGKILL)
+        repro.wait()
+    run(clone, "dvc", "repro")
+
+
+def test_two_runs_give_the_same_bytes_though_one_was_killed(clones: list[Path]) -> None:
     first, second = ((clone / "dvc.lock").read_bytes() for clone in clones)
     assert first == second
+    assert not list((clones[1] / "checkpoints").iterdir())
+    assert not list(clones[1].rglob("*.partial"))
+
+
+def test_a_run_tries_no_network_and_stays_in_its_folder(clones: list[Path]) -> None:
+    assert {path.name for path in clones[0].parent.iterdir()} == {"one", ODD}
 
 
 def read_curve(clone: Path) -> pd.DataFrame:
