@@ -15,7 +15,7 @@ def main(name: SourceName, rasters: Path, manifests: Path) -> None:
     keep = params.data.keep_archives
     source = fetch_source(name, rasters, manifests, params.sources, keep_archives=keep)
     described = getattr(params.sources, name).model_dump(mode="json")
-    with Tracker("download").start(f"download {name}", {"source": name, **described}) as run:
+    with Tracker("download").stage_run(f"download@{name}", {"source": name, **described}) as run:
         run.log({"pairs": len(source.manifest)})
         run.file(manifests / "source.json")
     print(f"{len(source.manifest)} pairs of {name}, listed in {manifests}")

@@ -27,7 +27,8 @@ def main(patches: Path, scores: Path, predictions: Path, models: Path) -> None:
     ((point,),) = evaluate([[file]], store, accelerator(load_params().precision))
     write_point(point, scores)
     write_predictions([point], predictions)
-    made = provenance(hardware(), time.monotonic() - start)
+    on = hardware()
+    made = provenance(on, time.monotonic() - start)
     card = finetuned_card(point, made)
     write_text(models.with_suffix(".md"), card)
     run = tracker.evaluated("single", file, point)
@@ -37,6 +38,7 @@ def main(patches: Path, scores: Path, predictions: Path, models: Path) -> None:
         draw_confusion(point[0].confusion, point[0].header["classes"], figure)
         run.file(figure)
     registered = register(run, file, store)
+    tracker.ran("evaluate", on)
     print(" ".join(f"{key} {value:.4f}" for key, value in point[0].scores.items()))
     print(f"in MLflow: {registered}")
 

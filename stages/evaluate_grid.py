@@ -23,12 +23,13 @@ def main(patches: Path, scores: Path, predictions: Path, models: Path) -> None:
     start, params = time.monotonic(), load_params()
     store, tracker = PatchStore(patches), Tracker("evaluate")
     curve, device = params.label_curve, accelerator(params.precision)
+    on = hardware()
     for names in curve.scored_together:
         found = [read_index(models / curve.folder(arm)) for arm in names if arm in curve.arms]
         files = list(zip(*(files for files, _ in found), strict=True))
         what = f"evaluate {' and '.join(names)}"
         places = list(tqdm(evaluate(files, store, device), what, len(files), disable=None))
-        made = provenance(hardware(), time.monotonic() - start)
+        made = provenance(on, time.monotonic() - start)
         for members, place in zip(files, places, strict=True):
             # an ensemble has no run of its own
             for name, file, evaluations in zip(names, members, place, strict=False):
@@ -38,6 +39,7 @@ def main(patches: Path, scores: Path, predictions: Path, models: Path) -> None:
             points = [place[number] for place in places]
             written = (scores / f"{name}.json", predictions / f"{name}.parquet")
             write_arm(name, points, found[0][1], *written)
+    tracker.ran("evaluate_grid", on)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from eocontrast.devices import hardware
 from eocontrast.errors import named
 from eocontrast.params import load_params
 from eocontrast.points import Job, points_digest, points_of, train_points, write_index
@@ -37,6 +38,8 @@ def main(name: str, store: Path, init: Path, out: Path) -> None:
             write_index(folder, [job.file.name for job in of_arm], left_out)
             for reason in left_out.values():
                 print(f"{folder.name}: left out: {reason}")
+    stage = "finetune" if name == "single" else f"finetune_grid@{name}"
+    tracker.ran(stage, hardware())
 
 
 if __name__ == "__main__":

@@ -36,8 +36,11 @@ def main(scores: Path, predictions: Path, pretrained: Path, out: Path) -> None:
     leaders = {task: leading_arm(found) for task, found in summary.items()}
     draw_label_curve(curves, leaders, out / "label_curve.png")
     add_scores(pretrained, curves)
-    files = [out / name for name in ("label_curve.png", "summary.json", "per_class.csv")]
-    Tracker("label_curve").curves(curves, files)
+    tracker = Tracker("label_curve")
+    tracker.curves(curves)
+    with tracker.stage_run("label_curve", {"arms": len(curves)}) as run:
+        for name in ("label_curve.png", "summary.json", "per_class.csv"):
+            run.file(out / name)
 
 
 if __name__ == "__main__":

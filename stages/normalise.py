@@ -14,7 +14,7 @@ def main(manifests: Path, folder: Path, audit: Path) -> None:
     given = {**params.normalise.model_dump(), "fill_bands": params.fill_bands}
     counts = build_store(manifests, folder, audit, **given)
     tags, told = {"data.digest": PatchStore(folder).digest}, params.normalise.model_dump()
-    with Tracker("normalise").start(f"normalise {folder.name}", told, tags) as run:
+    with Tracker("normalise").stage_run(f"normalise@{folder.name}", told, tags) as run:
         run.log({f"patches.{name}": number for name, number in counts.items()})
         run.file(audit)
     print(", ".join(f"{number} {name}" for name, number in counts.items()))

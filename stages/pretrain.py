@@ -30,7 +30,7 @@ def main(name: str, patches: Path, weights: Path) -> None:
     tracker = Tracker("pretrain")
     with (
         kept(digest) as checkpoint,
-        tracker.resume(f"pretrain {name}", described, tags, checkpoint) as run,
+        tracker.resume(f"pretrain@{name}", described, tags, checkpoint, hardware()) as run,
     ):
         cell = (*given, weights, params.precision, checkpoint)
         for metrics in pretrain_cell(*cell):

@@ -1,11 +1,13 @@
 """Draw what the segmenters of the curve say of a few test patches.
 
-python stages/qualitative.py STORE OUT.png MODELS
+python stages/qualitative.py STORE OUT.png OUT.npz MODELS
 """
 
 from pathlib import Path
 
-from eocontrast.devices import accelerator
+import numpy as np
+
+from eocontrast.devices import accelerator, hardware
 from eocontrast.params import load_params
 from eocontrast.patches import PatchStore
 from eocontrast.points import point_file
@@ -15,12 +17,13 @@ from eocontrast.qualitative import (
     draw_nothing,
     draw_qualitative,
     varied_patches,
+    write_maps,
 )
 from eocontrast.stage import run_stage
 from eocontrast.tracking import Tracker
 
 
-def main(patches: Path, out: Path, models: Path) -> None:
+def main(patches: Path, out: Path, numbers: Path, models: Path) -> None:
     params = load_params()
     chosen = params.qualitative
     store, device = PatchStore(patches), accelerator(params.precision)
@@ -32,12 +35,16 @@ def main(patches: Path, out: Path, models: Path) -> None:
         title = column_title(curve.arms[name], params.pretrain.runs[curve.arms[name].init].method)
         columns[title] = [file]
     columns["ensemble"] = [files[chosen.baseline], files[chosen.finetuned]]
-    if not store.has_masks:  # classes by patch: the segmenters were left out
+    if store.has_masks:
+        rows = varied_patches(store, chosen.patches)
+        maps = class_maps(columns, store, rows, device)
+        draw_qualitative(maps, store, rows, out)
+    else:  # classes by patch: the segmenters were left out
+        rows, maps = np.array([], dtype=np.int64), {}
         draw_nothing("no masks: nothing was segmented", out)
-        return
-    rows = varied_patches(store, chosen.patches)
-    draw_qualitative(class_maps(columns, store, rows, device), store, rows, out)
-    with Tracker("qualitative").start("qualitative", chosen.model_dump()) as run:
+    write_maps(maps, store, rows, numbers)
+    told = chosen.model_dump()
+    with Tracker("qualitative").stage_run("qualitative", told, hardware=hardware()) as run:
         run.file(out)
 
 

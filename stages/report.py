@@ -1,6 +1,6 @@
-"""Put what all stages found on one page, and one that tells times and machines into MLflow.
+"""Put what all stages found on one page, and what they took and ran on into a file beside it.
 
-python stages/report.py METRICS PRETRAINED OUT.html
+python stages/report.py METRICS PRETRAINED OUT.html CARD.md
 """
 
 from pathlib import Path
@@ -8,23 +8,27 @@ from tempfile import TemporaryDirectory
 
 from eocontrast.disk import write_text
 from eocontrast.params import load_params
-from eocontrast.report import render
-from eocontrast.report_contents import read_contents, where_it_ran
+from eocontrast.report import Beside, render, render_times
+from eocontrast.report_contents import read_contents
+from eocontrast.report_times import stage_names
 from eocontrast.stage import run_stage
 from eocontrast.tracking import Tracker
 
 
-def main(metrics: Path, pretrained: Path, out: Path) -> None:
-    params = load_params()
+def main(metrics: Path, pretrained: Path, out: Path, card: Path) -> None:
+    params, tracker = load_params(), Tracker("report")
     runs, sources = tuple(params.pretrain.runs), (params.data.pretrain, params.data.finetune)
     inits = {name: arm.init for name, arm in params.label_curve.arms.items()}
     contents = read_contents(metrics, pretrained, *sources, runs, inits)
-    write_text(out, render(contents))
-    with TemporaryDirectory() as folder:
+    times = tracker.stage_times(stage_names(params))
+    beside = out.with_name(f"{out.stem}_runs.html")
+    write_text(out, render(contents, Beside(beside.name, len(times))))
+    write_text(beside, render_times(times))
+    write_text(card, contents.card or "No pretrained backbones save labels here.\n")
+    with TemporaryDirectory() as folder, tracker.stage_run("report", {}) as run:
         page = Path(folder, out.name)
-        page.write_text(render(contents, where_it_ran(pretrained, runs)), encoding="utf-8")
-        with Tracker("report").start("report", {}) as run:
-            run.file(page)
+        page.write_text(render(contents, times), encoding="utf-8")
+        run.file(page)
 
 
 if __name__ == "__main__":

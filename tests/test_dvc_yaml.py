@@ -22,6 +22,7 @@ PLUMBING = {
     "exhausted",
     "finetune_params",
     "kept_points",
+    "machine",
     "markdown",
     "mistakes",
     "params",

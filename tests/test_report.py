@@ -11,24 +11,21 @@ from typing import Any
 import pytest
 
 from eocontrast.errors import UserError
-from eocontrast.report import render
-from eocontrast.report_contents import Contents, read_contents, where_it_ran
+from eocontrast.report import Beside, render, render_times
+from eocontrast.report_contents import Contents, read_contents
+from eocontrast.report_times import Times, duration
+from eocontrast.tracking import StageTime
 
 RUNS = ("random", "dual_simclr")
 PNG = b"\x89PNG figure"
-CARD = r"""# a card
-
-## Provenance
-
-|  |  |
-| --- | --- |
-| hardware | 2 \| 4 cores |
-| seconds | 47 |
-
-## Licence
-
-x
-"""
+TIMES = {
+    "download@own": StageTime(
+        7.4, "EPYC, 2 cores", "2.13.0", "0123456789abcdef", "2026-01-02 03:04"
+    ),
+    "pretrain@dual_simclr": StageTime(125, "<H100>; EPYC", "2.13.0", "unknown", "2026-01-02 03:05"),
+    "evaluate": None,
+}
+BESIDE = Beside("report_runs.html", stages=3)
 
 
 def point(value: float, fraction: float = 1.0) -> dict[str, Any]:
@@ -78,7 +75,6 @@ def folder(tmp_path: Path, tiny_inits: dict[str, Path]) -> Path:
         (metrics / f"{name}.png").write_bytes(PNG)
     for name, file in tiny_inits.items():
         (pretrained / f"{name}.safetensors").write_bytes(file.read_bytes())
-    (pretrained / "dual_simclr.md").write_text(CARD)
     return tmp_path
 
 
@@ -89,9 +85,8 @@ def contents_of(folder: Path, source: str = "own") -> Contents:
 
 @pytest.fixture
 def page(folder: Path) -> Callable[..., str]:
-    def draw(ran: bool = False) -> str:
-        where = where_it_ran(folder / "pretrained", RUNS) if ran else None
-        return render(contents_of(folder), where)
+    def draw(ran: Times | Beside = BESIDE) -> str:
+        return render(contents_of(folder), ran)
 
     return draw
 
@@ -124,8 +119,9 @@ def text_of(html: str) -> str:
 
 
 def test_the_page_needs_nothing_but_itself(page: Callable[..., str]) -> None:
-    elements = Elements(page(ran=True))
-    links = [a[key] or "" for _, a in elements.found for key in ("src", "href") if key in a]
+    elements = Elements(page(TIMES))
+    keys = ("src", "href", "data")
+    links = [a[key] or "" for _, a in elements.found for key in keys if key in a]
     assert len(links) > 8
     assert all(link.startswith(("data:", "#")) for link in links)
     assert not elements.of("script", "iframe")
@@ -135,7 +131,7 @@ def test_the_page_needs_nothing_but_itself(page: Callable[..., str]) -> None:
 
 
 def test_it_can_be_read_by_ear_and_on_a_phone(page: Callable[..., str]) -> None:
-    elements = Elements(page(ran=True))
+    elements = Elements(page(TIMES))
     assert all(len(image["alt"] or "") > 20 for image in elements.of("img"))
     assert all(head.get("scope") in ("col", "row") for head in elements.of("th") if head)
     levels = [int(tag[1]) for tag, _ in elements.found if re.fullmatch(r"h\d", tag)]
@@ -148,18 +144,58 @@ def test_it_can_be_read_by_ear_and_on_a_phone(page: Callable[..., str]) -> None:
     )
 
 
-def test_equal_files_give_equal_bytes(page: Callable[..., str], folder: Path) -> None:
-    before = page()
-    (folder / "pretrained/dual_simclr.md").write_text(CARD.replace("47", "48"))
-    assert page() == before
-    assert "4 cores" not in before
+def test_equal_files_give_equal_bytes(page: Callable[..., str]) -> None:
+    assert page() == page()
 
 
-def test_the_copy_for_mlflow_tells_what_ran_where(page: Callable[..., str]) -> None:
-    assert "dual_simclr 2 | 4 cores 47" in text_of(page(ran=True))
-    told = "A copy of this page in MLflow also tells"
-    assert told in text_of(page())
-    assert told not in text_of(page(ran=True))
+def test_the_page_shows_the_times_that_lie_beside_it(page: Callable[..., str]) -> None:
+    """Times differ from run to run, and the page that DVC tracks does not."""
+    elements = Elements(page())
+    (shown,) = elements.of("object")
+    assert (shown["data"], shown["type"]) == ("report_runs.html", "text/html")
+    assert f"height: {2.1 * 3 + 15:g}rem" in (shown["style"] or "")
+    assert {attributes.get("href") for attributes in elements.of("a")} >= {"#ran"}
+    assert "metrics/report_runs.html" in text_of(page())
+    assert "2 min" not in page()
+
+
+ROWS = (
+    "download@own 7 s 2026-01-02 03:04 EPYC, 2 cores 2.13.0 01234567 "
+    "pretrain@dual_simclr 2 min 5 s 2026-01-02 03:05 &lt;H100&gt;; EPYC 2.13.0 unknown "
+    "evaluate none none none none none"
+)
+
+
+@pytest.mark.parametrize("where", ["beside", "mlflow"])
+def test_times_and_machines_are_told(page: Callable[..., str], where: str) -> None:
+    html = render_times(TIMES) if where == "beside" else page(TIMES)
+    said = text_of(html)
+    assert ROWS in said
+    assert "In all 2 min 12 s" in said
+    assert "A dash stands where" in said
+    assert not Elements(html).of("object")
+    assert 'style="--share:0.059"' in html  # 7.4 of 125
+
+
+def test_all_stages_that_ran_need_no_word_on_dashes() -> None:
+    said = text_of(render_times({"download@own": TIMES["download@own"]}))
+    assert "A dash" not in said
+    assert "In all 7 s" in said
+    assert "In all" not in text_of(render_times({"evaluate": None}))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0.2, "0 s"),
+        (59.6, "1 min 0 s"),
+        (843, "14 min 3 s"),
+        (3600, "1 h 0 min"),
+        (9000, "2 h 30 min"),
+    ],
+)
+def test_a_duration_has_its_two_largest_units(seconds: float, told: str) -> None:
+    assert duration(seconds) == told
 
 
 def test_the_headline_has_intervals(page: Callable[..., str]) -> None:
@@ -224,4 +260,4 @@ def test_damaged_metrics_are_named(page: Callable[..., str], folder: Path) -> No
 def test_simulated_data_are_called_that(page: Callable[..., str], folder: Path) -> None:
     assert "no evidence of how well" not in text_of(page())
     (folder / "metrics/audit/own.json").rename(folder / "metrics/audit/simulated.json")
-    assert "no evidence of how well" in text_of(render(contents_of(folder, "simulated")))
+    assert "no evidence of how well" in text_of(render(contents_of(folder, "simulated"), BESIDE))

@@ -3,8 +3,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -221,21 +225,17 @@ def curve_of(name: str, task: TaskName) -> ArmCurve:
     return ArmCurve(result, (0.1, 1.0), np.array([12.0, 120.0]), bands, np.zeros((2, 1)))
 
 
-def test_an_arm_of_the_curve_has_its_labels_as_steps(rows: Rows, tmp_path: Path) -> None:
+def test_an_arm_of_the_curve_has_its_labels_as_steps(rows: Rows) -> None:
     curve = curve_of("dual", "single_label")
-    figure = tmp_path / "label_curve.png"
-    figure.write_bytes(b"png")
     tracker = Tracker("label_curve")
-    tracker.curves({"dual": curve, "unet": curve_of("unet", "segmentation")}, [figure])
+    tracker.curves({"dual": curve, "unet": curve_of("unet", "segmentation")})
     found = {row.info.run_name: row for row in rows()}
-    assert set(found) == {"curve dual", "curve unet", "label curve"}
+    assert set(found) == {"curve dual", "curve unet"}
     run_id = found["curve dual"].info.run_id
     for name, values in {"AA": (0.4, 0.6), "AA.low": (0.3, 0.5), "AA.high": (0.5, 0.7)}.items():
         history = tracker.client.get_metric_history(run_id, name)
         found_at = {m.step: m.value for m in history}
         assert found_at == pytest.approx(dict(zip((12, 120), values, strict=True)))
-    kept = tracker.client.list_artifacts(found["label curve"].info.run_id)
-    assert [file.path for file in kept] == ["label_curve.png"]
     of_unet = found["curve unet"].data.metrics
     assert set(of_unet) == {"mIoU", "mIoU.low", "mIoU.high", "test.score"}
     assert of_unet["test.score"] == of_unet["mIoU"] == 0.6
@@ -245,6 +245,81 @@ def test_an_arm_of_the_curve_has_its_labels_as_steps(rows: Rows, tmp_path: Path)
         "init": "dual_resnet",
         "inputs": "s1+s2",
     }
+
+
+# --- stages
+
+
+def test_a_stage_tells_how_long_it_took_and_on_what(
+    rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its run begins with its process, whenever it is opened."""
+    began = time.time() - 100
+    monkeypatch.setattr("eocontrast.tracking.process_start", lambda: began)
+    figure = tmp_path / "a.png"
+    figure.write_bytes(b"png")
+    tracker = Tracker("qualitative")
+    with tracker.stage_run("qualitative", {"patches": 6}, hardware="H100") as run:
+        run.file(figure)
+    (row,) = rows()
+    assert (row.info.run_name, row.data.params) == ("qualitative", {"patches": "6"})
+    assert row.data.metrics["stage.seconds"] == pytest.approx(100, abs=20)
+    assert row.info.end_time - row.info.start_time == pytest.approx(100_000, abs=20_000)
+    kept = tracker.client.list_artifacts(run.run_id)
+    assert [file.path for file in kept] == ["a.png"]
+    found = tracker.stage_times(["qualitative", "report"])
+    assert found["report"] is None
+    told = found["qualitative"]
+    assert told is not None
+    assert (told.hardware, told.torch) == ("H100", version("torch"))
+    assert told.seconds == row.data.metrics["stage.seconds"]
+    assert told.commit == row.data.tags["mlflow.source.git.commit"]
+    assert told.date == f"{datetime.fromtimestamp(began, UTC):%Y-%m-%d %H:%M}"
+
+
+def test_the_newest_run_of_a_stage_that_ended_well_counts(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = Tracker("evaluate")
+    for hours, hardware in ((2, "newer"), (3, "older")):
+        began = time.time() - 3600 * hours
+        monkeypatch.setattr("eocontrast.tracking.process_start", lambda began=began: began)
+        tracker.ran("evaluate", hardware)
+    monkeypatch.undo()
+    with suppress(ZeroDivisionError), tracker.stage_run("evaluate", {}, hardware="failed"):
+        raise ZeroDivisionError
+    tracker.ran("evaluate_grid", "other")
+    told = tracker.stage_times(["evaluate"])["evaluate"]
+    assert told is not None
+    assert told.hardware == "newer"
+
+
+def test_a_stage_that_goes_on_adds_its_seconds(
+    rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a stopped process had done is part of what the stage took."""
+    began = time.time() - 50
+    monkeypatch.setattr("eocontrast.tracking.process_start", lambda: began)
+    given = ("pretrain@x", {"lr": 0.1}, {}, tmp_path / "digest", "2 x H100")
+    with suppress(Stopped), Tracker("pretrain").resume(*given):
+        raise Stopped(signal.SIGTERM)
+    with Tracker("pretrain").resume(*given):
+        pass
+    (row,) = rows()
+    assert row.data.metrics["stage.seconds"] == pytest.approx(100, abs=20)
+    told = Tracker("report").stage_times(["pretrain@x"])["pretrain@x"]
+    assert told is not None
+    assert told.hardware == "2 x H100"
+
+
+def test_scores_do_not_make_a_point_last_longer(rows: Rows, tmp_path: Path) -> None:
+    trained, tracker = point(tmp_path), Tracker("finetune")
+    tracker.finetuned("dual", trained)
+    (before,) = rows()
+    time.sleep(0.05)
+    tracker.evaluated("dual", trained.file, evaluations())
+    (after,) = rows()
+    assert after.info.end_time == before.info.end_time
 
 
 # --- runs

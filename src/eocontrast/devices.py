@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import platform
 from typing import Literal
 
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.utils import set_seed
+
+from eocontrast.machine import processor
 
 Precision = Literal["auto", "bf16", "no"]
 
@@ -47,10 +48,11 @@ def deterministic(seed: int) -> None:
 
 def hardware() -> str:
     """What training runs on, in words."""
-    cores = f"{platform.machine()}, {os.cpu_count()} cores"
     if not torch.cuda.is_available():
-        return f"{cores}, {torch.backends.cpu.get_cpu_capability()}, no GPU"
-    return f"{torch.cuda.get_device_name()}; {cores}"
+        return f"{processor()}, {torch.backends.cpu.get_cpu_capability()}, no GPU"
+    together = PartialState().num_processes
+    cards = torch.cuda.get_device_name()
+    return f"{f'{together} x ' if together > 1 else ''}{cards}; {processor()}"
 
 
 def _has_bf16() -> bool:

@@ -105,6 +105,27 @@ def draw_qualitative(
     plt.close(figure)
 
 
+def write_maps(
+    maps: Mapping[str, NDArray[np.int64]], store: PatchStore, rows: Rows, path: Path
+) -> None:
+    """What the figure shows as numbers, for figures of one's own.
+
+    Writes an NPZ file with `classes` (k,), `columns` (m,) and `ids` of the patches (n,), and, where
+    there are any, `maps` of class indices (m, n, H, W) and `ground_truth` (n, H, W), in which
+    `IGNORE_INDEX` is no class.
+    """
+    told = {
+        "classes": np.array(store.classes),
+        "columns": np.array([name.replace("\n", " ") for name in maps], dtype=str),
+        "ids": store.index["id"].to_numpy(dtype=str)[rows],
+    }
+    if maps:
+        told["maps"] = np.stack(list(maps.values())).astype(np.uint8)
+        told["ground_truth"] = store.masks(rows)[:, 0].numpy().astype(np.uint8)
+    with whole(path) as partial, partial.open("wb") as file:  # a name would get a suffix
+        np.savez_compressed(file, **told)  # type: ignore[arg-type]  # its flag is a keyword too
+
+
 def draw_nothing(reason: str, path: Path) -> None:
     """A figure that says why it shows nothing."""
     figure = plt.figure(figsize=(6, 1))

@@ -1,7 +1,8 @@
 """All that a run of the pipeline found, on one page that needs no network.
 
 The page that DVC tracks is a function of tracked files, so that two clean runs give the same bytes.
-Where things ran and how long they took differs; a copy with that, from the cards, goes to MLflow.
+Where things ran and how long they took differs: it is in a file of its own that the page shows
+within itself, and in the copy of the page that goes to MLflow.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,7 @@ from markdown_it.token import Token
 from markupsafe import Markup
 
 from eocontrast.report_contents import Contents
-
-_NOTHING = "\N{EN DASH}"
+from eocontrast.report_times import NOTHING, Times, table_of
 
 SECTIONS = {
     "headline": "Headline",
@@ -28,18 +29,58 @@ SECTIONS = {
     "maps": "Maps",
     "embeddings": "Embeddings",
     "audit": "Audit",
-    "ran": "What ran where",
+    "ran": "What ran where, and how long",
     "model": "Model card",
 }
 
 
-def render(contents: Contents, ran: Mapping[str, Mapping[str, str]] | None = None) -> str:
+@dataclass(frozen=True)
+class Beside:
+    """The file of times that the page shows within itself.
+
+    Attributes:
+        name: of the file, in the folder of the page.
+        stages: rows of its table, which say how much room it needs.
+    """
+
+    name: str
+    stages: int
+
+    @property
+    def height(self) -> float:
+        """In rem: rows of 2.1, and the text around them on a phone."""
+        return 2.1 * self.stages + 15
+
+
+def render(contents: Contents, ran: Times | Beside) -> str:
     """The page as HTML; equal contents give equal bytes.
 
     Args:
         contents: what it tells.
-        ran: by weights, where and when they were made; without it there is no such section.
+        ran: what each stage took, or the file beside the page that tells that.
     """
+    shown = {key: title for key, title in SECTIONS.items() if key != "model" or contents.card}
+    template = _environment().get_template("report.html.jinja")
+    return template.render(
+        sections=list(shown.items()),
+        data=contents.data,
+        tasks=contents.tasks,
+        per_class=contents.per_class,
+        embeddings=contents.embeddings,
+        audits=contents.audits,
+        figures={name: _data_uri(png) for name, png in contents.figures.items()},
+        card=_html(contents.card) if contents.card else "",
+        ran=None if isinstance(ran, Beside) else table_of(ran),
+        beside=ran,
+    )
+
+
+def render_times(times: Times) -> str:
+    """The file that stands beside the page: what each stage took."""
+    return _environment().get_template("report_runs.html.jinja").render(ran=table_of(times))
+
+
+def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
@@ -48,19 +89,7 @@ def render(contents: Contents, ran: Mapping[str, Mapping[str, str]] | None = Non
     )
     environment.filters |= {"score": _score, "interval": _interval, "factor": _factor}
     environment.filters["share"] = lambda value: 0 if _lacks(value) else value
-    left_out = {key for key, told in (("ran", ran), ("model", contents.card)) if not told}
-    return environment.get_template("report.html.jinja").render(
-        sections=[(key, SECTIONS[key]) for key in SECTIONS if key not in left_out],
-        data=contents.data,
-        tasks=contents.tasks,
-        per_class=contents.per_class,
-        embeddings=contents.embeddings,
-        audits=contents.audits,
-        figures={name: _data_uri(png) for name, png in contents.figures.items()},
-        card=_html(contents.card) if contents.card else "",
-        ran=ran or {},
-        columns=list(dict.fromkeys(name for made in (ran or {}).values() for name in made)),
-    )
+    return environment
 
 
 def _lacks(value: object) -> bool:
@@ -68,13 +97,13 @@ def _lacks(value: object) -> bool:
 
 
 def _score(value: float | None) -> str:
-    return _NOTHING if value is None or _lacks(value) else f"{value:.3f}"
+    return NOTHING if value is None or _lacks(value) else f"{value:.3f}"
 
 
 def _interval(point: Mapping[str, Any] | None) -> str:
     """Value and interval; a dash where an arm has no point at a fraction."""
     if point is None:
-        return _NOTHING
+        return NOTHING
     return f"{_score(point['value'])} ({_score(point['low'])} to {_score(point['high'])})"
 
 

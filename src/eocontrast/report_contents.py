@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -90,23 +89,6 @@ def read_contents(
         },
         card=_card(summary, pretrained, inits),
     )
-
-
-def where_it_ran(pretrained: Path, runs: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Commit, hardware, seconds and date by weights, from the cards that are there.
-
-    Cards are no outputs, so weights that came out of a cache have none.
-    """
-    cards = {run: pretrained / f"{run}.md" for run in runs}
-    return {name: _provenance(card.read_text()) for name, card in cards.items() if card.exists()}
-
-
-def _provenance(card: str) -> dict[str, str]:
-    """What a card says of where and when its weights were made; nothing where it does not."""
-    _, _, rest = card.partition("## Provenance\n")
-    section = rest.partition("\n## ")[0]
-    rows = re.findall(r"^\| (\w.*?) \| (.*) \|$", section, re.MULTILINE)
-    return {name: value.replace(r"\|", "|") for name, value in rows}
 
 
 def _read(path: Path, read: Callable[[Path], T]) -> T:

@@ -12,6 +12,14 @@ import json
 MAIN_METRIC = "test.score"
 """AA, macro F1 or mIoU, by the task, so that one column serves all tasks."""
 
+WEIGHTS_TAG = "eocontrast.weights"
+"""Digest of the weights of a point."""
+
+STAGE_TAG, HARDWARE_TAG, TORCH_TAG = "eocontrast.stage", "stage.hardware", "stage.torch"
+"""Of the run of a whole stage: its name, as DVC has it, and what it ran on."""
+
+SECONDS = "stage.seconds"
+
 _PARAMS = ("arm", "init", "inputs", "fraction", "seed")  # all fit a screen of 1920 pixels
 _COLUMNS = (
     "attributes.`Source`",
@@ -24,7 +32,7 @@ VIEWS: dict[str, dict[str, object]] = {
     "runs": {"selectedColumns": _COLUMNS},
     "points": {
         "selectedColumns": _COLUMNS,
-        "searchFilter": "tags.`dvc.stage` = 'finetune'",
+        "searchFilter": f"tags.`{WEIGHTS_TAG}` != ''",
         "orderByKey": f"metrics.`{MAIN_METRIC}`",
         "orderByAsc": False,
     },
@@ -33,16 +41,25 @@ VIEWS: dict[str, dict[str, object]] = {
         "searchFilter": "attributes.run_name LIKE 'curve %'",
         "runsHiddenMode": "SHOW_ALL",  # else the first ten alone are drawn
     },
+    "stages": {
+        "selectedColumns": (
+            f"metrics.`{SECONDS}`",
+            *(f"tags.`{name}`" for name in (HARDWARE_TAG, TORCH_TAG)),
+            "attributes.`Version`",
+        ),
+        "searchFilter": f"tags.`{STAGE_TAG}` != ''",
+    },
 }
 
 
 def view_tags(experiment_id: str) -> dict[str, str]:
     """Tags that give an experiment its views, and a description that links to them."""
     tags = {f"mlflow.sharedViewState.{key}": json.dumps(view) for key, view in VIEWS.items()}
-    runs, points, curves = (_link(experiment_id, key) for key in VIEWS)
+    runs, points, curves, stages = (_link(experiment_id, key) for key in VIEWS)
     described = (
         f"Views: **[all runs]({runs})**, **[the points of the label curve, best first]({points})**,"
-        f" **[the curves over the number of labels]({curves}&compareRunsMode=CHART)**."
+        f" **[the curves over the number of labels]({curves}&compareRunsMode=CHART)**,"
+        f" **[the stages, what each ran on and how long]({stages})**."
     )
     return {**tags, "mlflow.note.content": described}
 

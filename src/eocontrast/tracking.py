@@ -1,4 +1,4 @@
-"""One MLflow run a result: a pretraining, a point of the curve, an arm of the curve.
+"""One MLflow run a stage, a point of the curve, and an arm of the curve.
 
 `finetune` opens a point's run and `evaluate` adds the test scores to the same one, found by the
 digest of the weights, so that a point is one row in MLflow's table.
@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +25,16 @@ from mlflow.exceptions import MlflowException
 
 from eocontrast.arms import STREAMS
 from eocontrast.disk import file_sha256
-from eocontrast.runs_view import MAIN_METRIC, view_tags
+from eocontrast.machine import process_start, processor, torch_version
+from eocontrast.runs_view import (
+    HARDWARE_TAG,
+    MAIN_METRIC,
+    SECONDS,
+    STAGE_TAG,
+    TORCH_TAG,
+    WEIGHTS_TAG,
+    view_tags,
+)
 from eocontrast.stops import Stopped
 from eocontrast.tracking_database import opened
 
@@ -35,15 +46,20 @@ if TYPE_CHECKING:  # torch and timm take seconds, and some stages do without
     from eocontrast.points import Trained
 
 EXPERIMENT = "eocontrast"
-WEIGHTS_TAG = "eocontrast.weights"
 CHECKPOINT_TAG = "eocontrast.checkpoint"
 
 
 class Run:
-    """An open MLflow run; closes itself as finished, failed after an error, or killed."""
+    """An open MLflow run; closes itself as finished, failed after an error, or killed.
 
-    def __init__(self, client: MlflowClient, run_id: str) -> None:
-        self.client, self.run_id = client, run_id
+    Args:
+        client: of the store that holds it.
+        run_id: MLflow's.
+        ended: milliseconds since 1970, of a run that was over and is but told more.
+    """
+
+    def __init__(self, client: MlflowClient, run_id: str, ended: int | None = None) -> None:
+        self.client, self.run_id, self.ended = client, run_id, ended
 
     def __enter__(self) -> Run:
         return self
@@ -51,7 +67,7 @@ class Run:
     def __exit__(self, kind: object, value: object, traceback: object) -> None:
         killed = isinstance(value, Stopped)
         status = "FINISHED" if kind is None else "KILLED" if killed else "FAILED"
-        self.client.set_terminated(self.run_id, status=status)
+        self.client.set_terminated(self.run_id, status=status, end_time=self.ended)
 
     def log(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Log numbers at a step."""
@@ -80,6 +96,38 @@ class Run:
         self.client.log_text(self.run_id, text, name)
 
 
+class StageRun(Run):
+    """The run of a whole stage, which also tells how long that took."""
+
+    def __exit__(self, kind: object, value: object, traceback: object) -> None:
+        # seconds of a process that was stopped count, if it had the time to say so
+        before = self.client.get_run(self.run_id).data.metrics.get(SECONDS, 0.0)
+        now = time.time()
+        self.client.log_metric(
+            self.run_id, SECONDS, before + now - process_start(), timestamp=int(1000 * now)
+        )
+        super().__exit__(kind, value, traceback)
+
+
+@dataclass(frozen=True)
+class StageTime:
+    """What the newest run of a stage took.
+
+    Attributes:
+        seconds: from the start of its process, imports included.
+        hardware: processor and GPU, in words.
+        torch: the version that was installed.
+        commit: of the code, "unknown" outside a repository.
+        date: when it began, ISO 8601, UTC.
+    """
+
+    seconds: float
+    hardware: str
+    torch: str
+    commit: str
+    date: str
+
+
 class Tracker:
     """The MLflow experiment of this project, for one stage."""
 
@@ -100,12 +148,31 @@ class Tracker:
         self, name: str, params: Mapping[str, object], tags: Mapping[str, str] | None = None
     ) -> Run:
         """Open a run with its parameters and where it comes from."""
-        # tags go in with the run: a kill leaves none that cannot be found again
-        stage = {"dvc.stage": self.stage, "mlflow.source.name": self.stage}
-        every_tag = {**_origin(), **stage, **(tags or {})}
-        run = self.client.create_run(self.experiment_id, tags=every_tag, run_name=name)
-        self._describe(run.info.run_id, params)
-        return Run(self.client, run.info.run_id)
+        return Run(self.client, self._create(name, params, tags or {}))
+
+    def stage_run(
+        self,
+        name: str,
+        params: Mapping[str, object],
+        tags: Mapping[str, str] | None = None,
+        hardware: str = "",
+    ) -> StageRun:
+        """Open the run of a whole stage, which began with this process.
+
+        Args:
+            name: as DVC calls the stage, `finetune_grid@scratch`.
+            params: of the stage.
+            tags: more of them.
+            hardware: what it computed on; without it, the processor.
+        """
+        own = {STAGE_TAG: name, HARDWARE_TAG: hardware or processor(), TORCH_TAG: torch_version()}
+        began = int(1000 * process_start())
+        return StageRun(self.client, self._create(name, params, {**own, **(tags or {})}, began))
+
+    def ran(self, name: str, hardware: str) -> None:
+        """Tell of a stage whose results are in the runs of points."""
+        with self.stage_run(name, {}, hardware=hardware):
+            pass
 
     def resume(
         self,
@@ -113,19 +180,29 @@ class Tracker:
         params: Mapping[str, object],
         tags: Mapping[str, str],
         checkpoint: Path | None,
-    ) -> Run:
+        hardware: str = "",
+    ) -> StageRun:
         """Go on with the run of a training that was killed, found by its checkpoint's name.
 
-        Opens a run where there is none to go on with, or without a checkpoint.
+        Opens a run of the stage where there is none to go on with, or without a checkpoint.
         """
         if checkpoint is None:
-            return self.start(name, params, tags)
+            return self.stage_run(name, params, tags, hardware)
         begun = self._newest(f"tags.`{CHECKPOINT_TAG}` = '{checkpoint.name}'", name)
         if begun is None or (begun.info.status == "FINISHED" and not checkpoint.exists()):
-            return self.start(name, params, {**tags, CHECKPOINT_TAG: checkpoint.name})
+            every_tag = {**tags, CHECKPOINT_TAG: checkpoint.name}
+            return self.stage_run(name, params, every_tag, hardware)
         self.client.update_run(begun.info.run_id, status="RUNNING")
         self._describe(begun.info.run_id, params)
-        return Run(self.client, begun.info.run_id)
+        return StageRun(self.client, begun.info.run_id)
+
+    def stage_times(self, names: Iterable[str]) -> dict[str, StageTime | None]:
+        """What the newest run of each stage took; None of one that ran nowhere that is known.
+
+        That is so where its outputs came out of a cache.
+        """
+        newest = ((name, self._newest(_finished(name))) for name in names)
+        return {name: None if row is None else _stage_time(row) for name, row in newest}
 
     def finetuned(self, arm: str, trained: Trained) -> None:
         """Open the run of a point: its parameters, and losses an epoch."""
@@ -159,8 +236,8 @@ class Tracker:
             run.log({name: value for name, value in found.items() if value == value})
         return run
 
-    def curves(self, curves: Mapping[str, ArmCurve], files: Iterable[Path]) -> None:
-        """One run an arm, its score against the number of labels as step; one for the figures."""
+    def curves(self, curves: Mapping[str, ArmCurve]) -> None:
+        """One run an arm, its score against the number of labels as step."""
         for name, curve in curves.items():
             arm = curve.result
             described = {"arm": name, "task": arm.task, "init": arm.init, "inputs": arm.inputs}
@@ -175,14 +252,11 @@ class Tracker:
                     )
                     for n, value, b in steps
                 )
-        with self.start("label curve", {"arms": len(curves)}) as run:
-            for file in files:
-                run.file(file)
 
     def reopen(self, weights: str, arm: str) -> Run | None:
         """The newest run of this arm that wrote weights of this digest, or None."""
         found = self._newest(f"tags.`{WEIGHTS_TAG}` = '{weights}' and params.arm = '{arm}'")
-        return None if found is None else Run(self.client, found.info.run_id)
+        return None if found is None else Run(self.client, found.info.run_id, found.info.end_time)
 
     def _newest(self, wanted: str, name: str | None = None) -> Row | None:
         """The newest run that a filter finds, of this name where one is given."""
@@ -191,6 +265,21 @@ class Tracker:
         )
         named = (row for row in found if name in (None, row.info.run_name))
         return next(named, None)
+
+    def _create(
+        self,
+        name: str,
+        params: Mapping[str, object],
+        tags: Mapping[str, str],
+        began: int | None = None,
+    ) -> str:
+        # tags go in with the run: a kill leaves none that cannot be found again
+        stage = {"dvc.stage": self.stage, "mlflow.source.name": self.stage}
+        run = self.client.create_run(
+            self.experiment_id, began, tags={**_origin(), **stage, **tags}, run_name=name
+        )
+        self._describe(run.info.run_id, params)
+        return str(run.info.run_id)
 
     def _describe(self, run_id: str, params: Mapping[str, object]) -> None:
         told = [Param(key, str(value)[:6000]) for key, value in flatten(params).items()]
@@ -206,6 +295,22 @@ class Tracker:
         if found is None:
             raise RuntimeError(f"MLflow has no experiment {EXPERIMENT} and creates none")
         return found
+
+
+def _finished(stage: str) -> str:
+    return f"tags.`{STAGE_TAG}` = '{stage}' and attributes.status = 'FINISHED'"
+
+
+def _stage_time(row: Row) -> StageTime:
+    tags = row.data.tags
+    began = datetime.fromtimestamp(row.info.start_time / 1000, UTC)
+    return StageTime(
+        seconds=row.data.metrics[SECONDS],
+        hardware=tags[HARDWARE_TAG],
+        torch=tags[TORCH_TAG],
+        commit=tags["mlflow.source.git.commit"],
+        date=began.strftime("%Y-%m-%d %H:%M"),
+    )
 
 
 def _metric_name(name: str) -> str:
@@ -239,6 +344,7 @@ def provenance(hardware: str, seconds: float) -> dict[str, str]:
     return {
         "commit": _origin()["mlflow.source.git.commit"],
         "hardware": hardware,
+        "torch": torch_version(),
         "seconds": f"{seconds:.0f}",
         "date": datetime.now(UTC).date().isoformat(),
     }
