@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
+from subprocess import DEVNULL, Popen
 from tempfile import TemporaryFile
 from typing import Any
 
@@ -140,6 +145,54 @@ def clone_to(clone: Path, edit: Callable[[dict[str, Any]], None]) -> Path:
     run(clone, "git", "init", "-q")
     commit(clone, "Shrink the parameters")
     return clone
+
+
+ODD = "Wald & Wiese; 'äöü' $x"
+"""A folder's name."""
+
+
+def reproduce_with_kills(clone: Path) -> None:
+    """`dvc repro`, killed with all its processes in the middle of a pretraining and of a cell."""
+    for begun in ("checkpoints/*[!k]", "checkpoints/*.json"):  # a checkpoint, a finished point
+        repro = Popen(
+            [str(BIN / "dvc"), "repro"],
+            cwd=clone,
+            env=ENVIRONMENT,
+            stdout=DEVNULL,
+            stderr=DEVNULL,
+            process_group=0,
+        )
+        while repro.poll() is None and not list(clone.glob(begun)):
+            time.sleep(0.005)
+        assert repro.poll() is None, f"dvc repro ended before there was {begun}"
+        os.killpg(repro.pid, signal.SIGKILL)
+        repro.wait()
+    run(clone, "dvc", "repro")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What `dvc exp run` said, and left in `metrics/`: files by name."""
+
+    output: str
+    left: dict[str, str]
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """Those of the single run."""
+        scores: dict[str, Any] = json.loads(self.left["test.json"])
+        return scores
+
+
+EXPERIMENTS = ("finetune.fraction=0.1", "finetune.init=mma", "finetune.task=segmentation")
+"""What tells three of the README's commands from its others."""
+
+
+def try_experiment(clone: Path, part: str) -> Experiment:
+    """The README's experiment that holds `part`, in `clone`."""
+    output = readme(clone, part)
+    names = ("test.json", "test_classes.csv", "test_confusion.csv")
+    return Experiment(output, {name: (clone / "metrics" / name).read_text() for name in names})
 
 
 def commit(clone: Path, message: str) -> None:

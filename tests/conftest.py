@@ -11,6 +11,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from eocontrast.modalities import SENTINEL1, Modality
 from eocontrast.sources import COLUMNS, Source
 
 if TYPE_CHECKING:  # torch takes seconds to import, and tests of rasters do without
+    from clones import Experiment
     from matplotlib.figure import Figure
 
     from eocontrast.finetune_params import Recipes
@@ -428,3 +430,35 @@ def _set_answers(model: Model, store: PatchStore, task: TaskName) -> None:
         sd, mean = logits.std(1), logits.mean(1)
         last.weight.div_(sd.view(-1, *[1] * (last.weight.ndim - 1)))
         last.bias.sub_(mean).div_(sd)
+
+
+@pytest.fixture(scope="session")
+def clones(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two clones of the same state, each reproduced from scratch, the second with trouble.
+
+    Neither has a home, a locale, a git identity or a network. Experiments run in the first. The
+    `dvc.lock` of each lies beside it as `dvc repro` left it.
+    """
+    # MLflow takes seconds
+    from clones import ENVIRONMENT, NO_NETWORK, ODD, clone_to, reproduce_with_kills, run, shrink
+
+    folder = tmp_path_factory.mktemp("clones")
+    found = [clone_to(folder / name, shrink) for name in ("one", ODD)]
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
+        patch.setitem(ENVIRONMENT, "PYTHONPATH", str(NO_NETWORK))
+        patch.setitem(ENVIRONMENT, "NETWORK_TRIED", str(folder / "tried"))
+        quiet = pool.submit(run, found[0], "dvc", "repro")
+        killed = pool.submit(reproduce_with_kills, found[1])
+        quiet.result()
+        killed.result()
+    for clone in found:
+        clone.with_suffix(".lock").write_bytes((clone / "dvc.lock").read_bytes())
+    return found
+
+
+@pytest.fixture(scope="session")
+def experiments(clones: list[Path]) -> list[Experiment]:
+    """Those of the README, one after the other, in the first clone."""
+    from clones import EXPERIMENTS, try_experiment
+
+    return [try_experiment(clones[0], part) for part in EXPERIMENTS]

@@ -21,7 +21,8 @@ def prose(page: str) -> str:
 
 def commands(page: str) -> list[str]:
     """Every line of the page's indented blocks, without comments, that is a command."""
-    lines = re.findall(r"(?<=\n) {4}(\S.*)", prose(page))
+    # those of a numbered step are indented by three more
+    lines = re.findall(r"(?<=\n) {4}(?: {3})?(\S.*)", prose(page))
     found = [re.sub(r"\s+# .*", "", line) for line in lines]
     return [line for line in found if "->" not in line]  # the picture of the stages
 

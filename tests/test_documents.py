@@ -12,19 +12,29 @@ import click
 import pytest
 from documents import PAGES, ROOT, commands, fenced, prose
 
-RUN_IN_TEST_PIPELINE = (
+RUN_IN_TESTS = (
+    "mlflow ui",
     "dvc exp run -S finetune.fraction=0.1",
     "dvc exp run -S finetune.init=mma",
     "dvc exp run -S finetune.task=segmentation",
     "dvc exp run --queue -S finetune.seed=1 && dvc exp run --queue",
+    "dvc exp show --only-changed",
+    "dvc metrics diff",
+    "dvc plots show",
+    "dvc plots diff",
     "dvc exp run -S finetune.recipe.classification.labels=multi_label",
+    "eocontrast audit",
+    "dvc exp run -S data.pretrain=manifest",
     "eocontrast predict",
     "eocontrast embed",
     "cp $(find mlartifacts",
     "MLFLOW_TRACKING_URI=sqlite:///mlflow.db mlflow models predict",
     "eocontrast plan",
 )
-"""How the README's commands begin that `test_pipeline.py` runs; `.ci/run` runs pip and pytest."""
+"""How the README's commands begin that `test_pipeline.py` runs, and `test_mlflow_ui.py` the first.
+
+`.ci/run` runs pip and pytest.
+"""
 
 OTHERS = {"cp", "find", "git", "pip", "pre-commit", "pytest", "source", "uv", "xargs"}
 """Programs whose options are not checked."""
@@ -106,8 +116,8 @@ def test_programs_understand_the_commands_of_a_page(page: str) -> None:
 
 def test_every_command_of_the_readme_is_run() -> None:
     found = [line for line in commands("README.md") if not line.startswith(("pip ", "cp exp"))]
-    assert len(found) == len(RUN_IN_TEST_PIPELINE)
-    for line, start in zip(found, RUN_IN_TEST_PIPELINE, strict=True):
+    assert len(found) == len(RUN_IN_TESTS)
+    for line, start in zip(found, RUN_IN_TESTS, strict=True):
         assert line.startswith(start)
 
 

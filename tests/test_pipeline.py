@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import os
-import signal
+import re
 import tarfile
 import time
 import warnings
@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from subprocess import DEVNULL, PIPE, Popen
+from subprocess import PIPE, Popen
 from typing import Any
 
 import boto3
@@ -27,25 +27,27 @@ from clones import (
     BIN,
     CLASSIFIERS,
     ENVIRONMENT,
-    NO_NETWORK,
+    ODD,
     POINTS,
     ROOT,
     SEGMENTERS,
+    Experiment,
     clone_to,
     commit,
     mlflow_runs,
     readme,
     run,
-    shrink,
     shrink_further,
     stages_run,
 )
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from moto.server import ThreadedMotoServer
 from rasterio.errors import NotGeoreferencedWarning
 from servers import FtpServer, HttpServer
 
 from eocontrast.label_curve import COLUMNS
+from eocontrast.runs_view import WEIGHTS_TAG
 from eocontrast.source_params import SimulatedParams
 from eocontrast.sources import dfc2020, sen12ms, simulated
 
@@ -58,56 +60,27 @@ pytestmark = [
 GOLDEN = ROOT / "tests/golden/label_curve.csv"
 
 
-ODD = "Wald & Wiese; 'äöü' $x"
-"""A folder's name."""
-
-
-@pytest.fixture(scope="module")
-def clones(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two clones of the same state, each reproduced from scratch, the second with trouble.
-
-    Neither has a home, a locale, a git identity or a network.
-    """
-    folder = tmp_path_factory.mktemp("clones")
-    found = [clone_to(folder / name, shrink) for name in ("one", ODD)]
-    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
-        patch.setitem(ENVIRONMENT, "PYTHONPATH", str(NO_NETWORK))
-        patch.setitem(ENVIRONMENT, "NETWORK_TRIED", str(folder / "tried"))
-        quiet = pool.submit(run, found[0], "dvc", "repro")
-        killed = pool.submit(reproduce_with_kills, found[1])
-        quiet.result()
-        killed.result()
-    return found
-
-
-def reproduce_with_kills(clone: Path) -> None:
-    """`dvc repro`, killed with all its processes in the middle of a pretraining and of a cell."""
-    for begun in ("checkpoints/*[!k]", "checkpoints/*.json"):  # a checkpoint, a finished point
-        repro = Popen(
-            [str(BIN / "dvc"), "repro"],
-            cwd=clone,
-            env=ENVIRONMENT,
-            stdout=DEVNULL,
-            stderr=DEVNULL,
-            process_group=0,
-        )
-        while repro.poll() is None and not list(clone.glob(begun)):
-            time.sleep(0.005)
-        assert repro.poll() is None, f"dvc repro ended before there was {begun}"
-        os.killpg(repro.pid, signal.SIGKILL)
-        repro.wait()
-    run(clone, "dvc", "repro")
-
-
 def test_two_runs_give_the_same_bytes_though_one_was_killed(clones: list[Path]) -> None:
-    first, second = ((clone / "dvc.lock").read_bytes() for clone in clones)
+    first, second = (clone.with_suffix(".lock").read_bytes() for clone in clones)
     assert first == second
     assert not list((clones[1] / "checkpoints").iterdir())
     assert not list(clones[1].rglob("*.partial"))
 
 
 def test_a_run_tries_no_network_and_stays_in_its_folder(clones: list[Path]) -> None:
-    assert {path.name for path in clones[0].parent.iterdir()} == {"one", ODD}
+    made = {path.name for path in clones[0].parent.iterdir()}
+    assert made == {name + end for name in ("one", ODD) for end in ("", ".lock")}
+
+
+def test_all_stages_are_told_with_their_seconds(clones: list[Path]) -> None:
+    """The page shows what lies beside it, and its copy in MLflow has it within."""
+    names = run(clones[1], "dvc", "stage", "list", "--name-only").split()
+    (kept,) = (clones[1] / "mlartifacts").rglob("report.html")
+    for told in (clones[1] / "metrics/report_runs.html", kept):
+        html = told.read_text()
+        rows = re.findall(r"<code>(\S+)</code></th><td \S+ \S+>(\d+ \w+)", html)
+        assert [name for name, _ in rows] == names[:-1]  # the report itself comes last
+        assert all(took != "0 s" for _, took in rows)
 
 
 def read_curve(clone: Path) -> pd.DataFrame:
@@ -159,7 +132,7 @@ def test_each_task_has_its_headline(clones: list[Path]) -> None:
 
 
 def test_the_figures_and_tables_are_there(clones: list[Path]) -> None:
-    metrics = clones[0] / "metrics"
+    metrics = clones[1] / "metrics"
     for name in ("label_curve.png", "qualitative.png"):
         assert (metrics / name).read_bytes().startswith(b"\x89PNG")
     confusion = pd.read_csv(metrics / "test_confusion.csv")
@@ -178,8 +151,7 @@ def test_the_page_of_results_is_there_and_is_the_same_in_both_clones(clones: lis
     first, second = ((clone / "metrics/report.html").read_bytes() for clone in clones)
     assert first == second
     assert b"dual_simclr_knn" in first
-    (kept,) = (clones[1] / "mlartifacts").rglob("report.html")
-    assert b"What ran where" in kept.read_bytes()
+    assert b'data="report_runs.html"' in first
 
 
 def test_two_revisions_are_compared_by_few_numbers(clones: list[Path]) -> None:
@@ -217,7 +189,7 @@ def test_scores_are_those_of_the_golden_run(clones: list[Path]) -> None:
 
 
 def test_a_second_repro_does_nothing(clones: list[Path]) -> None:
-    output = run(clones[0], "dvc", "repro")
+    output = run(clones[1], "dvc", "repro")
     assert stages_run(output) == []
     assert "up to date" in output
 
@@ -225,7 +197,7 @@ def test_a_second_repro_does_nothing(clones: list[Path]) -> None:
 def test_two_repros_at_once_leave_what_one_leaves(clones: list[Path]) -> None:
     """DVC lets one of them wait or refuses it; nothing of the other is lost."""
     clone = clones[0]
-    lock, runs = (clone / "dvc.lock").read_bytes(), len(mlflow_runs(clone))
+    lock, before = (clone / "dvc.lock").read_bytes(), len(points(clone))
     again = [str(BIN / "dvc"), "repro", "-f", "-s", "evaluate"]
     both = [Popen(again, cwd=clone, env=ENVIRONMENT, stderr=PIPE, text=True) for _ in range(2)]
     said = [process.communicate()[1] for process in both]
@@ -235,7 +207,12 @@ def test_two_repros_at_once_leave_what_one_leaves(clones: list[Path]) -> None:
         assert code == 0 or "is busy" in complaint or "Unable to acquire lock" in complaint
     assert (clone / "dvc.lock").read_bytes() == lock
     assert stages_run(run(clone, "dvc", "repro")) == []
-    assert len(mlflow_runs(clone)) == runs  # scores go to the run that trained
+    assert len(points(clone)) == before  # scores go to the run that trained
+
+
+def points(clone: Path) -> list[Run]:
+    """Runs of points, in the curve or not."""
+    return [run for run in mlflow_runs(clone) if WEIGHTS_TAG in run.data.tags]
 
 
 Share = Callable[[Path], None]
@@ -316,14 +293,14 @@ def clone_of(hub: Path, clone: Path, share: Share) -> Path:
 
 
 def test_a_point_is_one_row_in_mlflow(clones: list[Path]) -> None:
-    points = [r for r in mlflow_runs(clones[1]) if r.data.tags["dvc.stage"] == "finetune"]
-    assert len(points) == len(ARMS) * POINTS + 1
-    for point in points:
+    found = points(clones[1])
+    assert len(found) == len(ARMS) * POINTS + 1
+    for point in found:
         shown = {"arm", "task", "head", "init", "fusion", "fraction", "seed", "n_labels"}
         assert shown <= point.data.params.keys()
         assert {"test.AA", "test.mIoU"} <= point.data.metrics.keys()
         assert {"mlflow.source.git.commit", "data.digest"} <= point.data.tags.keys()
-    arms = {r.data.params["arm"] for r in points}
+    arms = {r.data.params["arm"] for r in found}
     assert arms == {"single", *ARMS}
 
 
@@ -336,21 +313,41 @@ def test_mlflow_draws_the_curve_over_the_number_of_labels(clones: list[Path]) ->
         assert steps == sorted(table.loc[table["arm"] == arm, "n_labels"].unique())
 
 
-def test_an_experiment_trains_one_point(clones: list[Path]) -> None:
-    output = readme(clones[0], "finetune.fraction=0.1")
-    assert stages_run(output) == ["finetune", "evaluate"]
-    scores = json.loads((clones[0] / "metrics/test.json").read_text())
-    assert scores["fraction"] == 0.1
-    shown = run(clones[0], "dvc", "exp", "show", "--csv", "--no-pager").splitlines()
-    first = ["task", "head", "init", "fraction", "seed", "n_labels"]  # then scores, then parameters
-    assert shown[0].split(",")[5:11] == first
-    assert "AA" in shown[0].split(",")
-    changed = run(clones[0], "dvc", "metrics", "diff").splitlines()
-    assert {line.split()[1] for line in changed if "test.json" in line} >= {"AA", "fraction"}
-    run(clones[0], "dvc", "plots", "diff", "HEAD")
-    page = (clones[0] / "dvc_plots/index.html").read_text()
-    assert "Label efficiency" in page
-    assert "Confusion of the single run" in page
+def test_an_experiment_trains_one_point(experiments: list[Experiment]) -> None:
+    assert stages_run(experiments[0].output) == ["finetune", "evaluate"]
+    assert experiments[0].scores["fraction"] == 0.1
+
+
+def test_another_init_trains_one_point(experiments: list[Experiment]) -> None:
+    assert stages_run(experiments[1].output) == ["finetune", "evaluate"]
+    assert experiments[1].scores["init"] == "mma"
+
+
+def test_another_task_trains_one_point(experiments: list[Experiment]) -> None:
+    assert stages_run(experiments[2].output) == ["finetune", "evaluate"]
+    scores, left = experiments[2].scores, experiments[2].left
+    assert 0 < scores["mIoU"] < 1
+    assert {"s1.mIoU", "s2.mIoU"} <= scores.keys()
+    assert scores["n_pixels"] > 32 * 32  # of more than one patch
+    assert pd.read_csv(io.StringIO(left["test_classes.csv"]))["IoU"].between(0, 1).any()
+    confusion = pd.read_csv(io.StringIO(left["test_confusion.csv"]))
+    assert confusion["count"].sum() > 32 * 32
+
+
+def test_revisions_are_compared_as_the_readme_says(
+    clones: list[Path], experiments: list[Experiment]
+) -> None:
+    assert len(experiments) == 3
+    changed = readme(clones[0], "dvc metrics diff").splitlines()
+    assert {line.split()[1] for line in changed if "test.json" in line} >= {"task", "fraction"}
+    shown = readme(clones[0], "dvc exp show")
+    assert "finetune.fraction" in shown
+    assert "single_label" not in shown
+    for command in ("dvc plots show", "dvc plots diff"):
+        readme(clones[0], command)
+        page = (clones[0] / "dvc_plots/index.html").read_text()
+        assert "Label efficiency" in page
+        assert "Confusion of the single run" in page
 
 
 def test_the_single_run_is_a_registered_model_that_mlflow_serves(clones: list[Path]) -> None:
@@ -360,8 +357,7 @@ def test_the_single_run_is_a_registered_model_that_mlflow_serves(clones: list[Pa
     assert version.run_id == single.info.run_id
     kept = {file.path for file in client.list_artifacts(single.info.run_id)}
     assert kept == {"card.md", "confusion.png"}
-    points = [r for r in mlflow_runs(clones[1]) if r.data.tags["dvc.stage"] == "finetune"]
-    of_curve = next(r for r in points if r.data.params["arm"] == "unet")
+    of_curve = next(r for r in points(clones[1]) if r.data.params["arm"] == "unet")
     assert [file.path for file in client.list_artifacts(of_curve.info.run_id)] == ["card.md"]
     readme(clones[1], "cp $(find mlartifacts")
     said = readme(clones[1], "mlflow models predict")
@@ -394,25 +390,6 @@ def experiment(clone: Path, *changes: str, expect: int = 0) -> str:
     return run(clone, "dvc", "exp", "run", *(f"-S{change}" for change in changes), expect=expect)
 
 
-def test_another_init_trains_one_point(clones: list[Path]) -> None:
-    output = readme(clones[0], "finetune.init=mma")
-    assert stages_run(output) == ["finetune", "evaluate"]
-    newest = mlflow_runs(clones[0])
-    assert next(r for r in newest if "init" in r.data.params).data.params["init"] == "mma"
-
-
-def test_another_task_trains_one_point(clones: list[Path]) -> None:
-    output = readme(clones[0], "finetune.task=segmentation")
-    assert stages_run(output) == ["finetune", "evaluate"]
-    scores = json.loads((clones[0] / "metrics/test.json").read_text())
-    assert 0 < scores["mIoU"] < 1
-    assert {"s1.mIoU", "s2.mIoU"} <= scores.keys()
-    assert scores["n_pixels"] > 32 * 32  # of more than one patch
-    assert pd.read_csv(clones[0] / "metrics/test_classes.csv")["IoU"].between(0, 1).any()
-    confusion = pd.read_csv(clones[0] / "metrics/test_confusion.csv")
-    assert confusion["count"].sum() > 32 * 32
-
-
 def test_queued_workers_lose_no_run(clones: list[Path]) -> None:
     clone = clones[1]
     for seed in (3, 4):
@@ -424,9 +401,9 @@ def test_queued_workers_lose_no_run(clones: list[Path]) -> None:
         assert time.monotonic() < until
         time.sleep(2)
     queued = [r for r in mlflow_runs(clone) if r.data.tags.get("dvc.experiment")]
-    points = [r for r in queued if r.data.params.get("arm") == "single"]
-    assert sorted(r.data.params["seed"] for r in points) == ["1", "2", "3", "4"]
-    assert all("test.AA" in r.data.metrics for r in points)
+    trained = [r for r in queued if r.data.params.get("arm") == "single"]
+    assert sorted(r.data.params["seed"] for r in trained) == ["1", "2", "3", "4"]
+    assert all("test.AA" in r.data.metrics for r in trained)
     assert all(r.info.status == "FINISHED" for r in queued)
 
 
@@ -473,7 +450,7 @@ def test_what_cannot_be_is_named_before_anything_is_trained(
 
 
 def write_pairs(folder: Path, patches: int = 24, size: int = 32) -> None:
-    """The user's own PNG pairs: bright fields in class b, with a table beside them."""
+    """The user's own PNG pairs: bright fields in class b, listed in the README's table."""
     rng = np.random.default_rng(0)
     rows = []
     for number in range(patches):
@@ -481,24 +458,23 @@ def write_pairs(folder: Path, patches: int = 24, size: int = 32) -> None:
         base = 60 + 90 * bright + 10 * rng.standard_normal((3, size, size))
         images = {"s1": base[:1] / 2, "s2": base}
         for sensor, image in images.items():
-            path = folder / sensor / f"{number}.png"
+            path = folder / "my pictures" / sensor / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             shape: Mapping[str, Any] = {"count": len(image), "height": size, "width": size}
             with rasterio.open(path, "w", driver="PNG", dtype="uint8", **shape) as file:
                 file.write(image.clip(1, 255).astype(np.uint8))
         label = "b" if bright else "a"
         group = f"field {number // 4}"
-        rows.append((number, f"s1/{number}.png", f"s2/{number}.png", label, group))
+        paths = (f"my pictures/{sensor}/{number}.png" for sensor in images)
+        rows.append((number, *paths, label, group))
     table = pd.DataFrame(rows, columns=["id", "s1", "s2", "label", "group"])
-    table.to_csv(folder / "pairs.csv", index=False)
+    table.to_csv(folder / "manifest.csv", index=False)
 
 
-def use_own_pairs(params: dict[str, Any], table: Path) -> None:
-    """Learn from the user's pairs."""
+def describe_own_pairs(params: dict[str, Any]) -> None:
+    """Say what the pictures hold."""
     shrink_further(params)
-    params["data"] |= {"pretrain": "manifest", "finetune": "manifest"}
-    params["sources"]["manifest"] = {
-        "path": str(table),
+    params["sources"]["manifest"] |= {
         "s1": {"bands": ["amplitude"], "units": "DN", "valid_range": [0.0, 255.0]},
         "s2": {"bands": ["red", "green", "blue"], "units": "DN", "valid_range": [0.0, 255.0]},
         "classes": {"a": 0, "b": 1},
@@ -509,16 +485,15 @@ def use_own_pairs(params: dict[str, Any], table: Path) -> None:
 def pair_clones(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """A clone of the real pairs and one of a user's own, reproduced side by side."""
     folder = tmp_path_factory.mktemp("pairs")
+    real = clone_to(folder / "real", shrink_further)
+    own = clone_to(folder / "own", describe_own_pairs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        write_pairs(folder / "my pictures")
-    table = folder / "my pictures/pairs.csv"
-    real = clone_to(folder / "real", shrink_further)
-    own = clone_to(folder / "own", lambda params: use_own_pairs(params, table))
+        write_pairs(own / "data")
     source = ("-S", "data.pretrain=bigearthnet", "-S", "data.finetune=bigearthnet")
     with ThreadPoolExecutor(2) as pool:
         done = [pool.submit(run, real, "dvc", "exp", "run", *source)]
-        done += [pool.submit(run, own, "dvc", "repro")]
+        done += [pool.submit(readme, own, "data.pretrain=manifest")]
         for each in done:
             each.result()
     return [real, own]
@@ -537,6 +512,7 @@ def test_a_users_own_pairs_run_through_the_graph(pair_clones: list[Path]) -> Non
     _, clone = pair_clones
     summary = json.loads((clone / "metrics/summary.json").read_text())["single_label"]
     assert summary["best_supervised"]["n_labels"] > 4
+    assert "audit: of 24 patches 0 cannot be used" in readme(clone, "eocontrast audit")
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,8 @@ def test_every_link_of_the_description_has_its_view() -> None:
     linked = re.findall(r"#/experiments/7/runs\?\S*viewStateShareKey=(\w+)", described)
     assert linked == list(VIEWS)
     assert set(tags) == {f"mlflow.sharedViewState.{key}" for key in linked}
+    stages = json.loads(tags.pop("mlflow.sharedViewState.stages"))["selectedColumns"]
+    assert {"metrics.`seconds`", "tags.`hardware`", "tags.`torch`"} <= set(stages)
     for view in tags.values():
         columns = json.loads(view)["selectedColumns"]
         assert f"metrics.`{MAIN_METRIC}`" in columns

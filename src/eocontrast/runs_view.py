@@ -15,10 +15,11 @@ MAIN_METRIC = "test.score"
 WEIGHTS_TAG = "eocontrast.weights"
 """Digest of the weights of a point."""
 
-STAGE_TAG, HARDWARE_TAG, TORCH_TAG = "eocontrast.stage", "stage.hardware", "stage.torch"
+STAGE_TAG, HARDWARE_TAG, TORCH_TAG = "eocontrast.stage", "hardware", "torch"
 """Of the run of a whole stage: its name, as DVC has it, and what it ran on."""
 
-SECONDS = "stage.seconds"
+SECONDS = "seconds"
+"""That a stage took."""
 
 _PARAMS = ("arm", "init", "inputs", "fraction", "seed")  # all fit a screen of 1920 pixels
 _COLUMNS = (

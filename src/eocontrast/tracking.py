@@ -103,9 +103,8 @@ class StageRun(Run):
         # seconds of a process that was stopped count, if it had the time to say so
         before = self.client.get_run(self.run_id).data.metrics.get(SECONDS, 0.0)
         now = time.time()
-        self.client.log_metric(
-            self.run_id, SECONDS, before + now - process_start(), timestamp=int(1000 * now)
-        )
+        took = round(before + now - process_start(), 1)
+        self.client.log_metric(self.run_id, SECONDS, took, timestamp=int(1000 * now))
         super().__exit__(kind, value, traceback)
 
 
@@ -227,7 +226,7 @@ class Tracker:
             name = f"{arm} {header['fraction']} {header['seed']}"
             run = self.start(name, point_params(header, arm), tags)
         found = {f"test.{name}": value for name, value in evaluation.scores.items()}
-        found[MAIN_METRIC] = evaluation.scores[evaluation.task.metric]
+        found[MAIN_METRIC] = _shown(evaluation.scores[evaluation.task.metric])
         for alone in evaluations[1:]:
             found |= {f"test.{alone.inputs}.{name}": v for name, v in alone.scores.items()}
         for name, by_class in evaluation.by_class.items():
@@ -247,7 +246,7 @@ class Tracker:
                 run.log_all(
                     (
                         {metric: value, f"{metric}.low": b.low, f"{metric}.high": b.high}
-                        | {MAIN_METRIC: value},
+                        | {MAIN_METRIC: _shown(value)},
                         int(n),
                     )
                     for n, value, b in steps
@@ -311,6 +310,11 @@ def _stage_time(row: Row) -> StageTime:
         commit=tags["mlflow.source.git.commit"],
         date=began.strftime("%Y-%m-%d %H:%M"),
     )
+
+
+def _shown(score: float) -> float:
+    """As many digits as MLflow's column has room for."""
+    return round(score, 4)
 
 
 def _metric_name(name: str) -> str:
