@@ -52,6 +52,22 @@ def test_every_arm_has_a_panel_with_what_was_measured_and_what_was_not(
     assert reached["low"] == "not reachable"
 
 
+def test_titles_fit_and_name_the_colours_that_are_there(
+    tmp_path: Path, plans: list[TaskPlan], drawn: list[Figure]
+) -> None:
+    """A table without labels alone has one colour."""
+    draw_plan(plans, tmp_path / "both.png")
+    draw_plan(plans[1:], tmp_path / "one.png")
+    for figure in drawn:
+        renderer, width = figure.canvas.get_renderer(), figure.bbox.width  # type: ignore[attr-defined]
+        for block in figure.subfigs:
+            (title,) = (text for text in block.texts if "extrapolated" in text.get_text())
+            extent = title.get_window_extent(renderer)
+            assert extent.x0 >= 0
+            assert extent.x1 <= width
+            assert ("labels alone" in title.get_text()) == ("crops" in title.get_text())
+
+
 def test_the_same_plan_gives_the_same_bytes_and_no_partial_file(
     tmp_path: Path, plans: list[TaskPlan]
 ) -> None:

@@ -100,7 +100,10 @@ def _lines(path: Path) -> list[Line]:
             columns = reader.fieldnames or []
             lines = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read ({error}): expected a CSV in UTF-8") from error
+        raise UserError(
+            f"{path} cannot be read ({error}): expected a CSV in UTF-8, such as `dvc repro` leaves "
+            "in metrics/label_curve.csv; name yours with --from-csv"
+        ) from error
     lacking = [column for column in COLUMNS if column not in columns]
     if lacking:
         raise UserError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib as mpl
 
@@ -19,6 +20,8 @@ from eocontrast.planning import HORIZON, ArmPlan, TaskPlan, interval
 
 _SUPERVISED, _PRETRAINED = "#2f4b7c", "#b30059"
 _COLUMNS = 4
+_LETTERS = 48
+"""Of a title, as wide as a panel."""
 
 
 def draw_plan(plans: Sequence[TaskPlan], path: Path) -> None:
@@ -33,11 +36,7 @@ def draw_plan(plans: Sequence[TaskPlan], path: Path) -> None:
     figure = plt.figure(figsize=(3.6 * columns, 2.9 * sum(rows) + 0.4), layout="constrained")
     blocks = figure.subfigures(len(plans), 1, squeeze=False, height_ratios=rows)[:, 0]
     for block, made, height in zip(blocks, plans, rows, strict=True):
-        block.suptitle(
-            f"{made.task.replace('_', ' ')}: {made.metric} over labelled patches; blue: labels "
-            f"alone, red: pretrained; dotted: {made.target:g}; dashed and *: extrapolated",
-            fontsize=10,
-        )
+        block.suptitle(fill(_title(made), _LETTERS * columns), fontsize=10)
         panels = block.subplots(height, columns, squeeze=False, sharex=True, sharey=True).ravel()
         for axes, arm in zip(panels, made.arms, strict=False):
             _panel(axes, arm, made.target)
@@ -48,6 +47,16 @@ def draw_plan(plans: Sequence[TaskPlan], path: Path) -> None:
     with whole(path) as partial:
         figure.savefig(partial, format="png", dpi=110, metadata={"Software": None})
     plt.close(figure)
+
+
+def _title(made: TaskPlan) -> str:
+    # a table that does not say what arms started from has one colour
+    both = any(arm.runs.supervised for arm in made.arms)
+    colours = "blue: labels alone, red: pretrained; " if both else ""
+    return (
+        f"{made.task.replace('_', ' ')}: {made.metric} over labelled patches; {colours}"
+        f"dotted: {made.target:g}; dashed and *: extrapolated"
+    )
 
 
 def _panel(axes: Axes, arm: ArmPlan, target: float) -> None:
