@@ -1,13 +1,15 @@
-"""The committed page of results as a person sees it, on a phone and on a desk."""
+"""The page of results as a person sees it, on a phone and on a desk."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from shutil import copy
 
 import pytest
 from browser import WIDTHS, chromium, screenshot
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page, expect
 
 REPORT = Path(__file__).parents[1] / "metrics/report.html"
 
@@ -18,6 +20,52 @@ pytestmark = pytest.mark.slow
 def browser() -> Iterator[Browser]:
     with chromium() as opened:
         yield opened
+
+
+@contextmanager
+def opened(browser: Browser, file: Path, width: int, scheme: str = "light") -> Iterator[Page]:
+    with browser.new_context(
+        viewport={"width": width, "height": 900},
+        color_scheme="dark" if scheme == "dark" else "light",
+        offline=True,
+    ) as context:
+        page = context.new_page()
+        page.goto(file.as_uri())
+        yield page
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS.keys())
+def test_the_page_shows_what_ran_where_and_how_long(
+    browser: Browser, clones: list[Path], width: int, scheme: str
+) -> None:
+    """From the file beside it, all rows at once."""
+    file = clones[1] / "metrics/report.html"
+    with opened(browser, file, width, scheme) as page:
+        page.get_by_role("link", name="What ran where, and how long").click()
+        inner = next(frame for frame in page.frames if frame.url.endswith("_runs.html"))
+        for stage in ("download@simulated", "label_curve"):
+            expect(inner.get_by_role("rowheader", name=stage)).to_be_visible()
+        expect(page.get_by_text("It is not there.")).to_be_hidden()
+        root = "document.documentElement"
+        assert inner.evaluate(f"{root}.scrollHeight <= {root}.clientHeight")
+        assert page.evaluate(f"{root}.scrollWidth") <= width
+        ground = "getComputedStyle(document.body).backgroundColor"
+        assert inner.evaluate(ground) == page.evaluate(ground)
+        section = page.locator("section[aria-labelledby=ran]")
+        section.scroll_into_view_if_needed()
+        screenshot(page, f"report_runs_{width}_{scheme}")
+
+
+def test_without_that_file_the_page_says_where_times_are(
+    browser: Browser, clones: list[Path], tmp_path: Path
+) -> None:
+    copy(clones[1] / "metrics/report.html", tmp_path)
+    with opened(browser, tmp_path / "report.html", WIDTHS["phone"]) as page:
+        expect(page.get_by_text("It is not there.")).to_be_visible()
+        section = page.locator("section[aria-labelledby=ran]").bounding_box()
+        assert section is not None
+        assert section["height"] < 400  # no room is kept for what lacks
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
