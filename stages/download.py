@@ -11,7 +11,8 @@ from eocontrast.tracking import Tracker
 
 def main(name: SourceName, rasters: Path, manifests: Path) -> None:
     params = load_params()
-    check_paths((params.data.pretrain, params.data.finetune), params.sources)
+    used = (params.data.pretrain, params.data.finetune)
+    check_paths({source: rasters.with_name(source) for source in used}, params.sources)
     keep = params.data.keep_archives
     source = fetch_source(name, rasters, manifests, params.sources, keep_archives=keep)
     described = getattr(params.sources, name).model_dump(mode="json")

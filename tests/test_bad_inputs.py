@@ -263,7 +263,16 @@ WRONG_PLACES: dict[str, tuple[SourceName, Callable[[Path], dict[str, Any]], str]
         r"looked for .*s1_<scene>.*found in .*_p1\.tif; sources",
     ),
     "md5s of bytes": ("sen12ms", binary_md5s, r"sums cannot be read .*what md5sum writes"),
-    "no md5s": ("dfc2020", lambda f: {"path": None, "md5s": f / "none"}, r"none cannot be read"),
+    "no md5s": (
+        "dfc2020",
+        lambda f: {"path": None, "md5s": f / "none"},
+        r"dfc2020\.md5s .*/none, which is not there: name",
+    ),
+    "no list": (
+        "dfc2020",
+        lambda f: {"splits": {"train": f / "none"}},
+        r"dfc2020\.splits .*/none, which is not there: name",
+    ),
     "no metadata": ("bigearthnet", lambda f: {"path": f}, r"metadata\.parquet.* is missing"),
 }
 

@@ -207,7 +207,7 @@ def test_a_folder_that_is_not_there_is_told_before_others_are_fetched(
     settle(monkeypatch, project.folder)
     project.say("dfc2020", path="nowhere")
     with pytest.raises(SystemExit):
-        call("download", "sen12ms", "raw", "listed")
+        call("download", "sen12ms", "raw/sen12ms", "listed")
     project.say("dfc2020", path=None)
     said = f"sources.dfc2020.path in params.yaml names {project.folder}/nowhere, which is not there"
     assert said in capsys.readouterr().err

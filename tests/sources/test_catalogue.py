@@ -6,9 +6,10 @@ import pytest
 
 from eocontrast.errors import UserError
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
+from eocontrast.params import load_params
 from eocontrast.source_params import SourceName, SourcesParams
 from eocontrast.sources import COLUMNS, Source, catalogue, read_source
-from eocontrast.sources.catalogue import SOURCES, check_manifest, fetch_source
+from eocontrast.sources.catalogue import SOURCES, check_manifest, check_paths, fetch_source
 
 ROWS = [
     ["a", "a1.tif", "a2.tif", "Forest", "north", "train"],
@@ -115,3 +116,14 @@ def test_what_no_source_may_do(manifest: pd.DataFrame, expected: str) -> None:
 
 def test_learning_twice_from_a_group_is_no_leak() -> None:
     check_manifest(table())
+
+
+def test_a_list_may_come_with_what_is_fetched(tmp_path: Path) -> None:
+    params = load_params(Path(__file__).parents[2] / "params.yaml").sources
+    lists = {"test": tmp_path / "raw/dfc2020/test.csv", "train": tmp_path / "mine.csv"}
+    told = params.dfc2020.model_copy(update={"splits": lists})
+    asked = params.model_copy(update={"dfc2020": told})
+    with pytest.raises(UserError, match=r"splits in params.yaml names .*/mine\.csv, which is not"):
+        check_paths({"dfc2020": tmp_path / "raw/dfc2020"}, asked)
+    (tmp_path / "mine.csv").touch()
+    check_paths({"dfc2020": tmp_path / "raw/dfc2020"}, asked)

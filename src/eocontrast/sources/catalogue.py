@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from eocontrast.disk import write_text
 from eocontrast.errors import UserError
+from eocontrast.schema import Section
 from eocontrast.source_params import SourceName, SourcesParams
 from eocontrast.sources import (
     COLUMNS,
@@ -60,7 +61,7 @@ def fetch_source(
     """
     if name not in SOURCES:
         raise UserError(f"there is no source {name!r}, only {', '.join(SOURCES)}")
-    check_paths([name], params)
+    check_paths({name: rasters}, params)
     rasters.mkdir(parents=True, exist_ok=True)
     options = {"keep_archives": keep_archives} if name in PUBLISHED else {}
     source = SOURCES[name](rasters, getattr(params, name), **options)
@@ -72,19 +73,33 @@ def fetch_source(
     return source
 
 
-def check_paths(names: Iterable[SourceName], params: SourcesParams) -> None:
+def check_paths(folders: Mapping[SourceName, Path], params: SourcesParams) -> None:
     """What the user has of these sources is there: seen before others are fetched for a night.
+
+    Args:
+        folders: for what these sources write; what is named within may come with it.
+        params: of all sources.
 
     Raises:
         UserError: names the parameter and the path of one that is not.
     """
-    for name in names:
-        path: Path | None = getattr(getattr(params, name), "path", None)
-        if path and not data_folder(path).exists():
-            raise UserError(
-                f"sources.{name}.path in params.yaml names {data_folder(path)}, which is not "
-                "there: name what you have; docs/data.md says where the data are to be had"
-            )
+    for name, folder in folders.items():
+        for key, path in _user_paths(getattr(params, name)):
+            place = data_folder(path)
+            if not place.exists() and not place.is_relative_to(folder.absolute()):
+                raise UserError(
+                    f"sources.{name}.{key} in params.yaml names {place}, which is not there: "
+                    "name what you have; docs/data.md says where the data are to be had"
+                )
+
+
+def _user_paths(params: Section) -> Iterator[tuple[str, Path]]:
+    """Files and folders of the user's that parameters of a source name."""
+    for key in ("path", "md5s", "splits"):
+        value: object = getattr(params, key, None)
+        for path in value.values() if isinstance(value, dict) else (value,):
+            if isinstance(path, Path):
+                yield key, path
 
 
 def check_manifest(manifest: pd.DataFrame) -> None:
