@@ -14,24 +14,33 @@ FINDINGS = [
 
 
 def test_the_worst_rule_comes_first_and_the_verdict_last() -> None:
-    header, *rows, verdict = audit_table(FINDINGS, 9).splitlines()
+    header, *lines, verdict = audit_table(FINDINGS, 9).splitlines()
     assert header.split()[:3] == ["rule", "severity", "patches"]
-    found = [tuple(row.split()[:3]) for row in rows]
+    found = [tuple(row.split()[:3]) for row in lines[::2]]
     assert found == [
         ("size", "error", "4"),
         ("unreadable", "error", "1"),
         ("shift", "warning", "1"),
         ("shift", "note", "2"),
     ]
-    assert "c, d, e, ..." in rows[0]
-    assert rows[0].endswith("8 x 8 in c")
+    assert lines[0].endswith("c, d, e, ...")
+    assert lines[1] == "    for example: 8 x 8 in c"
     assert verdict == "audit: of 9 patches 4 cannot be used, 1 have a warning"
 
 
 def test_columns_are_aligned() -> None:
-    header, *rows, _ = audit_table(FINDINGS, 9).splitlines()
-    example = header.index("for example")
-    assert [row[example:] for row in rows] == ["8 x 8 in c", "damaged", "3 rows", "no evidence"]
+    header, *lines, _ = audit_table(FINDINGS, 9).splitlines()
+    ids = header.index("first ids")
+    assert [row[ids:] for row in lines[::2]] == ["c, d, e, ...", "c", "b", "a, b"]
+
+
+def test_lines_stay_short_where_names_and_paths_are_long() -> None:
+    name, path = "ROIs0000_autumn_BandarAnzali_p1277", "/data/" + "folder/" * 12
+    said = [Finding(f"{name}{n}", "unreadable", "error", path + " no data" * 50) for n in range(9)]
+    _, row, example, _ = audit_table(said, 9).splitlines()
+    assert len(row) < 160
+    assert example.startswith(f"    for example: {path}")
+    assert example.endswith(" ...")
 
 
 def test_without_findings_there_is_the_verdict_alone() -> None:

@@ -11,7 +11,10 @@ from textwrap import shorten
 from eocontrast.audit import SEVERITIES, Finding, Severity
 from eocontrast.disk import write_text
 
-_HEADER = ("rule", "severity", "patches", "first ids", "for example")
+_HEADER = ("rule", "severity", "patches", "first ids")
+
+_EXAMPLE = 240
+"""Characters of an example at most: it has a line of its own, for names of patches are long."""
 
 
 def write_audit(path: Path, findings: list[Finding], patches: int) -> None:
@@ -29,18 +32,21 @@ def write_audit(path: Path, findings: list[Finding], patches: int) -> None:
 
 
 def audit_table(findings: list[Finding], patches: int) -> str:
-    """A line a rule, what is worst first, and a verdict in the last line."""
+    """A line a rule with an example below it, what is worst first, and a verdict in the end."""
     rules: dict[tuple[Severity, str], list[Finding]] = defaultdict(list)
     for finding in findings:
         rules[finding.severity, finding.rule].append(finding)
     order = sorted(rules, key=lambda key: (SEVERITIES.index(key[0]), key[1]))
     rows = [_HEADER, *(_row(rule, severity, rules[severity, rule]) for severity, rule in order)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
-    lines = [
+    header, *lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
-    return "\n".join([*(lines if rules else []), verdict(findings, patches)])
+    examples = [shorten(rules[key][0].message, _EXAMPLE, placeholder=" ...") for key in order]
+    pairs = zip(lines, examples, strict=True)
+    told = [line for row, example in pairs for line in (row, f"    for example: {example}")]
+    return "\n".join([*([header, *told] if rules else []), verdict(findings, patches)])
 
 
 def verdict(findings: list[Finding], patches: int) -> str:
@@ -59,8 +65,7 @@ def _count(findings: list[Finding], severity: Severity) -> int:
 def _row(rule: str, severity: Severity, findings: list[Finding]) -> tuple[str, ...]:
     ids = _distinct(finding.id for finding in findings)
     first = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")
-    message = shorten(findings[0].message, 120, placeholder=" ...")
-    return rule, severity, str(len(ids)), first, message
+    return rule, severity, str(len(ids)), first
 
 
 def _notes(findings: list[Finding]) -> list[dict[str, object]]:
