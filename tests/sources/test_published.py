@@ -197,9 +197,9 @@ def test_folders_around_a_data_set_are_looked_into(
     mine = packed_within(data, *around)
     rows = dfc2020.fetch(raw, mirrored(path=mine)).manifest
     first = "ROIs0000_spring/s1_KippaRing/ROIs0000_spring_s1_KippaRing_p0.tif"
-    assert rows["s1"][0] == "/".join((*around, first))
+    assert rows["s1"][0] == "/".join((mine.name, *around, first))
     assert all((raw / path).is_file() for path in rows["label"])
-    (raw.joinpath(*around) / first).unlink()
+    raw.joinpath(mine.name, *around, first).unlink()
     with pytest.raises(UserError, match=r"KippaRing_p0\.tif is missing.* remove .*<archive>\.md5"):
         dfc2020.fetch(raw, mirrored(path=mine))
     shutil.unpack_archive(mine, tmp_path / "mine")
@@ -221,6 +221,18 @@ def test_archives_of_one_kind_become_a_layout_as_the_page_says(
     subprocess.run(["bash", "-euc", commands], cwd=tmp_path, check=True)
     rows = dfc2020.fetch(tmp_path / "raw", mirrored(path=tmp_path)).manifest
     assert rows["split"].value_counts().to_dict() == {"train": 12, "test": 4}
+
+
+def test_an_archive_of_one_s_own_is_read_where_the_mirror_s_was_fetched_before(
+    server: FtpServer, published: Path, scenes: Path, tmp_path: Path
+) -> None:
+    raw = tmp_path / "raw"
+    fetched_before = mirrored(url=server.url, md5s=published / "md5sums")
+    assert len(dfc2020.fetch(raw, fetched_before).manifest) == 12
+    data = shutil.copytree(scenes / "ROIs0000_validation", tmp_path / "data/ROIs0000_validation")
+    mine = packed_within(data.parent, "DFC_Public_Dataset")
+    ids = dfc2020.fetch(raw, mirrored(path=mine)).manifest["id"]
+    assert list(ids) == [f"ROIs0000_validation_0_p{number}" for number in range(4)]
 
 
 def test_several_folders_with_a_data_set_are_not_chosen_from(scenes: Path, tmp_path: Path) -> None:

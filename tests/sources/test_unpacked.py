@@ -95,10 +95,10 @@ def test_what_lacks_of_the_user_s_archive_comes_back_without_its_note(
         for half in dfc2020.HALVES:
             packed.add(scenes / f"ROIs0000_{half}", f"ROIs0000_{half}")
     rows = dfc2020.fetch(raw, mirrored(path=mine)).manifest
-    for gone in (rows["s1"][0], "ROIs0000_test", "ROIs0000_*"):
+    for gone in (rows["s1"][0], "mine.tar/ROIs0000_test", "mine.tar/ROIs0000_*"):
         for path in raw.glob(gone):
             path.unlink() if path.is_file() else shutil.rmtree(path)
-        with pytest.raises(UserError, match=r"remove .*raw/archives/<archive>\.md5 to have"):
+        with pytest.raises(UserError, match=r"remove .*raw/mine\.tar/archives/<archive>\.md5 to"):
             dfc2020.fetch(raw, mirrored(path=mine, find_overlaps=False))
-        (raw / "archives/mine.tar.md5").unlink()
+        (raw / "mine.tar/archives/mine.tar.md5").unlink()
         pd.testing.assert_frame_equal(dfc2020.fetch(raw, mirrored(path=mine)).manifest, rows)

@@ -78,7 +78,7 @@ def in_place(
     tops: Sequence[str] = (),
     md5s: Path | None = None,
 ) -> Path:
-    """Where the user's data set lies: in `path`; or in `folder`, where `path` holds archives.
+    """Where the user's data set lies: in `path`; or in `folder`, where `path` is or holds archives.
 
     Args:
         path: a folder; or one archive, of any name.
@@ -94,7 +94,8 @@ def in_place(
     given = data_folder(path)
     if given.is_file():
         listed = read_md5s(md5s) if md5s else {}
-        return unwrapped(_unpacked(given, folder, listed.get(given.name, "")), tops)
+        own = folder / given.name  # apart from what was fetched, or unpacked of another archive
+        return unwrapped(_unpacked(given, own, listed.get(given.name, "")), tops)
     data = unwrapped(given, tops)
     unpacked = any(any(data.glob(archive.holds)) for archive in archives)
     if unpacked or not any((given / archive.name).is_file() for archive in archives):

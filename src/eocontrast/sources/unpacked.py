@@ -57,9 +57,11 @@ def forget_damaged(folder: Path, name: str) -> None:
 
 def how_again(data: Path, folder: Path) -> str:
     """What to do where a file of a user's archive lacks, or nothing if `data` was not unpacked."""
-    note = note_of(folder, "<archive>")
-    inside = data.is_relative_to(folder)
-    return f"; remove {note} to have an archive unpacked again" if inside else ""
+    if not data.is_relative_to(folder):
+        return ""
+    own = folder.joinpath(*data.relative_to(folder).parts[:1])
+    note = note_of(own if (own / "archives").is_dir() else folder, "<archive>")
+    return f"; remove {note} to have an archive unpacked again"
 
 
 def _list_of(folder: Path, name: str) -> Path:
