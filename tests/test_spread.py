@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import dask
 import pytest
-from distributed import Client
+from distributed import Client, LocalCluster
 
 from eocontrast.errors import UserError
 from eocontrast.normalisation import build_store
@@ -145,6 +146,20 @@ def test_an_address_where_no_scheduler_answers_is_told(address: str) -> None:
         pytest.raises(UserError, match=rf"no Dask scheduler answers at {address} \(.*unset it"),
     ):
         list(spread(square, [(1,), (2,)]))
+
+
+def test_a_scheduler_without_workers_is_said_to_be_waited_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    nobody = LocalCluster(n_workers=0, processes=False, dashboard_address=None)
+    with nobody as cluster, dask.config.set({"scheduler-address": cluster.scheduler_address}):
+        later = threading.Timer(0.5, cluster.scale, (1,))
+        later.start()
+        found = list(spread(square, [(1,), (2,)]))
+        later.join()
+    assert sorted(number for number, _ in found) == [1, 4]
+    said = capsys.readouterr().err
+    assert said == f"{cluster.scheduler_address} has no workers yet: waiting for some\n"
 
 
 def test_the_address_is_that_of_dasks_configuration(

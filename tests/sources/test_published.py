@@ -19,6 +19,7 @@ from publishers import SEASONS, mirrored, seasons, stored
 from servers import FtpServer, HttpServer
 
 from eocontrast.errors import UserError
+from eocontrast.source_params import Split
 from eocontrast.sources import dfc2020, sen12ms
 from eocontrast.sources.published import Archive, fetched, in_place, read_md5s
 
@@ -171,6 +172,28 @@ def test_a_user_s_own_digests_hold_for_the_user_s_archives(published: Path, tmp_
     mine = mirrored(path=published / "dfc2020.zip", md5s=sums)
     with pytest.raises(UserError, match=rf"dfc2020\.zip has md5 \w+, expected {'0' * 32}: it is"):
         dfc2020.fetch(raw, mine)
+
+
+def test_lists_that_come_with_the_mirror_s_archive_can_be_named(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    data, raw = tmp_path / "data", tmp_path / "raw"
+    for half in dfc2020.HALVES:
+        shutil.copytree(scenes / f"ROIs0000_{half}", data / f"ROIs0000_{half}")
+    flat(data)
+    files: dict[Split, Path] = {}
+    parts: tuple[tuple[Split, range], ...] = (("train", range(8)), ("test", range(10, 12)))
+    for part, numbers in parts:
+        names = [f"ROIs0000_test_dfc_0_p{number}.tif\n" for number in numbers]
+        (data / f"dfc2020_s1s2/dfc-{part}-new.csv").write_text("".join(names))
+        files[part] = raw / f"dfc2020_s1s2/dfc-{part}-new.csv"
+    archive, sums = zipped(data), tmp_path / "sums"
+    sums.write_text(f"{hashlib.md5(archive).hexdigest()}  {dfc2020.MIRROR.name}\n")
+    server = HttpServer({f"/{dfc2020.MIRROR.name}": archive})
+    rows = dfc2020.fetch(raw, mirrored(url=server.url, md5s=sums, splits=files)).manifest
+    server.stop()
+    assert rows["split"].value_counts().to_dict() == {"train": 8, "pretrain": 2, "test": 2}
 
 
 def packed_within(data: Path, *around: str) -> Path:
