@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from eocontrast.curl import without_credentials
 from eocontrast.params import load_params
 from eocontrast.source_params import SourceName
 from eocontrast.sources.catalogue import check_paths, fetch_source
@@ -16,6 +17,8 @@ def main(name: SourceName, rasters: Path, manifests: Path) -> None:
     keep = params.data.keep_archives
     source = fetch_source(name, rasters, manifests, params.sources, keep_archives=keep)
     described = getattr(params.sources, name).model_dump(mode="json")
+    if "url" in described:  # MLflow may be shared
+        described["url"] = without_credentials(described["url"])
     with Tracker("download").stage_run(f"download@{name}", {"source": name, **described}) as run:
         run.log({"pairs": len(source.manifest)})
         run.file(manifests / "source.json")

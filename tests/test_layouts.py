@@ -19,7 +19,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from clones import ROOT, shrink_further
+from clones import ROOT, mlflow_runs, shrink_further
 from layouts import by_halves, by_regions, by_validation_folders, flat, zipped
 from ruamel.yaml import YAML
 from servers import FtpServer, HttpServer
@@ -199,6 +199,14 @@ def check_results(labels: int) -> None:
     assert json.loads(Path("metrics/audit/dfc2020.json").read_text())["quarantined"] == 0
     assert Path("metrics/qualitative.png").read_bytes().startswith(b"\x89PNG")
     assert "dfc2020" in Path("metrics/report.html").read_text()
+
+
+def test_mlflow_is_told_no_password(project: Project) -> None:
+    (download,) = [
+        run for run in mlflow_runs(project.folder) if run.info.run_name == "download sen12ms"
+    ]
+    assert download.data.params["url"].startswith("ftp://127.0.0.1:")
+    assert "secret" not in "".join(download.data.params.values())
 
 
 def test_a_folder_that_is_not_there_is_told_before_others_are_fetched(
