@@ -402,10 +402,12 @@ def experiment(clone: Path, *changes: str, expect: int = 0) -> str:
     return run(clone, "dvc", "exp", "run", *(f"-S{change}" for change in changes), expect=expect)
 
 
+@pytest.mark.usefixtures("experiments")
 def test_queued_workers_lose_no_run(clones: list[Path]) -> None:
     clone = clones[1]
-    for seed in (3, 4):
-        quiet(clone, f"dvc exp run --queue -S finetune.seed={seed}")
+    # the last is what the second of the experiments ran in the other clone's workspace
+    for changes in ("seed=3", "init=mma -S finetune.fraction=0.1"):
+        quiet(clone, f"dvc exp run --queue -S finetune.{changes}")
     readme(clone, "dvc queue start")
     quiet(clone, "dvc queue start -j 4")
     until = time.monotonic() + 600
@@ -414,9 +416,13 @@ def test_queued_workers_lose_no_run(clones: list[Path]) -> None:
         time.sleep(2)
     queued = [r for r in mlflow_runs(clone) if r.data.tags.get("dvc.experiment")]
     trained = [r for r in queued if r.data.params.get("arm") == "single"]
-    assert sorted(r.data.params["seed"] for r in trained) == ["1", "2", "3", "4"]
+    assert sorted(r.data.params["seed"] for r in trained) == ["0", "1", "2", "3"]
     assert all("test.AA" in r.data.metrics for r in trained)
     assert all(r.info.status == "FINISHED" for r in queued)
+    singles = [r for r in mlflow_runs(clones[0]) if r.data.params.get("arm") == "single"]
+    here, there = (next(r for r in f if r.data.params["init"] == "mma") for f in (trained, singles))
+    assert here.data.tags[WEIGHTS_TAG] == there.data.tags[WEIGHTS_TAG]
+    assert here.data.metrics == there.data.metrics
 
 
 def test_several_classes_a_patch_train_classifiers_again_and_no_segmenter(
