@@ -34,6 +34,7 @@ from clones import (
     Experiment,
     clone_to,
     commit,
+    introduce,
     mlflow_runs,
     readme,
     run,
@@ -508,6 +509,8 @@ def pair_clones(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         write_pairs(own / "data")
+    introduce(real)
+    introduce(own)
     source = ("-S", "data.pretrain=bigearthnet", "-S", "data.finetune=bigearthnet")
     with ThreadPoolExecutor(2) as pool:
         done = [pool.submit(run, real, "dvc", "exp", "run", *source)]

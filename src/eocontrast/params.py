@@ -244,7 +244,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     """
     with readable(f"{path} cannot be read", "is it there, and YAML a few levels deep?"):
         try:
-            raw = YAML(typ="safe").load(path)
+            raw = YAML(typ="safe", pure=True).load(path)
         except YAMLError as error:
             raise UserError(f"{path}{of_yaml(error)}") from error
     return check_params(raw, str(path))
