@@ -121,10 +121,10 @@ def test_a_point_and_its_evaluation_are_one_run(rows: Rows, tmp_path: Path) -> N
     assert row.info.status == "FINISHED"
     assert row.info.run_name == "dual 0.1 0"
     assert row.data.metrics == {
-        "loss": pytest.approx(1 / 3),
-        "val_AA": pytest.approx(0.3),
+        "train.loss": pytest.approx(1 / 3),
+        "train.val_AA": pytest.approx(0.3),
         "test.AA": 0.75,
-        "test.score": 0.75,
+        "score": 0.75,
         "test.ECE": 0.1,
         "test.s1.AA": 0.5,
         "test.s1.ECE": 0.1,
@@ -154,7 +154,7 @@ def test_losses_are_logged_by_epoch(rows: Rows, tmp_path: Path) -> None:
     tracker = Tracker("finetune")
     tracker.finetuned("dual", point(tmp_path))
     (row,) = rows()
-    history = tracker.client.get_metric_history(row.info.run_id, "loss")
+    history = tracker.client.get_metric_history(row.info.run_id, "train.loss")
     assert sorted((m.step, m.value) for m in history) == [(1, 1), (2, 1 / 2), (3, 1 / 3)]
 
 
@@ -179,6 +179,9 @@ def test_equal_weights_of_two_arms_are_two_runs(rows: Rows, tmp_path: Path) -> N
         tracker.evaluated(name, trained.file, evaluations())
     found = rows()
     assert sorted(row.data.params["arm"] for row in found) == ["dual", "single"]
+    named = sorted(str(row.info.run_name) for row in found)
+    assert named == ["dual 0.1 0", "single dual_simclr_resnet 0.1 0"]
+    assert all(min(row.data.metrics) == "score" for row in found)  # what a comparison begins with
     assert all("test.AA" in row.data.metrics for row in found)
 
 
@@ -237,8 +240,8 @@ def test_an_arm_of_the_curve_has_its_labels_as_steps(rows: Rows) -> None:
         found_at = {m.step: m.value for m in history}
         assert found_at == pytest.approx(dict(zip((12, 120), values, strict=True)))
     of_unet = found["curve unet"].data.metrics
-    assert set(of_unet) == {"mIoU", "mIoU.low", "mIoU.high", "test.score"}
-    assert of_unet["test.score"] == of_unet["mIoU"] == 0.6
+    assert set(of_unet) == {"mIoU", "mIoU.low", "mIoU.high", "score"}
+    assert of_unet["score"] == of_unet["mIoU"] == 0.6
     assert found["curve dual"].data.params == {
         "arm": "dual",
         "task": "single_label",
@@ -406,7 +409,7 @@ def test_a_point_that_was_kept_is_not_told_twice(rows: Rows, tmp_path: Path) -> 
     Tracker("finetune").finetuned("dual", trained)
     Tracker("finetune").finetuned("dual", replace(trained, again=True))
     (row,) = rows()
-    history = Tracker("finetune").client.get_metric_history(row.info.run_id, "loss")
+    history = Tracker("finetune").client.get_metric_history(row.info.run_id, "train.loss")
     assert [m.step for m in history] == [1, 2, 3]
     Tracker("finetune").finetuned("dual", trained)  # `dvc repro -f`
     assert len(rows()) == 2

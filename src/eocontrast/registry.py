@@ -55,7 +55,15 @@ def register(run: Run, file: Path, store: PatchStore) -> str:
         pip_requirements=[f"{name}=={version(name)}" for name in ("eocontrast", "mlflow")],
         metadata={name: model.header[name] for name in ("task", "classes", "inputs")},
     )
-    return f"models:/{NAME}/{logged.registered_model_version}"
+    number = logged.registered_model_version
+    run.client.update_model_version(NAME, number, _described(model))
+    return f"models:/{NAME}/{number}"
+
+
+def _described(model: Served) -> str:
+    """What tells one version from another in the registry's table."""
+    told = model.header
+    return f"{told['task']}, from {told['init']}, {told['n_labels']} labels, seed {told['seed']}"
 
 
 def _signature(images: Images, said: NDArray[np.float32]) -> ModelSignature:

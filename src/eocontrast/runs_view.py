@@ -9,8 +9,14 @@ from __future__ import annotations
 
 import json
 
-MAIN_METRIC = "test.score"
-"""AA, macro F1 or mIoU, by the task, so that one column serves all tasks."""
+MAIN_METRIC = "score"
+"""AA, macro F1 or mIoU on the test split, by the task, so that one column serves all tasks.
+
+The first of a point's metrics by its letters: MLflow's page of comparison begins with that.
+"""
+
+TRAINED = "train."
+"""Before the name of each metric of a fine-tuning's epochs."""
 
 WEIGHTS_TAG = "eocontrast.weights"
 """Digest of the weights of a point."""

@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +32,7 @@ from eocontrast.runs_view import (
     SECONDS,
     STAGE_TAG,
     TORCH_TAG,
+    TRAINED,
     WEIGHTS_TAG,
     view_tags,
 )
@@ -47,6 +48,9 @@ if TYPE_CHECKING:  # torch and timm take seconds, and some stages do without
 
 EXPERIMENT = "eocontrast"
 CHECKPOINT_TAG = "eocontrast.checkpoint"
+
+SINGLE = "single"
+"""The arm of a point that is none of the curve's."""
 
 
 class Run:
@@ -206,24 +210,24 @@ class Tracker:
     def finetuned(self, arm: str, trained: Trained) -> None:
         """Open the run of a point: its parameters, and losses an epoch."""
         header = trained.header
-        name = f"{arm} {header['fraction']} {header['seed']}"
+        name = _point_name(header, arm)
         tags = {WEIGHTS_TAG: file_sha256(trained.file), "data.digest": header["data_digest"]}
         begun = self.reopen(tags[WEIGHTS_TAG], arm) if trained.again else None
         with begun or self.start(name, point_params(header, arm), tags) as run:
-            run.log_all((metrics, int(metrics["epoch"])) for metrics in trained.history)
+            run.log_all(_by_epoch(trained.history))
 
     def evaluated(self, arm: str, file: Path, evaluations: Sequence[Evaluation]) -> Run:
         """Add test scores to the run of a point, or open one where `finetune` came from a cache.
 
         Scores with all sensors are `test.<score>`, with one missing `test.<sensor>.<score>`; the
-        task's own is `test.score` besides.
+        task's own is `score` besides.
         """
         weights, evaluation = file_sha256(file), evaluations[0]
         run = self.reopen(weights, arm)
         if run is None:
             header = evaluation.header
             tags = {WEIGHTS_TAG: weights, "data.digest": header["data_digest"]}
-            name = f"{arm} {header['fraction']} {header['seed']}"
+            name = _point_name(header, arm)
             run = self.start(name, point_params(header, arm), tags)
         found = {f"test.{name}": value for name, value in evaluation.scores.items()}
         found[MAIN_METRIC] = _shown(evaluation.scores[evaluation.task.metric])
@@ -310,6 +314,18 @@ def _stage_time(row: Row) -> StageTime:
         commit=tags["mlflow.source.git.commit"],
         date=began.strftime("%Y-%m-%d %H:%M"),
     )
+
+
+def _by_epoch(history: Iterable[Mapping[str, float]]) -> Iterator[tuple[dict[str, float], int]]:
+    for metrics in history:
+        named = {f"{TRAINED}{name}": value for name, value in metrics.items() if name != "epoch"}
+        yield named, int(metrics["epoch"])
+
+
+def _point_name(header: Mapping[str, Any], arm: str) -> str:
+    # arms of the curve say by their names what they start from
+    named = f"{arm} {header['init']}" if arm == SINGLE else arm
+    return f"{named} {header['fraction']} {header['seed']}"
 
 
 def _shown(score: float) -> float:
