@@ -12,13 +12,14 @@ from eocontrast.confusion_figure import draw_confusion
 from eocontrast.devices import accelerator, hardware
 from eocontrast.disk import write_text
 from eocontrast.evaluation import evaluate
+from eocontrast.origin import provenance
 from eocontrast.params import load_params
 from eocontrast.patches import PatchStore
 from eocontrast.points import read_index
 from eocontrast.registry import register
 from eocontrast.results import write_point, write_predictions
 from eocontrast.stage import run_stage
-from eocontrast.tracking import Tracker, provenance
+from eocontrast.tracking import Tracker
 
 
 def main(patches: Path, scores: Path, predictions: Path, models: Path) -> None:

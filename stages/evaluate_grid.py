@@ -11,12 +11,13 @@ from tqdm import tqdm
 from eocontrast.cards import finetuned_card
 from eocontrast.devices import accelerator, hardware
 from eocontrast.evaluation import evaluate
+from eocontrast.origin import provenance
 from eocontrast.params import load_params
 from eocontrast.patches import PatchStore
 from eocontrast.points import read_index
 from eocontrast.results import write_arm
 from eocontrast.stage import run_stage
-from eocontrast.tracking import Tracker, provenance
+from eocontrast.tracking import Tracker
 
 
 def main(patches: Path, scores: Path, predictions: Path, models: Path) -> None:

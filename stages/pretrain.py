@@ -9,11 +9,12 @@ from eocontrast.cells import cell_digest, pretrain_cell
 from eocontrast.devices import first_process, hardware
 from eocontrast.disk import write_text
 from eocontrast.errors import named
+from eocontrast.origin import provenance
 from eocontrast.params import load_params
 from eocontrast.patches import PatchStore
 from eocontrast.resuming import kept, kept_folder
 from eocontrast.stage import run_stage
-from eocontrast.tracking import Tracker, provenance
+from eocontrast.tracking import Tracker
 from eocontrast.weights import Pretrained
 
 

@@ -14,7 +14,7 @@ from eocontrast.errors import UserError
 from eocontrast.report import Beside, render, render_times
 from eocontrast.report_contents import Contents, read_contents
 from eocontrast.report_times import Times, duration
-from eocontrast.tracking import StageTime
+from eocontrast.runs import StageTime
 
 RUNS = ("random", "dual_simclr")
 PNG = b"\x89PNG figure"

@@ -258,7 +258,7 @@ def test_a_stage_tells_how_long_it_took_and_on_what(
 ) -> None:
     """Its run begins with its process, whenever it is opened."""
     began = time.time() - 100
-    monkeypatch.setattr("eocontrast.tracking.process_start", lambda: began)
+    monkeypatch.setattr("psutil.Process.create_time", lambda _: began)
     figure = tmp_path / "a.png"
     figure.write_bytes(b"png")
     tracker = Tracker("qualitative")
@@ -286,7 +286,7 @@ def test_the_newest_run_of_a_stage_that_ended_well_counts(
     tracker = Tracker("evaluate")
     for hours, hardware in ((2, "newer"), (3, "older")):
         began = time.time() - 3600 * hours
-        monkeypatch.setattr("eocontrast.tracking.process_start", lambda began=began: began)
+        monkeypatch.setattr("psutil.Process.create_time", lambda _, began=began: began)
         tracker.ran("evaluate", hardware)
     monkeypatch.undo()
     with suppress(ZeroDivisionError), tracker.stage_run("evaluate", {}, hardware="failed"):
@@ -302,7 +302,7 @@ def test_a_stage_that_goes_on_adds_its_seconds(
 ) -> None:
     """What a stopped process had done is part of what the stage took."""
     began = time.time() - 50
-    monkeypatch.setattr("eocontrast.tracking.process_start", lambda: began)
+    monkeypatch.setattr("psutil.Process.create_time", lambda _: began)
     for stopped in (True, False):
         given = ("pretrain@x", {"lr": 0.1}, dict[str, str](), tmp_path / "digest", "2 x H100")
         with suppress(Stopped), Tracker("pretrain").resume(*given):

@@ -13,8 +13,8 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 from numpy.typing import NDArray
 
 from eocontrast.patches import PatchStore
+from eocontrast.runs import Run
 from eocontrast.served import Images, Served
-from eocontrast.tracking import Run
 
 with warnings.catch_warnings():  # MLflow 3.17 warns of type hints of its own
     warnings.filterwarnings("ignore", ".*Any type hint is inferred")

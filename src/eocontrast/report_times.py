@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from eocontrast.params import Params
 
 if TYPE_CHECKING:  # MLflow's import takes seconds
-    from eocontrast.tracking import StageTime
+    from eocontrast.runs import StageTime
 
 Times = Mapping[str, "StageTime | None"]
 
