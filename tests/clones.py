@@ -195,6 +195,12 @@ def try_experiment(clone: Path, part: str) -> Experiment:
     return Experiment(output, {name: (clone / "metrics" / name).read_text() for name in names})
 
 
+def introduce(clone: Path) -> None:
+    """The name that DVC asks for, where an experiment finds changes to put aside."""
+    run(clone, "git", "config", "user.name", "Test")
+    run(clone, "git", "config", "user.email", "test@example.org")
+
+
 def commit(clone: Path, message: str) -> None:
     """All files that git does not ignore, as they are."""
     run(clone, "git", "add", "-A")

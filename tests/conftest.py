@@ -440,7 +440,16 @@ def clones(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     `dvc.lock` of each lies beside it as `dvc repro` left it.
     """
     # MLflow takes seconds
-    from clones import ENVIRONMENT, NO_NETWORK, ODD, clone_to, reproduce_with_kills, run, shrink
+    from clones import (
+        ENVIRONMENT,
+        NO_NETWORK,
+        ODD,
+        clone_to,
+        introduce,
+        reproduce_with_kills,
+        run,
+        shrink,
+    )
 
     folder = tmp_path_factory.mktemp("clones")
     found = [clone_to(folder / name, shrink) for name in ("one", ODD)]
@@ -453,6 +462,7 @@ def clones(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         killed.result()
     for clone in found:
         clone.with_suffix(".lock").write_bytes((clone / "dvc.lock").read_bytes())
+        introduce(clone)
     return found
 
 

@@ -1,4 +1,5 @@
 import math
+import os
 import shutil
 import signal
 import subprocess
@@ -450,6 +451,26 @@ def test_many_metrics_are_logged_in_parts(rows: Rows) -> None:
 def test_nested_parameters_have_dotted_names() -> None:
     assert flatten({"a": 1, "b": {"c": {"d": 2}, "e": [3]}}) == {"a": 1, "b.c.d": 2, "b.e": [3]}
     assert flatten({}) == {}
+
+
+TELEMETRY = """
+import importlib, sys
+
+importlib.import_module(sys.argv[1])
+from mlflow.telemetry import get_telemetry_client
+
+sys.exit(get_telemetry_client() is not None)
+"""
+
+
+@pytest.mark.slow  # interpreters that import torch and MLflow
+@pytest.mark.parametrize("module", ["eocontrast.tracking", "eocontrast.registry"])
+def test_mlflow_reports_to_nobody(module: str) -> None:
+    """Whichever module a stage imports first."""
+    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_DISABLE_TELEMETRY"}
+    environment.pop("CI", None)  # MLflow keeps quiet there
+    command = [sys.executable, "-W", "ignore", "-c", TELEMETRY, module]
+    assert subprocess.run(command, env=environment, check=False).returncode == 0
 
 
 # --- where runs are kept

@@ -5,10 +5,14 @@ images = backbone.input_spec.prepare(values, bands=["B02", "B03", "B04", "B08"],
 features = backbone(images)
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from eocontrast.errors import UserError
+
+# MLflow asks when it is imported, whichever module is the first to do so
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 if TYPE_CHECKING:
     from eocontrast.reuse import load_backbone
