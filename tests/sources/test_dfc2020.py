@@ -124,9 +124,12 @@ def test_one_half_without_overlaps_or_lists_leaves_nothing_to_test_on(data: Path
         read(data)
 
 
-def test_regions_are_groups_that_are_split_later(data: Path) -> None:
+def test_regions_are_groups_that_are_split_later(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     by_regions(data)
     rows = read(data).manifest
+    assert "sources.dfc2020.train = validation does not apply" in capsys.readouterr().err
     check_manifest(rows)
     assert rows["group"].value_counts().to_dict() == {"Mumbai": 12, "KippaRing": 4}
     assert set(rows["split"]) == {""}

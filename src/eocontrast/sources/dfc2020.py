@@ -93,6 +93,8 @@ def fetch(folder: Path, params: DFC2020Params, *, keep_archives: bool = False) -
     halves = _look(data, HALVES, LAYOUTS, advice)
     seasons = _look(data, SEASONS, (BY_SCENE,), advice)
     _check_found(data, halves, seasons, advice)
+    if seasons and not params.splits:
+        _say_regions(data, params)
     if halves and not params.splits:
         _check_halves(data, halves, params, advice)
     manifest = _manifest(data, folder, halves, seasons, params)
@@ -148,6 +150,14 @@ def _check_halves(data: Path, halves: Found, params: DFC2020Params, advice: str)
             f"in sources.dfc2020.splits, or add the other half; found {content(data)}; {advice}"
         )
     print(f"{seen}: it is split by group", file=sys.stderr)
+
+
+def _say_regions(data: Path, params: DFC2020Params) -> None:
+    print(
+        f"{data} has DFC2020 by regions, not by halves: sources.dfc2020.train = {params.train} "
+        "does not apply, and whole regions are tested on",
+        file=sys.stderr,
+    )
 
 
 def _manifest(
