@@ -102,6 +102,15 @@ def test_the_older_folders_hold_the_same_patches(data: Path) -> None:
     assert all(Path(path).is_file() for path in after["label"])
 
 
+def test_groups_of_one_patch_are_no_danger_to_a_split_that_is_given(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read(data, find_overlaps=True)
+    assert capsys.readouterr().err.splitlines() == [
+        "16 groups of 16 patches: 0 joined others by content, 0 more by place, 16 are left"
+    ]
+
+
 @pytest.mark.parametrize("folder", ["dfc2020_s1s2", "."])
 def test_a_flat_folder_is_the_half_test_split_by_group(
     data: Path, folder: str, capsys: pytest.CaptureFixture[str]

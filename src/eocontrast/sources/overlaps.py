@@ -101,7 +101,8 @@ def merge_overlapping(manifest: pd.DataFrame, read: Callable[[str], Footprint]) 
     content, place = sharing_content(footprints), sharing_place(footprints)
     by_content = joined(list(manifest["group"]), content)
     groups = joined(by_content, place)
-    _say_what_joined(list(manifest["group"]), by_content, groups)
+    to_be_split = bool((manifest["split"] == "").any())
+    _say_what_joined(list(manifest["group"]), by_content, groups, to_be_split)
     _warn_of_shared_ground(list(manifest["split"]), [*content, *place])
     return manifest.assign(group=groups)
 
@@ -177,14 +178,16 @@ def joined(groups: Sequence[str], sharers: Iterable[Sequence[int]]) -> list[str]
     return [root(group) for group in groups]
 
 
-def _say_what_joined(before: list[str], by_content: list[str], after: list[str]) -> None:
+def _say_what_joined(
+    before: list[str], by_content: list[str], after: list[str], to_be_split: bool
+) -> None:
     first, second, third = (len(set(groups)) for groups in (before, by_content, after))
     print(
         f"{first} groups of {len(before)} patches: {first - second} joined others by content, "
         f"{second - third} more by place, {third} are left",
         file=sys.stderr,
     )
-    if third == len(before):
+    if to_be_split and third == len(before):
         print(
             "warning: none shares ground with another, each is a group of its own: a split by "
             "group may put neighbours on either side",
