@@ -254,6 +254,22 @@ def test_lists_of_a_split_that_are_none_are_told_once(raw: dict[str, Any], value
     assert ";" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url", ["host/folder", "file:///data", "ftp://", "https:///a", "http://a b"]
+)
+def test_an_address_is_that_of_a_folder_on_a_server(raw: dict[str, Any], url: str) -> None:
+    raw["sources"]["sen12ms"]["url"] = url
+    with pytest.raises(
+        UserError, match=rf"sen12ms\.url is '{url}': .* such as https://host/folder"
+    ):
+        check_params(raw)
+
+
+def test_a_slash_at_the_end_of_an_address_means_the_same(raw: dict[str, Any]) -> None:
+    raw["sources"]["sen12ms"]["url"] = "ftp://user:password@host/folder/"
+    assert check_params(raw).sources.sen12ms.url == "ftp://user:password@host/folder"
+
+
 @pytest.mark.parametrize("value", [None, "a.csv", {"train": "a.csv", "test": "b.csv"}])
 def test_lists_of_a_split(raw: dict[str, Any], value: object) -> None:
     found = check_params(put(raw, "sources.dfc2020.splits", value)).sources.dfc2020.splits

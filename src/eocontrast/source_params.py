@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from eocontrast.modalities import Modality, Units
@@ -48,10 +49,18 @@ class SimulatedParams(Section):
     test_scenes: PositiveInt
 
 
-Address = Annotated[
-    str, Field(pattern=r"^(ftp|ftps|http|https)://[^\s]+[^\s/]$", examples=["https://host/folder"])
-]
-"""Of a folder of archives."""
+def _refuse_no_address(value: str) -> str:
+    if not re.fullmatch(r"(ftp|ftps|http|https)://[^\s/]\S*", value):
+        raise PydanticCustomError(
+            "address",
+            "Expected the address of the folder that holds the archives, over ftp, ftps, http or "
+            "https, such as https://host/folder",
+        )
+    return value.rstrip("/")
+
+
+Address = Annotated[str, AfterValidator(_refuse_no_address)]
+"""Of a folder of archives, without a slash in the end."""
 
 
 class BigEarthNetParams(Section):
