@@ -1,6 +1,9 @@
 import logging
+import os
 import runpy
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,3 +101,29 @@ def test_words_become_what_a_stage_takes(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("sys.argv", ["a.py", "one", "b", "c", "d"])
     run_stage("a", main)
     assert taken == ["one", Path("b"), "c", "d"]
+
+
+AT_WORK = """
+import time
+from eocontrast.stage import run_stage
+
+def main():
+    print("at work", flush=True)
+    time.sleep(60)
+
+run_stage("finetune", main)
+"""
+RUNS = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux tells children alone")
+def test_a_stage_stops_when_dvc_is_killed() -> None:
+    """Else it would be at work beside that of the next `dvc repro`, which keeps no checkpoint."""
+    command, pipe = [sys.executable, "-c", RUNS, AT_WORK], subprocess.PIPE
+    environment = os.environ | {"DVC_STAGE": "finetune"}
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment) as dvc:
+        assert dvc.stdout is not None
+        assert dvc.stdout.readline() == "at work\n"
+        dvc.kill()
+        _, said = dvc.communicate(timeout=20)  # which waits for all that hold the pipe
+    assert said == "finetune: stopped by SIGTERM; `dvc repro` goes on from here\n"

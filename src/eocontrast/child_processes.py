@@ -14,17 +14,18 @@ _PR_SET_PDEATHSIG = 1
 """Of Linux' prctl: the signal that a process gets when its parent dies."""
 
 
-def end_with(parent: int) -> None:
-    """Be killed when the parent of this process is, which would wait for its work for ever.
+def end_with(parent: int, by: signal.Signals = signal.SIGKILL) -> None:
+    """Get a signal when the parent of this process ends, which would wait for work for ever.
 
     Args:
         parent: number of the process that started this one, which may have ended meanwhile.
+        by: the signal.
     """
     if not sys.platform.startswith("linux"):
         return
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, by)
     if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), by)
 
 
 @contextmanager

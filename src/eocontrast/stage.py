@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
+from eocontrast.child_processes import end_with
 from eocontrast.errors import UserError
 from eocontrast.exhausted import exhausted
 from eocontrast.stops import Stopped, stoppable
@@ -48,10 +51,14 @@ def stage(name: str) -> Iterator[None]:
 def run_stage(name: str, main: Callable[..., None]) -> None:
     """Call a stage's `main` with the words of the command line, as its signature has them.
 
+    Where DVC runs it, it stops when DVC is killed.
+
     Raises:
         SystemExit: as `stage` does, after a wrong command line as well.
     """
     with stage(name):
+        if "DVC_STAGE" in os.environ:  # the next `dvc repro` would do the same beside this one
+            end_with(os.getppid(), signal.SIGTERM)
         main(*_arguments(main, sys.argv[1:]))
 
 
