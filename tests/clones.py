@@ -28,8 +28,8 @@ ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith(OWN)},
     "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
     "OMP_NUM_THREADS": "1",  # two clones run side by side
-    "LANG": "C",
-    "LC_ALL": "C",
+    # DVC writes the settings of a queued experiment in the locale's letters
+    "LANG": "C.UTF-8",
     "GIT_CONFIG_GLOBAL": os.devnull,  # git finds a home by the account as well
     "GIT_CONFIG_SYSTEM": os.devnull,
 }

@@ -454,6 +454,7 @@ def clones(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("clones")
     found = [clone_to(folder / name, shrink) for name in ("one", ODD)]
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
+        patch.setitem(ENVIRONMENT, "LC_ALL", "C")
         patch.setitem(ENVIRONMENT, "PYTHONPATH", str(NO_NETWORK))
         patch.setitem(ENVIRONMENT, "NETWORK_TRIED", str(folder / "tried"))
         quiet = pool.submit(run, found[0], "dvc", "repro")
