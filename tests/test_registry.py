@@ -51,7 +51,7 @@ def test_a_registered_model_answers_as_its_file(
     version = client.get_model_version(NAME, "1")
     assert (version.status, version.run_id) == ("READY", run_id)
     labels = len(mixed_store.labelled("train"))
-    assert version.description == f"single_label, from random_resnet, {labels} labels, seed 0"
+    assert version.description == f"random_resnet, {labels} labels, seed 0, single_label"
     assert len(client.search_model_versions(f"name = '{NAME}'")) == 1
     (logged,) = client.search_logged_models([client.get_run(run_id).info.experiment_id])
     assert {metric.key: metric.value for metric in logged.metrics or []} == {"test.AA": 0.5}

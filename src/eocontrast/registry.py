@@ -63,7 +63,8 @@ def register(run: Run, file: Path, store: PatchStore) -> str:
 def _described(model: Served) -> str:
     """What tells one version from another in the registry's table."""
     told = model.header
-    return f"{told['task']}, from {told['init']}, {told['n_labels']} labels, seed {told['seed']}"
+    # what differs most comes first, for the column is narrow
+    return f"{told['init']}, {told['n_labels']} labels, seed {told['seed']}, {told['task']}"
 
 
 def _signature(images: Images, said: NDArray[np.float32]) -> ModelSignature:

@@ -12,11 +12,8 @@ import json
 MAIN_METRIC = "score"
 """AA, macro F1 or mIoU on the test split, by the task, so that one column serves all tasks.
 
-The first of a point's metrics by its letters: MLflow's page of comparison begins with that.
+By its letters it comes before all `test.*`, and so is on the first screen of a comparison.
 """
-
-TRAINED = "train."
-"""Before the name of each metric of a fine-tuning's epochs."""
 
 WEIGHTS_TAG = "eocontrast.weights"
 """Digest of the weights of a point."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from eocontrast.arms import STREAMS
-from eocontrast.runs_view import MAIN_METRIC, TRAINED
+from eocontrast.runs_view import MAIN_METRIC
 
 if TYPE_CHECKING:  # torch takes seconds, and some stages do without
     from eocontrast.evaluation import Evaluation
@@ -31,13 +31,6 @@ def point_params(header: Mapping[str, Any], arm: str) -> dict[str, object]:
     inputs = "+".join(sensor for stream in STREAMS[header["fusion"]] for sensor in stream)
     own = {"arm": arm, "inputs": inputs, "backbone": architecture}
     return own | {key: header[key] for key in keys}
-
-
-def by_epoch(history: Iterable[Mapping[str, float]]) -> Iterator[tuple[dict[str, float], int]]:
-    """Metrics of a training with the epoch as their step."""
-    for metrics in history:
-        named = {f"{TRAINED}{name}": value for name, value in metrics.items() if name != "epoch"}
-        yield named, int(metrics["epoch"])
 
 
 def scores_told(evaluations: Sequence[Evaluation]) -> dict[str, float]:

@@ -28,7 +28,7 @@ from eocontrast.runs_view import (
     WEIGHTS_TAG,
     view_tags,
 )
-from eocontrast.tracked_points import by_epoch, point_name, point_params, scores_told, shown
+from eocontrast.tracked_points import point_name, point_params, scores_told, shown
 from eocontrast.tracking_database import opened
 
 if TYPE_CHECKING:  # torch and timm take seconds, and some stages do without
@@ -123,7 +123,7 @@ class Tracker:
         tags = {WEIGHTS_TAG: file_sha256(trained.file), "data.digest": header["data_digest"]}
         begun = self.reopen(tags[WEIGHTS_TAG], arm) if trained.again else None
         with begun or self.start(name, point_params(header, arm), tags) as run:
-            run.log_all(by_epoch(trained.history))
+            run.log_all((metrics, int(metrics["epoch"])) for metrics in trained.history)
 
     def evaluated(self, arm: str, file: Path, evaluations: Sequence[Evaluation]) -> Run:
         """Add test scores to the run of a point, or open one where `finetune` came from a cache."""
