@@ -355,7 +355,9 @@ def test_revisions_are_compared_as_the_readme_says(
     assert {line.split()[1] for line in changed if "test.json" in line} >= {"task", "fraction"}
     shown = readme(clones[0], "dvc exp show")
     assert "finetune.fraction" in shown
-    assert "single_label" not in shown
+    assert "bootstrap_samples" not in shown  # nothing changed that
+    for tried in experiments:
+        assert str(tried.scores["init"]) in shown
     for command in ("dvc plots show", "dvc plots diff"):
         readme(clones[0], command)
         page = (clones[0] / "dvc_plots/index.html").read_text()
