@@ -136,6 +136,9 @@ def test_the_figures_and_tables_are_there(clones: list[Path]) -> None:
     metrics = clones[1] / "metrics"
     for name in ("label_curve.png", "qualitative.png"):
         assert (metrics / name).read_bytes().startswith(b"\x89PNG")
+    with np.load(metrics / "qualitative.npz") as kept:
+        assert kept["maps"].shape == (3, 2, 32, 32)  # columns, patches
+    assert "## Scores on the label curve" in (metrics / "model_card.md").read_text()
     confusion = pd.read_csv(metrics / "test_confusion.csv")
     assert list(confusion.columns) == ["actual", "predicted", "count"]
     tested = pd.read_parquet(metrics / "test_predictions.parquet")

@@ -21,6 +21,7 @@ from eocontrast.qualitative import (
     painted,
     true_colour,
     varied_patches,
+    write_maps,
 )
 
 WriteModel = Callable[..., Path]
@@ -224,3 +225,31 @@ def test_the_same_maps_give_the_same_bytes(mixed_store: PatchStore, tmp_path: Pa
     assert one == two
     assert one != other
     assert plt.get_fignums() == []
+
+
+# --- the same as numbers
+
+
+def test_what_the_figure_shows_is_kept_as_numbers(mixed_store: PatchStore, tmp_path: Path) -> None:
+    rows = varied_patches(mixed_store, 2)
+    maps = {
+        "U-Net\nfrom scratch": np.zeros((2, 16, 16), int),
+        "ensemble": np.ones((2, 16, 16), int),
+    }
+    for name in ("one", "two"):
+        write_maps(maps, mixed_store, rows, tmp_path / f"{name}.npz")
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
+    with np.load(tmp_path / "one.npz") as kept:  # without pickles
+        assert kept["columns"].tolist() == ["U-Net from scratch", "ensemble"]
+        assert kept["classes"].tolist() == list(mixed_store.classes)
+        assert kept["ids"].tolist() == mixed_store.index["id"][rows].tolist()
+        np.testing.assert_array_equal(kept["maps"], np.stack(list(maps.values())))
+        truth = mixed_store.masks(rows)[:, 0].numpy()
+        np.testing.assert_array_equal(kept["ground_truth"], truth)
+
+
+def test_without_segmenters_there_are_no_maps(tiny_store: PatchStore, tmp_path: Path) -> None:
+    write_maps({}, tiny_store, np.array([], dtype=np.int64), tmp_path / "none.npz")
+    with np.load(tmp_path / "none.npz") as kept:
+        assert sorted(kept) == ["classes", "columns", "ids"]
+        assert kept["ids"].size == kept["columns"].size == 0
