@@ -22,14 +22,12 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
-OWN = ("HOME", "USER", "LOGNAME", "XDG_", "LANG", "LC_", "GIT_", "DVC_", "MLFLOW")
+OWN = ("HOME", "USER", "LOGNAME", "XDG_", "GIT_", "DVC_", "MLFLOW")
 """Beginnings of names of what a person has, and a bare account has not."""
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith(OWN)},
     "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
     "OMP_NUM_THREADS": "1",  # two clones run side by side
-    # DVC writes the settings of a queued experiment in the locale's letters
-    "LANG": "C.UTF-8",
     "GIT_CONFIG_GLOBAL": os.devnull,  # git finds a home by the account as well
     "GIT_CONFIG_SYSTEM": os.devnull,
 }

@@ -434,7 +434,7 @@ def _set_answers(model: Model, store: PatchStore, task: TaskName) -> None:
 
 @pytest.fixture(scope="session")
 def clones(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two clones of the same state, each reproduced from scratch, the second with trouble.
+    """Two clones of the same state, each reproduced from scratch, the first with trouble.
 
     Neither has a home, a locale, a git identity or a network. Experiments run in the first. The
     `dvc.lock` of each lies beside it as `dvc repro` left it.
@@ -452,14 +452,15 @@ def clones(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     )
 
     folder = tmp_path_factory.mktemp("clones")
-    found = [clone_to(folder / name, shrink) for name in ("one", ODD)]
+    found = [clone_to(folder / name, shrink) for name in (ODD, "plain")]
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
-        patch.setitem(ENVIRONMENT, "LC_ALL", "C")
+        for name in ("LANG", "LC_ALL"):
+            patch.setitem(ENVIRONMENT, name, "C")
         patch.setitem(ENVIRONMENT, "PYTHONPATH", str(NO_NETWORK))
         patch.setitem(ENVIRONMENT, "NETWORK_TRIED", str(folder / "tried"))
-        quiet = pool.submit(run, found[0], "dvc", "repro")
-        killed = pool.submit(reproduce_with_kills, found[1])
-        quiet.result()
+        killed = pool.submit(reproduce_with_kills, found[0])
+        undisturbed = pool.submit(run, found[1], "dvc", "repro")
+        undisturbed.result()
         killed.result()
     for clone in found:
         clone.with_suffix(".lock").write_bytes((clone / "dvc.lock").read_bytes())
