@@ -60,7 +60,7 @@ def work(item):
 
 with stage("finetune"):
     for item in side_by_side(work, range(8)):
-        print(item, flush=True)
+        print(f"{item}\\n", end="", flush=True)  # one write: another worker prints too
 """
 
 WAITING = """
@@ -119,7 +119,7 @@ from eocontrast.stops import asked_to_stop, deferred, stop_if_asked
 
 def work(item):
     with deferred():
-        print(item, flush=True)
+        print(f"{item}\\n", end="", flush=True)  # one write: another worker prints too
         while not asked_to_stop():
             time.sleep(0.01)
         time.sleep(float(sys.argv[2]))

@@ -73,7 +73,7 @@ def test_too_few_words_are_answered_with_those_expected(
         ("tune", ("arms", "a", "b"), "arms start from weights: name their folder"),
         ("tune", ("arms", "a", "b", "c", "moco"), "'moco' is none of the arms of label_curve: "),
         ("tune", ("pretraining", "a", "b", "moco"), "'moco' is none of the inits of frozen arms: "),
-        ("report", ("a", "b", "c", "d"), "too many positional arguments; expected: python "),
+        ("report", ("a", "b", "c", "d", "e"), "too many positional arguments; expected: python "),
     ],
 )
 def test_an_unknown_word_is_answered_with_those_known(
