@@ -66,8 +66,8 @@ def learn(cells: dict[str, Any]) -> None:
         call("finetune", name, STORE, weights(cell["init"]), f"{GRID}/{name}")
     call("evaluate_grid", STORE, "metrics/arms", "metrics/predictions", GRID)
     call("label_curve", "metrics/arms", "metrics/predictions", PRETRAINED, "metrics")
-    call("qualitative", STORE, "metrics/qualitative.png", GRID)
-    call("report", "metrics", PRETRAINED, "metrics/report.html")
+    call("qualitative", STORE, "metrics/qualitative.png", "metrics/qualitative.npz", GRID)
+    call("report", "metrics", PRETRAINED, "metrics/report.html", "metrics/model_card.md")
 
 
 def settle(patch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -203,7 +203,7 @@ def check_results(labels: int) -> None:
 
 def test_mlflow_is_told_no_password(project: Project) -> None:
     (download,) = [
-        run for run in mlflow_runs(project.folder) if run.info.run_name == "download sen12ms"
+        run for run in mlflow_runs(project.folder) if run.info.run_name == "download@sen12ms"
     ]
     assert download.data.params["url"].startswith("ftp://127.0.0.1:")
     assert "secret" not in "".join(download.data.params.values())
