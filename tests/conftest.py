@@ -437,7 +437,7 @@ def clones(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two clones of the same state, each reproduced from scratch, the first with trouble.
 
     Neither has a home, a locale, a git identity or a network. Experiments run in the first. The
-    `dvc.lock` of each lies beside it as `dvc repro` left it.
+    `dvc.lock` of each, and the names of its runs in MLflow, lie beside it as `dvc repro` left them.
     """
     # MLflow takes seconds
     from clones import (
@@ -446,6 +446,7 @@ def clones(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         ODD,
         clone_to,
         introduce,
+        mlflow_runs,
         reproduce_with_kills,
         run,
         shrink,
@@ -464,6 +465,8 @@ def clones(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         killed.result()
     for clone in found:
         clone.with_suffix(".lock").write_bytes((clone / "dvc.lock").read_bytes())
+        told = sorted(str(told.info.run_name) for told in mlflow_runs(clone))
+        clone.with_suffix(".runs").write_text("\n".join(told))
         introduce(clone)
     return found
 
