@@ -23,15 +23,14 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(browser: Browser, file: Path, width: int, scheme: str = "light") -> Iterator[Page]:
+def blank(browser: Browser, width: int, scheme: str = "light") -> Iterator[Page]:
+    """A page without a network."""
     with browser.new_context(
         viewport={"width": width, "height": 900},
         color_scheme="dark" if scheme == "dark" else "light",
         offline=True,
     ) as context:
-        page = context.new_page()
-        page.goto(file.as_uri())
-        yield page
+        yield context.new_page()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -41,7 +40,8 @@ def test_the_page_shows_what_ran_where_and_how_long(
 ) -> None:
     """From the file beside it, all rows at once."""
     file = clones[1] / "metrics/report.html"
-    with opened(browser, file, width, scheme) as page:
+    with blank(browser, width, scheme) as page:
+        page.goto(file.as_uri())
         page.get_by_role("link", name="What ran where, and how long").click()
         inner = next(frame for frame in page.frames if frame.url.endswith("_runs.html"))
         for stage in ("download@simulated", "label_curve"):
@@ -61,7 +61,8 @@ def test_without_that_file_the_page_says_where_times_are(
     browser: Browser, clones: list[Path], tmp_path: Path
 ) -> None:
     copy(clones[1] / "metrics/report.html", tmp_path)
-    with opened(browser, tmp_path / "report.html", WIDTHS["phone"]) as page:
+    with blank(browser, WIDTHS["phone"]) as page:
+        page.goto((tmp_path / "report.html").as_uri())
         expect(page.get_by_text("It is not there.")).to_be_visible()
         section = page.locator("section[aria-labelledby=ran]").bounding_box()
         assert section is not None
@@ -71,12 +72,7 @@ def test_without_that_file_the_page_says_where_times_are(
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS.keys())
 def test_the_page_fits_and_asks_nobody(browser: Browser, width: int, scheme: str) -> None:
-    with browser.new_context(
-        viewport={"width": width, "height": 900},
-        color_scheme="dark" if scheme == "dark" else "light",
-        offline=True,
-    ) as context:
-        page = context.new_page()
+    with blank(browser, width, scheme) as page:
         asked, said = [], []
         page.on("request", lambda request: asked.append(request.url.partition(":")[0]))
         page.on("console", lambda message: said.append(message.text))

@@ -111,7 +111,7 @@ def test_workers_end_at_once_where_the_run_is_stopped(at_work: str, number: sign
 
 
 CHECKPOINTING = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from eocontrast.side_by_side import side_by_side
 from eocontrast.stage import stage
@@ -126,6 +126,7 @@ def work(item):
         Path(sys.argv[1], str(item)).touch()
         stop_if_asked()
 
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])  # two workers
 with stage("finetune"):
     list(side_by_side(work, range(8)))
 """
@@ -141,7 +142,7 @@ def at_work(folder: Path, seconds: float) -> subprocess.Popen[str]:
     return run
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) != 2, reason="takes two cores")
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="takes two cores")
 @pytest.mark.parametrize(
     ("number", "send"),
     [(signal.SIGTERM, os.kill), (signal.SIGTERM, os.killpg), (signal.SIGINT, os.killpg)],
@@ -158,7 +159,7 @@ def test_workers_checkpoint_where_the_run_is_stopped(
     assert {path.name for path in tmp_path.iterdir()} == {"0", "1"}
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) != 2, reason="takes two cores")
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="takes two cores")
 def test_who_asks_twice_does_not_wait_for_workers(tmp_path: Path) -> None:
     with at_work(tmp_path, 60) as run:
         for _ in range(2):
