@@ -292,6 +292,34 @@ def test_a_plan_does_not_wait_for_torch(curve: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_gone_is_no_error(curve: Path, unbuffered: str) -> None:
+    """As `| head` goes, before all is written."""
+    command = ["plan", "--target", "0.65", "--from-csv", str(curve)]
+    code = f"import sys; from eocontrast.cli import main; sys.exit(main({command!r}))"
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_another_broken_pipe_is_an_error(curve: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*told: object) -> None:
+        raise BrokenPipeError("of a worker")
+
+    monkeypatch.setattr("eocontrast.plan_report.plan_tables", broken)
+    with pytest.raises(BrokenPipeError, match="of a worker"):
+        main(["plan", "--target", "0.65", "--from-csv", str(curve)])
+
+
 def test_ctrl_c_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

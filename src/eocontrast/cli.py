@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,10 +37,19 @@ and you say what the model expects:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; a user's mistake is one message on stderr and exit code 2, Ctrl-C is 130."""
+    """Run a command; a user's mistake is one message on stderr and exit code 2, Ctrl-C is 130.
+
+    Where nobody reads on (`| head`) it ends without a word, with 141 as programs do that SIGPIPE
+    ends.
+    """
     arguments = _parser().parse_args(argv)
     try:
         code: int = arguments.run(arguments)
+        sys.stdout.flush()  # here, not at the exit of Python, which would complain
+    except BrokenPipeError:
+        if not _reader_has_gone():
+            raise
+        return 141
     except UserError as error:
         print(f"eocontrast {arguments.command}: {error}", file=sys.stderr)
         return 2
@@ -53,6 +63,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"eocontrast {arguments.command}: {lacking}", file=sys.stderr)
         return 2
     return code
+
+
+def _reader_has_gone() -> bool:
+    """Of standard output, and not of another pipe; what is left to be written goes nowhere then."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def audit(arguments: argparse.Namespace) -> int:
