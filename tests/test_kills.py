@@ -259,7 +259,7 @@ def _running_in(project: Path) -> list[int]:
     return found
 
 
-FEW, MANY = 1, 20
+FEW, MANY = 2, 20
 """Kills a kind of stage."""
 
 OFTEN = 0.02
