@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src/eocontrast"
 PLUMBING = {
+    "allocator",
     "arms",
     "card_scores",
     "cards",

@@ -149,8 +149,8 @@ def test_curves_lie_over_each_other_by_the_number_of_labels(runs: Page) -> None:
             expect(chart.get_by_text(text, exact=True)).to_be_visible()
         lines = chart.locator("path.js-line")
         expect(lines.first).to_be_visible()
-        strokes = lines.evaluate_all("all => all.map(line => line.style.stroke)")
-        assert len(set(strokes)) == len(CLASSIFIERS)
+        ways = lines.evaluate_all("all => all.map(line => line.getAttribute('d'))")
+        assert len(set(ways)) == len(CLASSIFIERS)  # colours are drawn by lot, and two may be alike
         assert chart.locator(".xtick text").all_text_contents()[-1] == "100"  # of 108 labels
         page.wait_for_timeout(2000)  # charts grow into their place
         screenshot(page, "mlflow_curves")

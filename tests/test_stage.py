@@ -103,6 +103,32 @@ def test_words_become_what_a_stage_takes(monkeypatch: pytest.MonkeyPatch) -> Non
     assert taken == ["one", Path("b"), "c", "d"]
 
 
+ENDS = """
+import atexit
+from eocontrast.stage import run_stage
+
+class Kept:
+    def __del__(self):
+        print("taken apart")
+
+kept = Kept()
+atexit.register(print, "left in order", end="")
+run_stage("finetune", lambda: print("at work"))
+"""
+
+
+def test_under_dvc_the_process_ends_with_the_stage() -> None:
+    """In order, but modules are not taken apart, which takes torch a second."""
+    command = [sys.executable, "-c", ENDS]
+    environment = os.environ | {"DVC_STAGE": "finetune"}
+    alone, under_dvc = (
+        subprocess.run(command, env=given, capture_output=True, text=True, check=True).stdout
+        for given in (None, environment)
+    )
+    assert under_dvc == "at work\nleft in order"
+    assert alone == under_dvc + "taken apart\n"
+
+
 AT_WORK = """
 import time
 from eocontrast.stage import run_stage

@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator, PartialState
 from accelerate.utils import set_seed
 
+from eocontrast.allocator import keep_freed_memory
 from eocontrast.machine import processor
 
 Precision = Literal["auto", "bf16", "no"]
@@ -19,6 +20,7 @@ def accelerator(precision: Precision) -> Accelerator:
 
     Without such units (AVX512-BF16, AMX, Ampere) bfloat16 is emulated and slower than float32.
     """
+    keep_freed_memory()
     chosen = precision if precision != "auto" else ("bf16" if _has_bf16() else "no")
     return Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision=chosen)
 
