@@ -72,7 +72,8 @@ def relit(stored: Tensor, spec: InputSpec, jitter: float, draws: Draws) -> Tenso
     storage = spec.modality.storage
     # contiguous: the blur multiplies matrices of one band each
     raw = stored.float().contiguous()
-    valid = (raw != storage.nodata).float()
+    missing = raw == storage.nodata
+    valid = (~missing).float() if missing.any() else None
     low, high = (bound / storage.step for bound in spec.modality.valid_range)
     values = raw.clamp(low, high)
     if spec.modality.units in ("dB", "linear"):  # both are stored as dB
@@ -81,11 +82,20 @@ def relit(stored: Tensor, spec: InputSpec, jitter: float, draws: Draws) -> Tenso
         values = values * light.gain
     centre = _mean_of_valid(values, valid, (2, 3))
     values = centre + light.contrast * (values - centre)
-    values = torch.where(light.grey, _without_colour(values, valid, spec), values)
-    return torch.where(valid.bool(), _blurred(values, valid, light.blur), raw)
+    # what is done to a part of the samples costs what it does for these
+    grey, soft = (which.flatten().nonzero()[:, 0] for which in (light.grey, light.blur))
+    found = _without_colour(values[grey], _of(valid, grey), spec)
+    values.index_copy_(0, grey, found)
+    found = _blurred(values[soft], _of(valid, soft), light.blur[soft])
+    values.index_copy_(0, soft, found)
+    return values if valid is None else torch.where(missing, raw, values)
 
 
-def _without_colour(values: Tensor, valid: Tensor, spec: InputSpec) -> Tensor:
+def _of(valid: Tensor | None, samples: Tensor) -> Tensor | None:
+    return None if valid is None else valid[samples]
+
+
+def _without_colour(values: Tensor, valid: Tensor | None, spec: InputSpec) -> Tensor:
     """In every band what the bands show on average, each in units of its own deviation."""
     step = spec.modality.storage.step
     mean, sd = (
@@ -94,18 +104,20 @@ def _without_colour(values: Tensor, valid: Tensor, spec: InputSpec) -> Tensor:
     return mean + sd * _mean_of_valid((values - mean) / sd, valid, (1,))
 
 
-def _mean_of_valid(values: Tensor, valid: Tensor, dims: tuple[int, ...]) -> Tensor:
+def _mean_of_valid(values: Tensor, valid: Tensor | None, dims: tuple[int, ...]) -> Tensor:
+    """Mean of the values where `valid` is 1, of all where it is None."""
+    if valid is None:
+        return values.mean(dims, keepdim=True)
     count = valid.sum(dims, keepdim=True).clamp_min(1)
     return (values * valid).sum(dims, keepdim=True) / count
 
 
-def _blurred(values: Tensor, valid: Tensor, width_B111: Tensor) -> Tensor:
+def _blurred(values: Tensor, valid: Tensor | None, width_B111: Tensor) -> Tensor:
     """Gaussian mean of the valid pixels around each, with an sd of its own a sample, in pixels."""
     side = torch.arange(values.shape[2], device=values.device)
-    squares = (side[:, None] - side).square()
-    at = width_B111.flatten().nonzero()[:, 0]  # half of them: blurring is most of a view's cost
-    kernel = torch.exp(-squares / (2 * width_B111[at].square()))  # (b, 1, P, P)
-    known, whole = valid[at], bool(valid.all())
-    weights = kernel @ (known[:, :1] if whole else known) @ kernel
-    means = kernel @ (values[at] * known) @ kernel / weights.clamp_min(1e-6)
-    return values.index_copy(0, at, means)
+    kernel = torch.exp(-(side[:, None] - side).square() / (2 * width_B111.square()))  # (B, 1, P, P)
+    if valid is None:
+        kernel = kernel / kernel.sum(-1, keepdim=True)
+        return kernel @ values @ kernel.mT
+    weights = kernel @ valid @ kernel
+    return kernel @ (values * valid) @ kernel / weights.clamp_min(1e-6)
