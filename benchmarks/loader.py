@@ -6,8 +6,9 @@
 
 Random GeoTIFF pairs in SEN12MS's form (2 bands float32, 13 bands uint16, uncompressed) are read in
 the same shuffled batches: by rasterio the way a PyTorch Dataset would (open and read both sensors
-of each patch, then stack them), by the store as training does. One process; rounds alternate. No
-reader passes the plain copy of the store's bytes from memory to memory.
+of each patch, then stack them), by the store as training does. One process, which keeps the memory
+that it frees, like training; rounds alternate. No reader passes the plain copy of the store's bytes
+from memory to memory.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 from rounds import Rates, Ways, in_turns, machine, print_rates, ratio
 
+from eocontrast.allocator import keep_freed_memory
 from eocontrast.modalities import SENSORS, SENTINEL1, SENTINEL2_L1C
 from eocontrast.normalisation import build_store
 from eocontrast.patches import PatchStore
@@ -76,8 +78,8 @@ def readers(raw: Path, opened: Reopened, batch: int) -> Ways:
     """What reads all patches in an order that is new every time, by name."""
     patches = len(opened.store.index)
     files = [[raw / f"{s}_{patch}.tif" for patch in opened.store.index["id"]] for s in SENSORS]
-    kept = {s: opened.store.read(s, np.zeros(batch, np.int64)) for s in SENSORS}
-    full = np.ones((batch, sum(kept[s][0].nbytes for s in SENSORS)), np.uint8)
+    one = [opened.store.read(s, np.zeros(1, np.int64)) for s in SENSORS]
+    full = np.ones((batch, sum(stored.nbytes for stored in one)), np.uint8)
     free = np.zeros_like(full)
     draws = np.random.default_rng(1)
 
@@ -92,7 +94,7 @@ def readers(raw: Path, opened: Reopened, batch: int) -> Ways:
             lambda rows: [np.stack([read_tiff(f[r]) for r in rows]) for f in files]
         ),
         "patch store": lambda: in_batches(
-            lambda rows: [opened.store.read(s, rows, out=kept[s]) for s in SENSORS]
+            lambda rows: [opened.store.read(s, rows) for s in SENSORS]
         ),
         "memory copy": lambda: in_batches(
             lambda rows: free.__setitem__(slice(len(rows)), full[: len(rows)])
@@ -134,6 +136,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--cold", action="store_true", help="with an empty page cache")
     args = parser.parse_args(argv)
     warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    keep_freed_memory()
     with tempfile.TemporaryDirectory() as temporary:
         raw, folder = Path(temporary), Path(temporary, "store")
         write_pairs(raw, args.patches, args.size, args.interleave)

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from eocontrast.stage import run_stage
 from eocontrast.curl import without_credentials
 from eocontrast.params import load_params
 from eocontrast.source_params import SourceName
 from eocontrast.sources.catalogue import check_paths, fetch_source
-from eocontrast.stage import run_stage
 from eocontrast.tracking import Tracker
 
 

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from eocontrast.stage import run_stage
 from eocontrast.cards import finetuned_card
 from eocontrast.confusion_figure import draw_confusion
 from eocontrast.devices import accelerator, hardware
@@ -18,7 +19,6 @@ from eocontrast.patches import PatchStore
 from eocontrast.points import read_index
 from eocontrast.registry import register
 from eocontrast.results import write_point, write_predictions
-from eocontrast.stage import run_stage
 from eocontrast.tracking import Tracker
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from eocontrast.stage import run_stage
 from eocontrast.cards import finetuned_card
 from eocontrast.devices import accelerator, hardware
 from eocontrast.evaluation import evaluate
@@ -16,7 +17,6 @@ from eocontrast.params import load_params
 from eocontrast.patches import PatchStore
 from eocontrast.points import read_index
 from eocontrast.results import write_arm
-from eocontrast.stage import run_stage
 from eocontrast.tracking import Tracker
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from eocontrast.stage import run_stage
 from eocontrast.devices import hardware
 from eocontrast.errors import named
 from eocontrast.params import load_params
 from eocontrast.points import Job, points_digest, points_of, train_points, write_index
 from eocontrast.resuming import kept
-from eocontrast.stage import run_stage
 from eocontrast.tracking import Tracker
 
 

@@ -6,6 +6,7 @@ python stages/label_curve.py SCORES PREDICTIONS PRETRAINED OUT
 import json
 from pathlib import Path
 
+from eocontrast.stage import run_stage
 from eocontrast.card_scores import add_scores
 from eocontrast.disk import write_text
 from eocontrast.figures import draw_label_curve
@@ -13,7 +14,6 @@ from eocontrast.headline import headline, leading_arm
 from eocontrast.label_curve import arm_curves, per_class, plot_rows, summarise, tidy
 from eocontrast.params import load_params
 from eocontrast.results import read_arm
-from eocontrast.stage import run_stage
 from eocontrast.tracking import Tracker
 
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from eocontrast.stage import run_stage
 from eocontrast.normalisation import build_store
 from eocontrast.params import load_params
 from eocontrast.patches import PatchStore
-from eocontrast.stage import run_stage
 from eocontrast.tracking import Tracker
 
 

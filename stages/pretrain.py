@@ -4,6 +4,7 @@ import time
 from collections import deque
 from pathlib import Path
 
+from eocontrast.stage import run_stage
 from eocontrast.cards import pretrained_card
 from eocontrast.cells import cell_digest, pretrain_cell
 from eocontrast.devices import first_process, hardware
@@ -13,7 +14,6 @@ from eocontrast.origin import provenance
 from eocontrast.params import load_params
 from eocontrast.patches import PatchStore
 from eocontrast.resuming import kept, kept_folder
-from eocontrast.stage import run_stage
 from eocontrast.tracking import Tracker
 from eocontrast.weights import Pretrained
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eocontrast.stage import run_stage
 from eocontrast.devices import accelerator, hardware
 from eocontrast.params import load_params
 from eocontrast.patches import PatchStore
@@ -19,7 +20,6 @@ from eocontrast.qualitative import (
     varied_patches,
     write_maps,
 )
-from eocontrast.stage import run_stage
 from eocontrast.tracking import Tracker
 
 

@@ -6,12 +6,12 @@ python stages/report.py METRICS PRETRAINED OUT.html CARD.md
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from eocontrast.stage import run_stage
 from eocontrast.disk import write_text
 from eocontrast.params import load_params
 from eocontrast.report import Beside, render, render_times
 from eocontrast.report_contents import read_contents
 from eocontrast.report_times import stage_names
-from eocontrast.stage import run_stage
 from eocontrast.tracking import Tracker
 
 

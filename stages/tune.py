@@ -12,10 +12,10 @@ from typing import Literal
 
 import pandas as pd
 
+from eocontrast.stage import run_stage
 from eocontrast.disk import write_text
 from eocontrast.errors import UserError
 from eocontrast.params import load_params
-from eocontrast.stage import run_stage
 from eocontrast.tuning import try_arms, try_pretraining
 
 

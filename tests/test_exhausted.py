@@ -21,11 +21,11 @@ import torch
 from torch import nn
 from torch.optim import AdamW
 
+from eocontrast.stage import stage
 from eocontrast.array_file import growing
 from eocontrast.disk import whole
 from eocontrast.exhausted import exhausted
 from eocontrast.schedules import cosine_schedule
-from eocontrast.stage import stage
 from eocontrast.training_state import TrainingState
 from eocontrast.weights import load_weights, save_weights
 

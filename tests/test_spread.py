@@ -14,10 +14,10 @@ import dask
 import pytest
 from distributed import Client, LocalCluster
 
+from eocontrast.stage import stage
 from eocontrast.errors import UserError
 from eocontrast.normalisation import build_store
 from eocontrast.spread import spread
-from eocontrast.stage import stage
 
 LIMITS: dict[str, Any] = {
     "seed": 0,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from eocontrast.errors import UserError
 from eocontrast.stage import run_stage, stage
+from eocontrast.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 STAGES = sorted(path.stem for path in (ROOT / "stages").glob("*.py"))
@@ -104,7 +104,7 @@ def test_words_become_what_a_stage_takes(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 ENDS = """
-import atexit
+import atexit, gc
 from eocontrast.stage import run_stage
 
 class Kept:
@@ -113,7 +113,7 @@ class Kept:
 
 kept = Kept()
 atexit.register(print, "left in order", end="")
-run_stage("finetune", lambda: print("at work"))
+run_stage("finetune", lambda: print("at work", gc.isenabled()))
 """
 
 
@@ -125,7 +125,7 @@ def test_under_dvc_the_process_ends_with_the_stage() -> None:
         subprocess.run(command, env=given, capture_output=True, text=True, check=True).stdout
         for given in (None, environment)
     )
-    assert under_dvc == "at work\nleft in order"
+    assert under_dvc == "at work True\nleft in order"
     assert alone == under_dvc + "taken apart\n"
 
 

@@ -109,15 +109,12 @@ class PatchStore:
         for start in range(0, len(rows), size):
             yield rows[start : start + size]
 
-    def read(
-        self, kind: Kind, rows: Rows, out: NDArray[np.integer] | None = None
-    ) -> NDArray[np.integer]:
+    def read(self, kind: Kind, rows: Rows) -> NDArray[np.integer]:
         """Stored integers of these patches in this order, (n, bands, H, W), or (n, H, W) of masks.
 
         Args:
             kind: `s1`, `s2` or `label`.
             rows: positions in the index, (n,).
-            out: memory of an earlier call to fill again; fresh pages cost more than the copy.
 
         Raises:
             UserError: a file is missing, or it is damaged where it is read for the first time.
@@ -125,13 +122,12 @@ class PatchStore:
         shards, places = self._shard[rows].tolist(), self._row[rows].tolist()
         maps = {shard: self._open(kind, shard) for shard in set(shards)}
         first = maps[shards[0]]
-        if out is None or out.shape != (len(rows), *first.shape[1:]):
-            out = np.empty((len(rows), *first.shape[1:]), dtype=first.dtype)
+        stored = np.empty((len(rows), *first.shape[1:]), dtype=first.dtype)
         # one plain copy a patch: indexing with an array copies everything twice
         for number, (shard, place) in enumerate(zip(shards, places, strict=True)):
-            out[number] = maps[shard][place]
-        self._refuse_damaged(kind, rows, out)
-        return out
+            stored[number] = maps[shard][place]
+        self._refuse_damaged(kind, rows, stored)
+        return stored
 
     def _refuse_damaged(self, kind: Kind, rows: Rows, stored: NDArray[np.integer]) -> None:
         """Compare what this process reads for the first time with what was written.

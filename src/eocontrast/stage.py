@@ -7,6 +7,7 @@ shells expect it: 130 after Ctrl-C, 143 after SIGTERM.
 from __future__ import annotations
 
 import atexit
+import gc
 import inspect
 import logging
 import os
@@ -21,6 +22,14 @@ from eocontrast.child_processes import end_with
 from eocontrast.errors import UserError
 from eocontrast.exhausted import exhausted
 from eocontrast.stops import Stopped, stoppable
+
+UNDER_DVC = "DVC_STAGE" in os.environ
+"""Whether this process is there for one stage alone, and ends with it."""
+
+if UNDER_DVC:
+    # what a stage imports, after this module, is a million objects and no garbage: to look for
+    # some takes .6 s
+    gc.disable()
 
 
 @contextmanager
@@ -57,12 +66,12 @@ def run_stage(name: str, main: Callable[..., None]) -> None:
     Raises:
         SystemExit: as `stage` does, after a wrong command line as well.
     """
-    under_dvc = "DVC_STAGE" in os.environ
+    gc.enable()
     with stage(name):
-        if under_dvc:  # the next `dvc repro` would do the same beside this one
+        if UNDER_DVC:  # the next `dvc repro` would do the same beside this one
             end_with(os.getppid(), signal.SIGTERM)
         main(*_arguments(main, sys.argv[1:]))
-    if under_dvc:
+    if UNDER_DVC:
         _leave()
 
 
