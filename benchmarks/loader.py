@@ -79,9 +79,16 @@ def readers(raw: Path, opened: Reopened, batch: int) -> Ways:
     patches = len(opened.store.index)
     files = [[raw / f"{s}_{patch}.tif" for patch in opened.store.index["id"]] for s in SENSORS]
     one = [opened.store.read(s, np.zeros(1, np.int64)) for s in SENSORS]
-    full = np.ones((batch, sum(stored.nbytes for stored in one)), np.uint8)
-    free = np.zeros_like(full)
+    # as many bytes as the store holds: those of one batch would stay in the processor's cache
+    full = np.ones((patches, sum(stored.nbytes for stored in one)), np.uint8)
+    free = np.zeros_like(full[:batch])
     draws = np.random.default_rng(1)
+
+    def copy_all() -> int:
+        for first in range(0, patches, batch):
+            piece = full[first : first + batch]
+            free[: len(piece)] = piece
+        return patches
 
     def in_batches(read: Callable[[Rows], object]) -> int:
         order = draws.permutation(patches)
@@ -96,9 +103,7 @@ def readers(raw: Path, opened: Reopened, batch: int) -> Ways:
         "patch store": lambda: in_batches(
             lambda rows: [opened.store.read(s, rows) for s in SENSORS]
         ),
-        "memory copy": lambda: in_batches(
-            lambda rows: free.__setitem__(slice(len(rows)), full[: len(rows)])
-        ),
+        "memory copy": copy_all,
     }
 
 
