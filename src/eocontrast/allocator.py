@@ -14,8 +14,8 @@ def keep_freed_memory() -> None:
 
     A step of training frees what the next one takes. glibc gives large pieces back at once, and
     the system clears 4,500 to 9,000 pages for every step of the default run: 7 to 9 % of its time,
-    and 9 % of the evaluation's, on two cores. What a process holds is what it
-    once used at the same time. Other C libraries have no such choice.
+    and 9 % of the evaluation's, on two cores. So a process holds what it once used at the same
+    time. Other C libraries have no such choice.
     """
     if not sys.platform.startswith("linux"):
         return
