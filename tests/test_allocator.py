@@ -34,5 +34,5 @@ def page_faults(which: str) -> int:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a choice of glibc's")
 def test_a_piece_is_taken_from_what_was_freed() -> None:
-    assert page_faults("given back") > 1000
+    assert page_faults("given back") >= 20  # 24 pages of 2 MiB, or 12,288 of 4 KiB
     assert page_faults("kept") < 10
