@@ -193,7 +193,7 @@ def test_places_are_told_apart_and_the_embeddings_stay_healthy(
     run = pretrain(objective, views, tiny_store, scheduled(epochs=24), accelerator("no"))
     metrics = list(run)
     # six batches an epoch: one alone may be .2 above the next
-    assert mean(m["loss"] for m in metrics[-8:]) < metrics[0]["loss"] - 0.1
+    assert mean(m["loss"] for m in metrics[-8:]) < metrics[0]["loss"] - 0.2
     assert metrics[-1]["spread"] > 0.1
     assert metrics[-1]["mean_cosine"] < 0.99
     assert 0 <= metrics[-1]["retrieval_top1"] <= 1

@@ -27,8 +27,8 @@ UNDER_DVC = "DVC_STAGE" in os.environ
 """Whether this process is there for one stage alone, and ends with it."""
 
 if UNDER_DVC:
-    # what a stage imports, after this module, is a million objects and no garbage: to look for
-    # some takes .6 s
+    # what a stage imports, after this module, is half a million objects and no garbage: to look
+    # for some takes .6 s
     gc.disable()
 
 
