@@ -56,17 +56,10 @@ class PatchExpand(nn.Module):
 
     def forward(self, x_BhwC: Tensor) -> Tensor:
         """Tokens (B, h, w, dim) to (B, h * factor, w * factor, out_dim)."""
-        return as_pixels(self.pixels(x_BhwC))
-
-    def pixels(self, x_BhwC: Tensor) -> Tensor:
-        """The same, but not laid out yet: (B, h, w, factor, factor, out_dim)."""
-        pixels: Tensor = self.norm(self.expand(x_BhwC).unflatten(-1, (*self.factor, -1)))
-        return pixels
-
-
-def as_pixels(x_BhwffC: Tensor) -> Tensor:
-    """The pixels of every token, (B, h, w, factor, factor, C), in their places in the image."""
-    return x_BhwffC.transpose(2, 3).flatten(3, 4).flatten(1, 2)
+        tokens = self.expand(x_BhwC).unflatten(-1, (*self.factor, -1))
+        pixels = tokens.transpose(2, 3).flatten(3, 4).flatten(1, 2)
+        expanded: Tensor = self.norm(pixels)
+        return expanded
 
 
 class DecoderStage(nn.Module):
@@ -171,10 +164,9 @@ class SwinUNet(LateModel):
 
     def join(self, streams: Streams) -> Tensor:
         """Tokens of all decoders to logits of the padded images."""
-        pixels_BhwffC = self.expand.pixels(torch.cat(list(streams.values()), dim=-1))
-        # a convolution of 1 x 1, before pixels are laid out: there are fewer classes than channels
-        logits = F.linear(pixels_BhwffC, self.head.weight.flatten(1), self.head.bias)
-        return as_pixels(logits).permute(0, 3, 1, 2)
+        pixels_BHWC = self.expand(torch.cat(list(streams.values()), dim=-1))
+        logits: Tensor = self.head(pixels_BHWC.permute(0, 3, 1, 2))
+        return logits
 
     def forward(self, batch: Batch) -> Tensor:
         """Stored integers (B, bands, H, W) a sensor to logits (B, num_classes, H, W)."""
