@@ -26,7 +26,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from reference import Reference
 from rounds import Rates, in_turns, machine, print_rates, ratio
 
-from eocontrast.augment import Draws, PairViews, generator
+from eocontrast.augment import Draws, PairViews, Patches, generator
 from eocontrast.backbones import Architecture, Backbone
 from eocontrast.batches import split_rows
 from eocontrast.devices import accelerator
@@ -35,7 +35,7 @@ from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.objectives import DualSimCLR
 from eocontrast.patches import PatchStore
 from eocontrast.pretraining import Schedule, pretrain
-from eocontrast.subsets import Rows
+from eocontrast.stored_batch import StoredBatch
 
 DEFAULT = ("resnet10t", {"channels": [24, 48, 96, 192]})
 """That of the default run."""
@@ -48,24 +48,9 @@ class Waited:
     seconds: float = 0.0
 
 
-class TimedStore(PatchStore):
-    """A store that knows how long its readers waited."""
-
-    def __init__(self, folder: Path, waited: Waited) -> None:
-        super().__init__(folder)
-        self.waited = waited
-
-    def batch(self, rows: Rows, inputs: Mapping[Sensor, InputSpec] | None = None) -> Batch:
-        """As any store, by the clock."""
-        start = time.perf_counter()
-        batch = super().batch(rows, inputs)
-        self.waited.seconds += time.perf_counter() - start
-        return batch
-
-
 @dataclass(frozen=True)
 class TimedViews:
-    """Views that know how long they took to make."""
+    """Views that know how long they took to read and make."""
 
     views: PairViews
     waited: Waited = field(default_factory=Waited)
@@ -75,10 +60,10 @@ class TimedViews:
         """Side of a view in pixels."""
         return self.views.crop
 
-    def __call__(self, batch: Batch, inputs: Mapping[Sensor, InputSpec], draws: Draws) -> Batch:
+    def __call__(self, patches: Patches, inputs: Mapping[Sensor, InputSpec], draws: Draws) -> Batch:
         """As the views, by the clock."""
         start = time.perf_counter()
-        views = self.views(batch, inputs, draws)
+        views = self.views(patches, inputs, draws)
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         self.waited.seconds += time.perf_counter() - start
@@ -143,11 +128,11 @@ def compare(folder: Path, args: argparse.Namespace) -> None:
     """Measure all three ways on pairs in `folder`."""
     name, options = (args.backbone, {}) if args.backbone else DEFAULT
     waited, waits = Waited(), []
-    store = TimedStore(new_store(folder, folder / "store"), waited)
-    views = TimedViews(PairViews(args.crop, flips=False, shared_crop=True), waited)
-    rows = store.rows("pretrain")[: args.batch]
-    resident = views(store.batch(rows), store.specs, Draws(generator(0)))
+    store = PatchStore(new_store(folder, folder / "store"))
+    views = TimedViews(PairViews(args.crop, flips=True, shared_crop=True), waited)
     device = accelerator("auto").device
+    patches = StoredBatch(store, store.rows("pretrain")[: args.batch], store.specs, device)
+    resident = views(patches, store.specs, Draws(generator(0)))
     objective = new_objective(store, name, options).to(device)
     whole = ours(objective, views, store, args.batch)
 
@@ -157,12 +142,11 @@ def compare(folder: Path, args: argparse.Namespace) -> None:
         waits.append(waited.seconds / (time.perf_counter() - start))
         return done
 
-    on_device = {sensor: bands.to(device) for sensor, bands in resident.items()}
     other = Reference(
         folder, args.pairs, args.crop, args.batch, args.workers, name, options
     )  # fmt: skip
     ways = {
-        "limit": limit(objective, on_device, args.pairs // args.batch),
+        "limit": limit(objective, resident, args.pairs // args.batch),
         "eocontrast": timed,
         "reference": other.epoch,
     }

@@ -30,6 +30,7 @@ from eocontrast.finetuning import (
 from eocontrast.health import CollapseError
 from eocontrast.inputs import Batch
 from eocontrast.modalities import SENSORS
+from eocontrast.patch_windows import Window
 from eocontrast.patches import PatchStore
 from eocontrast.pretrain_params import BackboneParams
 from eocontrast.schedules import warmup_cosine
@@ -393,8 +394,8 @@ def test_pixels_that_are_all_ignored_break_nothing(
     """A crop may hold no pixel with a class, alone in its batch."""
     masks, rows = mixed_store.masks, mixed_store.labelled("train")[:4]
 
-    def ignored(asked: Rows) -> Tensor:
-        drawn = masks(asked)
+    def ignored(asked: Rows, window: Window | None = None) -> Tensor:
+        drawn = masks(asked, window)
         drawn[torch.from_numpy(np.isin(asked, rows[:2]))] = 255
         return drawn
 
@@ -438,8 +439,9 @@ class Peek(Model):
 def test_masks_are_cropped_and_turned_with_their_images(
     mixed_store: PatchStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def of_image(rows: Rows) -> Tensor:
-        return (mixed_store.batch(rows)["s2"][:, :1].int() % 3).to(torch.uint8)
+    def of_image(rows: Rows, window: Window | None = None) -> Tensor:
+        images = mixed_store.bands("s2", mixed_store.specs["s2"], rows, window)
+        return (images[:, :1].int() % 3).to(torch.uint8)
 
     monkeypatch.setattr(mixed_store, "masks", of_image)
     model = Peek(mixed_store)

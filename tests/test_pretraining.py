@@ -1,4 +1,4 @@
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice, pairwise
 from pathlib import Path
 from statistics import mean
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from processes import together
 from torch import nn
 
@@ -17,10 +18,11 @@ from eocontrast.batches import held_out
 from eocontrast.devices import accelerator, deterministic
 from eocontrast.errors import UserError
 from eocontrast.health import CollapseError
-from eocontrast.inputs import Batch, InputSpec
-from eocontrast.modalities import SENSORS, Sensor
+from eocontrast.inputs import Batch
+from eocontrast.modalities import SENSORS
 from eocontrast.objectives import MMA, DualSimCLR, SimCLR
-from eocontrast.patches import PatchStore
+from eocontrast.patch_windows import Window
+from eocontrast.patches import Kind, PatchStore
 from eocontrast.pretrain_params import BackboneParams
 from eocontrast.pretraining import Schedule, Views, pretrain
 from eocontrast.ranks import rank
@@ -50,9 +52,12 @@ def scheduled(**changes: Any) -> Schedule:  # noqa: ANN401 - any field of Schedu
 class Watched(PatchStore):
     """A store that remembers which rows were read, batch by batch."""
 
-    def batch(self, rows: Rows, inputs: Mapping[Sensor, InputSpec] | None = None) -> Batch:
-        self.asked = [*getattr(self, "asked", []), rows]
-        return super().batch(rows, inputs)
+    asked: list[Rows]
+
+    def read(self, kind: Kind, rows: Rows, window: Window | None = None) -> NDArray[np.integer]:
+        if kind == "s1":
+            self.asked = [*getattr(self, "asked", []), rows]
+        return super().read(kind, rows, window)
 
 
 @pytest.fixture
@@ -110,8 +115,8 @@ def test_test_patches_and_watched_pairs_are_not_trained_on(
         assert len(set(seen.tolist())) == len(seen) == 48
         assert set(seen) <= set(train)
     assert np.concatenate(epochs[0]).tolist() != np.concatenate(epochs[1]).tolist()
-    for asked in (store.asked[6], store.asked[13]):
-        assert asked.tolist() == watched.tolist()
+    for rows in (store.asked[6], store.asked[13]):
+        assert rows.tolist() == watched.tolist()
     assert not set(np.concatenate(store.asked)) & set(store.rows("test"))
 
 

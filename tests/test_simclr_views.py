@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from in_memory import InMemory
 from torch import Tensor
 
 from eocontrast.augment import Draws, generator
@@ -40,7 +41,7 @@ def simclr(batch: Batch, views: SimCLRViews, key: int = 0) -> Tensor:
     """What it makes of a batch of one sensor."""
     (sensor,) = batch
     inputs = {known: spec for known, spec in SPECS.items() if known == sensor}
-    return views(batch, inputs, Draws(generator(5, key)))[sensor]
+    return views(InMemory(batch), inputs, Draws(generator(5, key)))[sensor]
 
 
 @pytest.mark.parametrize("sensor", ["s1", "s2"])
@@ -109,8 +110,12 @@ def test_light_is_a_factor_of_reflectance_and_an_offset_of_backscatter(jitter: f
     views = SimCLRViews(4, True, 0.25, jitter)
     # equal statistics, so that grey is a mean of the bands' gains
     s1, s2 = replace(S1, mean=(-12.0,) * 2, sd=(3.0,) * 2), replace(S2, mean=(900.0,) * 3)
-    optical = views(constant("s2", 900.0, 300), {"s2": s2}, Draws(generator(0)))["s2"][..., 0, 0]
-    radar = views(constant("s1", -12.0, 300), {"s1": s1}, Draws(generator(0)))["s1"][..., 0, 0]
+    optical = views(InMemory(constant("s2", 900.0, 300)), {"s2": s2}, Draws(generator(0)))["s2"][
+        ..., 0, 0
+    ]
+    radar = views(InMemory(constant("s1", -12.0, 300)), {"s1": s1}, Draws(generator(0)))["s1"][
+        ..., 0, 0
+    ]
     gains, offsets = optical / 900, (0.01 * radar + 12) / 10
     for factors in (gains, 10**offsets):
         assert factors.min() >= least - 1e-3
@@ -125,7 +130,9 @@ def test_twice_the_light_gives_twice_the_view() -> None:
     spec: dict[Sensor, InputSpec] = {"s2": replace(S2, mean=(0.0,) * 3)}
     images = textured("s2")["s2"].int().clamp(1, 4000)
     views = SimCLRViews(8, True, 0.25, 0.8)
-    one, two = (views({"s2": k * images}, spec, Draws(generator(0)))["s2"] for k in (1, 2))
+    one, two = (
+        views(InMemory({"s2": k * images}), spec, Draws(generator(0)))["s2"] for k in (1, 2)
+    )
     torch.testing.assert_close(two, 2 * one, rtol=1e-4, atol=1e-1)
 
 
@@ -133,7 +140,9 @@ def test_an_offset_in_decibels_stays_one() -> None:
     spec: dict[Sensor, InputSpec] = {"s1": replace(S1, sd=(3.0, 3.0))}
     images = textured("s1")["s1"].int().clamp(-3000, 0)
     views = SimCLRViews(8, True, 0.25, 0.8)
-    one, two = (views({"s1": images + k}, spec, Draws(generator(0)))["s1"] for k in (0, 500))
+    one, two = (
+        views(InMemory({"s1": images + k}), spec, Draws(generator(0)))["s1"] for k in (0, 500)
+    )
     torch.testing.assert_close(two, one + 500, rtol=1e-4, atol=1e-1)
 
 
@@ -159,7 +168,7 @@ def test_a_blur_is_the_gaussian_mean_of_the_pixels_that_there_are() -> None:
     image[0, 0, 4, 4], image[0, 0, 2:4, 5] = 2000.0, NODATA["s2"]
     spec: dict[Sensor, InputSpec] = {"s2": S2.select(["B02"])}
     views = SimCLRViews(9, False, 1.0, 1e-6)(
-        {"s2": image.expand(200, -1, -1, -1)}, spec, Draws(generator(0))
+        InMemory({"s2": image.expand(200, -1, -1, -1)}), spec, Draws(generator(0))
     )
     blurred = next(view[0] for view in views["s2"] if view[0, 4, 4] < 1500)
     places = [(y, x) for y in range(9) for x in range(9) if image[0, 0, y, x] != NODATA["s2"]]

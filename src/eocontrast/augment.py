@@ -1,19 +1,22 @@
-"""Random windows of a batch, on the device that the batch lives on.
+"""Random windows of a batch, on the device that its model is on.
 
-One gather crops, zooms, flips and rotates: bytes are touched once, and in the store's integers.
-Random numbers come from a CPU generator, so that a view is the same on every device.
+Windows are drawn first, and no more of a patch is read than they show. One gather zooms, flips and
+rotates, in the store's integers. Random numbers come from a CPU generator, so that a view is the
+same on every device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from eocontrast.inputs import Batch, InputSpec
 from eocontrast.modalities import Sensor
+from eocontrast.patch_windows import Window
 
 
 def generator(*key: int) -> torch.Generator:
@@ -75,19 +78,38 @@ def epoch_order(size: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(size, generator=generator(seed, epoch))
 
 
-def random_view(batch: Batch, crop: int, flips: bool, draws: torch.Generator) -> Batch:
-    """The same random window of every sensor, one window a sample.
+class Patches(Protocol):
+    """The patches of a batch, read where a view shows them."""
+
+    @property
+    def size(self) -> int:
+        """How many they are, B."""
+
+    @property
+    def side(self) -> int:
+        """Of each in pixels."""
+
+    @property
+    def kinds(self) -> Collection[str]:
+        """What there is of each: sensors, and `label` for classes of pixels."""
+
+    def read(self, kind: str, window: Window) -> Tensor:
+        """Stored integers of a window of each, (B, bands, side, side)."""
+
+
+def random_view(patches: Patches, crop: int, flips: bool, draws: torch.Generator) -> Batch:
+    """The same random window of every kind, one window a sample.
 
     Args:
-        batch: (B, bands, H, W) a sensor, equal H and W.
-        crop: side of the window; at most H and W.
+        patches: at least as large as the window.
+        crop: side of the window.
         flips: also one of the eight flips and rotations of the square.
         draws: CPU generator.
 
     Returns:
-        (B, bands, crop, crop) a sensor, channels last in memory.
+        (B, bands, crop, crop) a kind.
     """
-    return PairViews(crop, flips, shared_crop=True)(batch, {}, Draws(draws))
+    return PairViews(crop, flips, shared_crop=True)(patches, {}, Draws(draws))
 
 
 @dataclass(frozen=True)
@@ -104,31 +126,31 @@ class PairViews:
     flips: bool
     shared_crop: bool
 
-    def __call__(self, batch: Batch, inputs: Mapping[Sensor, InputSpec], draws: Draws) -> Batch:
-        """Views (B, bands, crop, crop) a sensor, in the store's integers.
+    def __call__(self, patches: Patches, inputs: Mapping[Sensor, InputSpec], draws: Draws) -> Batch:
+        """Views (B, bands, crop, crop) a kind, in the store's integers.
 
         Args:
-            batch: (B, bands, H, W) a sensor, equal H and W.
+            patches: of this batch.
             inputs: not needed: values stay as they are.
             draws: of this batch.
         """
-        shared = random_window(batch, self.crop, draws)
-        windows = dict.fromkeys(batch, shared)
+        shared = random_window(patches, self.crop, draws)
+        windows = dict.fromkeys(patches.kinds, shared)
         if not self.shared_crop:
-            windows = {kind: random_window(batch, self.crop, draws) for kind in batch}
-        turn = Turn.draw(len(shared[0]), self.flips, draws)
-        return {kind: gather(bands, *turn(*windows[kind])) for kind, bands in batch.items()}
+            windows = {kind: random_window(patches, self.crop, draws) for kind in windows}
+        views = {kind: patches.read(kind, window) for kind, window in windows.items()}
+        if not self.flips:
+            return views
+        turn = Turn.draw(patches.size, self.flips, draws)
+        lines = torch.arange(self.crop).expand(patches.size, -1)
+        return {kind: gather(view, *turn(lines, lines)) for kind, view in views.items()}
 
 
-Window = tuple[Tensor, Tensor]
-"""The lines and columns that it takes, (B, crop) each."""
-
-
-def random_window(batch: Batch, crop: int, draws: Draws) -> Window:
+def random_window(patches: Patches, crop: int, draws: Draws) -> Window:
     """A window of `crop` lines and columns anywhere in each sample."""
-    size, height, width = shape_of(batch)
-    top, left = draws.below(height - crop + 1, size), draws.below(width - crop + 1, size)
-    return top + torch.arange(crop), left + torch.arange(crop)
+    room = patches.side - crop + 1
+    top, left = draws.below(room, patches.size), draws.below(room, patches.size)
+    return Window(top[:, 0], left[:, 0], crop)
 
 
 @dataclass(frozen=True)
@@ -151,12 +173,6 @@ class Turn:
         xs = torch.where(self.mirror_x[..., 0], xs.flip(1), xs)[:, None, :].expand(-1, crop, -1)
         ys = torch.where(self.transpose, ys.transpose(1, 2), ys)
         return ys, torch.where(self.transpose, xs.transpose(1, 2), xs)
-
-
-def shape_of(batch: Batch) -> tuple[int, int, int]:
-    """Samples, height and width."""
-    size, _, height, width = next(iter(batch.values())).shape
-    return size, height, width
 
 
 def gather(bands: Tensor, ys: Tensor, xs: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from eocontrast.missing import drop_sensors
 from eocontrast.patches import PatchStore
 from eocontrast.schedules import cosine_schedule
 from eocontrast.stops import deferred
+from eocontrast.stored_batch import StoredBatch
 from eocontrast.streams import Model
 from eocontrast.subsets import Rows
 from eocontrast.tasks import Task, patch_targets
@@ -87,19 +88,19 @@ class PatchInputs:
 
     def logits(self, rows: Rows, draws: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Logits of whole patches, or of random crops, flipped and rotated, by `draws`."""
-        batch = self.store.batch(rows, self.inputs)
-        if self.task.name == "segmentation":
-            batch["label"] = self.store.masks(rows)
-        batch = {kind: stored.to(self.device.device) for kind, stored in batch.items()}
-        if draws is not None:
-            batch = random_view(batch, self.crop, flips=True, draws=draws)
+        by_pixel = self.task.name == "segmentation"
+        patches = StoredBatch(self.store, rows, self.inputs, self.device.device, by_pixel)
+        if draws is None:
+            batch = patches.whole()
+        else:
+            batch = random_view(patches, self.crop, flips=True, draws=draws)
             if self.modality_dropout:
                 batch = drop_sensors(batch, self.inputs, self.modality_dropout, draws)
         masks = batch.pop("label", None)
         with self.device.autocast():
             logits: Tensor = self.model(batch)
-        patches = self.targets[torch.from_numpy(rows)]
-        return logits.float(), patches.to(logits.device) if masks is None else masks[:, 0]
+        targets = self.targets[torch.from_numpy(rows)] if masks is None else masks[:, 0]
+        return logits.float(), targets.to(logits.device)
 
 
 def freeze(backbones: nn.Module) -> None:

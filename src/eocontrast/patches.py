@@ -20,6 +20,7 @@ from torch import Tensor
 from eocontrast.errors import COMES_BACK, UserError, readable
 from eocontrast.inputs import Batch, InputSpec
 from eocontrast.modalities import SENSORS, Sensor
+from eocontrast.patch_windows import Window
 from eocontrast.sealed import read_sealed, refuse_other
 from eocontrast.shard_files import KINDS, array_crc32, shard_path
 from eocontrast.subsets import Rows
@@ -109,36 +110,45 @@ class PatchStore:
         for start in range(0, len(rows), size):
             yield rows[start : start + size]
 
-    def read(self, kind: Kind, rows: Rows) -> NDArray[np.integer]:
+    def read(self, kind: Kind, rows: Rows, window: Window | None = None) -> NDArray[np.integer]:
         """Stored integers of these patches in this order, (n, bands, H, W), or (n, H, W) of masks.
 
         Args:
             kind: `s1`, `s2` or `label`.
             rows: positions in the index, (n,).
+            window: the part of each that is read; all of it where None.
 
         Raises:
             UserError: a file is missing, or it is damaged where it is read for the first time.
         """
-        shards, places = self._shard[rows].tolist(), self._row[rows].tolist()
+        shards = self._shard[rows].tolist()
+        places: list[Any] = self._row[rows].tolist()
         maps = {shard: self._open(kind, shard) for shard in set(shards)}
-        first = maps[shards[0]]
-        stored = np.empty((len(rows), *first.shape[1:]), dtype=first.dtype)
+        self._refuse_damaged(kind, rows, maps)
+        first, sides = maps[shards[0]], (self.patch_size, self.patch_size)
+        if window is not None:
+            sides = (window.side, window.side)
+            parts = zip(places, window.parts(), strict=True)
+            places = [(place, ..., *part) for place, part in parts]
+        stored = np.empty((len(rows), *first.shape[1:-2], *sides), dtype=first.dtype)
         # one plain copy a patch: indexing with an array copies everything twice
         for number, (shard, place) in enumerate(zip(shards, places, strict=True)):
             stored[number] = maps[shard][place]
-        self._refuse_damaged(kind, rows, stored)
         return stored
 
-    def _refuse_damaged(self, kind: Kind, rows: Rows, stored: NDArray[np.integer]) -> None:
+    def _refuse_damaged(
+        self, kind: Kind, rows: Rows, maps: Mapping[int, NDArray[np.integer]]
+    ) -> None:
         """Compare what this process reads for the first time with what was written.
 
-        Patch by patch, because a batch of a large store touches more files than it has samples.
+        Patch by patch, because a batch of a large store touches more files than it has samples; and
+        all of a patch, because that is what was written.
         """
         known, seen = self._checksums[kind], self._seen[kind]
-        for number in np.flatnonzero(~seen[rows]).tolist():
-            row = rows[number]
-            if (found := array_crc32(stored[number])) != known[row]:
-                path = shard_path(self.folder, kind, self._shard[row])
+        for row in rows[~seen[rows]].tolist():
+            shard, place = int(self._shard[row]), int(self._row[row])
+            if (found := array_crc32(maps[shard][place])) != known[row]:
+                path = shard_path(self.folder, kind, shard)
                 raise UserError(
                     f"{path} is damaged where patch {self.index['id'][row]} lies (its checksum is "
                     f"{found:08x}, {known[row]:08x} was written): {REBUILD}"
@@ -155,28 +165,32 @@ class PatchStore:
         Raises:
             UserError: the store's units or bands are not those that the model expects.
         """
-        batch: Batch = {}
-        for sensor, spec in (inputs or self.specs).items():
-            stored = torch.from_numpy(self.read(sensor, rows))
-            channels = spec.channels(self.specs[sensor].modality)
-            whole = channels == list(range(stored.shape[1]))
-            batch[sensor] = stored if whole else stored[:, channels]
-        return batch
+        wanted = inputs or self.specs
+        return {sensor: self.bands(sensor, spec, rows) for sensor, spec in wanted.items()}
+
+    def bands(
+        self, sensor: Sensor, spec: InputSpec, rows: Rows, window: Window | None = None
+    ) -> Tensor:
+        """The bands of one sensor that a model expects, (n, bands, H, W); see `read`, `batch`."""
+        stored = torch.from_numpy(self.read(sensor, rows, window))
+        channels = spec.channels(self.specs[sensor].modality)
+        whole = channels == list(range(stored.shape[1]))
+        return stored if whole else stored[:, channels]
 
     @property
     def has_masks(self) -> bool:
         """Whether any label was a mask."""
         return (self.folder / "label").exists()
 
-    def masks(self, rows: Rows) -> Tensor:
-        """Class index of every pixel, 255 where ignored, uint8, shape (n, 1, H, W).
+    def masks(self, rows: Rows, window: Window | None = None) -> Tensor:
+        """Class index of every pixel, 255 where ignored, uint8, shape (n, 1, H, W); see `read`.
 
         Raises:
             UserError: the source has no masks.
         """
         if not self.has_masks:
             raise UserError(f"{self.folder} has no masks: segmentation needs label rasters")
-        return torch.from_numpy(self.read("label", rows))[:, None]
+        return torch.from_numpy(self.read("label", rows, window))[:, None]
 
     @cached_property
     def _shard(self) -> NDArray[np.int64]:

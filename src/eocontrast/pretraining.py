@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 from tqdm import tqdm
 
-from eocontrast.augment import Draws, generator
+from eocontrast.augment import Draws, Patches, generator
 from eocontrast.batch_statistics import batch_of_all_ranks
 from eocontrast.batches import epoch_batches, split_rows
 from eocontrast.errors import UserError
@@ -25,6 +25,7 @@ from eocontrast.patches import PatchStore
 from eocontrast.ranks import rank, ranks, summed
 from eocontrast.schedules import cosine_schedule
 from eocontrast.stops import deferred, stop_if_asked
+from eocontrast.stored_batch import StoredBatch
 from eocontrast.subsets import Rows
 from eocontrast.training_state import Metrics, TrainingState
 
@@ -54,8 +55,8 @@ class Views(Protocol):
     def crop(self) -> int:
         """Side of a view in pixels."""
 
-    def __call__(self, batch: Batch, inputs: Mapping[Sensor, InputSpec], draws: Draws) -> Batch:
-        """Views of patches (B, bands, H, W) a sensor, on their device."""
+    def __call__(self, patches: Patches, inputs: Mapping[Sensor, InputSpec], draws: Draws) -> Batch:
+        """Views (B, bands, crop, crop) a sensor, or 2B of them, on the patches' device."""
 
 
 @dataclass(frozen=True)
@@ -180,9 +181,8 @@ class _ViewSource:
 
     def __call__(self, rows: Rows, step: int, share: tuple[int, int] = (0, 1)) -> Batch:
         """Views of `rows`, which are the share (rank, ranks) of a batch, or all of it."""
-        stored = self.store.batch(rows, self.inputs)
-        batch = {s: t.to(self.device, non_blocking=True) for s, t in stored.items()}
-        return self.views(batch, self.inputs, Draws(generator(self.seed, step), *share))
+        patches = StoredBatch(self.store, rows, self.inputs, self.device)
+        return self.views(patches, self.inputs, Draws(generator(self.seed, step), *share))
 
     def groups(self, rows: Rows) -> Tensor:
         """Number of the group of every row, (B,)."""

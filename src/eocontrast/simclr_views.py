@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from eocontrast.augment import Draws, Turn, Window, gather, shape_of
+from eocontrast.augment import Draws, Patches, Turn, gather
 from eocontrast.inputs import Batch, InputSpec
 from eocontrast.light import relit
 from eocontrast.modalities import Sensor
+from eocontrast.patch_windows import Window
 
 ASPECT = 4 / 3
 """Widest (or, inverted, tallest) window of a random resized crop (SimCLR, appendix A)."""
@@ -38,44 +39,52 @@ class SimCLRViews:
     min_scale: float
     jitter: float
 
-    def __call__(self, batch: Batch, inputs: Mapping[Sensor, InputSpec], draws: Draws) -> Batch:
+    def __call__(self, patches: Patches, inputs: Mapping[Sensor, InputSpec], draws: Draws) -> Batch:
         """Views (2B, bands, crop, crop) a sensor: the first of all samples, then the second.
 
         Args:
-            batch: (B, bands, H, W) a sensor, equal H and W.
+            patches: of this batch, at least as large as the views.
             inputs: units and statistics of the bands.
             draws: of this batch.
 
         Returns:
             The store's integers, or float32 on their scale where values were changed.
         """
-        halves = [self._windows(batch, draws) for _ in range(2)]
-        views = {kind: torch.cat([half[kind] for half in halves]) for kind in batch}
+        halves = [self._zoomed(patches, draws) for _ in range(2)]
+        views = {kind: torch.cat([half[kind] for half in halves]) for kind in patches.kinds}
         if self.jitter == 0:
             return views
         return {s: relit(views[s], inputs[s], self.jitter, draws) for s in inputs}
 
-    def _windows(self, batch: Batch, draws: Draws) -> Batch:
-        window = _zoomed_window(batch, self.crop, self.min_scale, draws)
-        turn = Turn.draw(len(window[0]), self.flips, draws)
-        return {kind: gather(bands, *turn(*window)) for kind, bands in batch.items()}
+    def _zoomed(self, patches: Patches, draws: Draws) -> Batch:
+        ys, xs = _zoomed_lines(patches, self.crop, self.min_scale, draws)
+        turn = Turn.draw(patches.size, self.flips, draws)
+        # a square as large as the view holds them all
+        top, left = (lines[:, 0].clamp(max=patches.side - self.crop) for lines in (ys, xs))
+        window = Window(top, left, self.crop)
+        places = turn(ys - top[:, None], xs - left[:, None])
+        return {kind: gather(patches.read(kind, window), *places) for kind in patches.kinds}
 
 
-def _zoomed_window(batch: Batch, crop: int, min_scale: float, draws: Draws) -> Window:
-    """A window of random area and aspect ratio, brought to `crop` lines and columns.
+def _zoomed_lines(
+    patches: Patches, crop: int, min_scale: float, draws: Draws
+) -> tuple[Tensor, Tensor]:
+    """Lines and columns of a window of random area and aspect ratio, `crop` of each, (B, crop).
 
     Ratios are drawn from those of which the window is no larger than the view, so an area of one
     leaves a plain crop.
     """
-    size, height, width = shape_of(batch)
-    area, ratio, down, right = draws.uniform(4, size, 1, dtype=torch.float64)
+    area, ratio, down, right = draws.uniform(4, patches.size, 1, dtype=torch.float64)
     area = min_scale + (1 - min_scale) * area
     widest = area.reciprocal().clamp(max=ASPECT).log()
     ratio = (widest * (2 * ratio - 1)).exp()
     tall, wide = (
         (crop * (area * factor).sqrt()).round().clamp(1, crop) for factor in (1 / ratio, ratio)
     )
-    top, left = (down * (height - tall + 1)).floor(), (right * (width - wide + 1)).floor()
+    top, left = (
+        (share * (patches.side - length + 1)).floor()
+        for share, length in ((down, tall), (right, wide))
+    )
     return _lines(top, tall, crop), _lines(left, wide, crop)
 
 
