@@ -16,19 +16,22 @@ import torch
 from affine import Affine
 from numpy.typing import NDArray
 from rio_cogeo.cogeo import cog_validate
+from torch import Tensor
 
+from eocontrast import mapping, windows
 from eocontrast.cli import main
 from eocontrast.devices import accelerator
 from eocontrast.disk import file_sha256
 from eocontrast.finetuned import load_finetuned
 from eocontrast.grids import Grid
-from eocontrast.inputs import InputSpec
+from eocontrast.inputs import Batch, InputSpec
 from eocontrast.mapping import Cells, cells_of, say
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.patches import PatchStore
 from eocontrast.scenes import open_scene
 from eocontrast.sensor_images import Image
-from eocontrast.tasks import TASKS
+from eocontrast.streams import Model
+from eocontrast.tasks import TASKS, Task
 from eocontrast.tiles import Blend, Tiling
 from eocontrast.weights import load_weights, save_weights
 
@@ -152,7 +155,7 @@ def shares_of(file: Path, options: list[str], side: int, overlap: int) -> NDArra
         tiling = Tiling(scene.grid.height, scene.grid.width, side, overlap)
         out = np.zeros((3, tiling.height, tiling.width), np.float32)
         task, device = TASKS[header["task"]], accelerator("no")
-        for block in say(model, task, scene, Cells(1, tiling), device):
+        for block in say(model, task, 3, scene, Cells(1, tiling), device):
             place = block.place
             rows, cols = slice(place.row, place.row + place.height), slice(place.col, None)
             out[:, rows, cols][:, :, : place.width] = block.probabilities.cpu().numpy()
@@ -191,6 +194,42 @@ def test_windows_that_meet_at_the_edges_of_tiles_need_no_overlap(
     whole, tiles = (shares_of(file, options, side, 0) for side in (224, 128))
     assert whole.std() > 0.05
     np.testing.assert_allclose(tiles, whole, atol=1e-6)
+
+
+def test_tiles_without_data_are_not_asked_and_change_nothing(
+    segmenter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scene whose left two thirds the swath has missed, against all tiles one by one."""
+    rasters, side, overlap = landscape(70, 150), 64, 16
+    rasters["s2"][:, :, :101] = 0
+    options, out = write_scene(tmp_path, rasters), tmp_path / "map.tif"
+    asked: list[Tensor] = []
+
+    def counted(model: Model, task: Task, batch: Batch, *more: Any) -> Tensor:  # noqa: ANN401
+        asked.extend(batch["s2"])
+        return answers(model, task, batch, *more)
+
+    model, header = load_finetuned(segmenter)
+    task, device, answers = TASKS[header["task"]], accelerator("auto"), mapping._answers
+    images: dict[Sensor, Image] = {"s1": Image(options[1]), "s2": Image(options[3])}
+    expected = np.zeros((3, 70, 150), np.float32)
+    with open_scene(images, model.inputs) as scene:
+        tiling = cells_of(model, header, scene.grid, side, overlap).tiling
+        blend, tiles = Blend(tiling), list(tiling)
+        for tile in tiles:
+            said = answers(model, task, windows.read(scene, 1, [tile]).batch, 1, device)
+            place, final = blend.add(tile, said[0])
+            lines = slice(place.row, place.row + place.height)
+            expected[:, lines, place.col : place.col + place.width] = final.numpy()
+    monkeypatch.setattr(mapping, "_answers", counted)
+    shape = ["--tile", str(side), "--overlap", str(overlap), "--probabilities"]
+    assert predict(segmenter, options, out, *shape) == 0
+    empty = [tile for tile in tiles if tile.col + tile.width <= 101]
+    assert empty
+    assert len(asked) == len(tiles) - len(empty)
+    drawn = read(tmp_path / "map_probabilities.tif")
+    np.testing.assert_array_equal(drawn[:, :, :101], 255)
+    np.testing.assert_allclose(drawn[:, :, 101:] / 250, expected[:, :, 101:], atol=0.501 / 250)
 
 
 @pytest.mark.parametrize(("head", "fusion"), HEADS)

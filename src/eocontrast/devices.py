@@ -19,6 +19,7 @@ def accelerator(precision: Precision) -> Accelerator:
     """A GPU when there is one, and bfloat16 where the hardware multiplies it.
 
     Without such units (AVX512-BF16, AMX, Ampere) bfloat16 is emulated and slower than float32.
+    From here on the process keeps the memory that it frees (`allocator.py`).
     """
     keep_freed_memory()
     chosen = precision if precision != "auto" else ("bf16" if _has_bf16() else "no")

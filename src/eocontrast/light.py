@@ -84,10 +84,8 @@ def relit(stored: Tensor, spec: InputSpec, jitter: float, draws: Draws) -> Tenso
     values = centre + light.contrast * (values - centre)
     # what is done to a part of the samples costs what it does for these
     grey, soft = (which.flatten().nonzero()[:, 0] for which in (light.grey, light.blur))
-    found = _without_colour(values[grey], _of(valid, grey), spec)
-    values.index_copy_(0, grey, found)
-    found = _blurred(values[soft], _of(valid, soft), light.blur[soft])
-    values.index_copy_(0, soft, found)
+    values.index_copy_(0, grey, _without_colour(values[grey], _of(valid, grey), spec))
+    values.index_copy_(0, soft, _blurred(values[soft], _of(valid, soft), light.blur[soft]))
     return values if valid is None else torch.where(missing, raw, values)
 
 

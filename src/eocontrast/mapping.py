@@ -90,7 +90,8 @@ def map_scene(
     tags = described(header, file.name, file_sha256(file))
     with open_scene(images, model.inputs, check_scale) as scene:
         cells = cells_of(model, header, scene.grid, tile, overlap)
-        with closing(say(model, task, scene, cells, accelerator("auto"))) as blocks:
+        said = say(model, task, len(classes), scene, cells, accelerator("auto"))
+        with closing(said) as blocks:
             return write_map(out, scene.grid.coarser(cells.side), wanted, colours, tags, blocks)
 
 
@@ -153,15 +154,25 @@ def _unpadded(multiple: int) -> int:
 
 
 def say(
-    model: Model, task: Task, scene: Scene, cells: Cells, device: Accelerator
+    model: Model, task: Task, classes: int, scene: Scene, cells: Cells, device: Accelerator
 ) -> Generator[Block]:
-    """Probabilities of all cells, block by block, with a progress bar where there is a terminal."""
+    """Probabilities of all cells, block by block, with a progress bar where there is a terminal.
+
+    Zeros where the model need not be asked: a swath's edge leaves much of a scene without data, and
+    what a tile of such pixels says is drawn nowhere, for its neighbours' share of it has none too.
+    """
     model.to(device.device).eval()
     blend = Blend(cells.tiling)
 
     def answered(tiles: list[Tile]) -> tuple[Windows, Tensor]:
         windows = read(scene, cells.side, tiles)
-        return windows, _answers(model, task, windows.batch, cells.side, device)
+        size, height, width = windows.valid.shape
+        answers = torch.zeros(size, classes, height, width, device=device.device)
+        asked = torch.from_numpy((windows.valid >= MIN_VALID).any((1, 2)))
+        if asked.any():
+            batch = {sensor: stored[asked] for sensor, stored in windows.batch.items()}
+            answers[asked.to(device.device)] = _answers(model, task, batch, cells.side, device)
+        return windows, answers
 
     work = ahead(answered, batches(cells.tiling, cells.side), SIDE_BY_SIDE)
     with closing(work), tqdm(total=len(cells.tiling), unit="tile", disable=None) as bar:
