@@ -9,6 +9,7 @@ sources alone.
 from __future__ import annotations
 
 import argparse
+import math
 import shutil
 import tempfile
 import warnings
@@ -80,9 +81,12 @@ def rates(patches: int, size: int, rounds: int) -> Rates:
 
 
 def between(few: Rates, many: Rates) -> Rates:
-    """Patches a second of those that a source of twice the size has more, by the medians."""
+    """Patches a second of those that a source of twice the size has more, by the medians.
+
+    Infinite where these took no longer: of a few patches the spread of the rounds is all there is.
+    """
     seconds = {way: 2 / median(many[way]) - 1 / median(few[way]) for way in few}
-    return {way: [1 / max(each, 1e-9)] for way, each in seconds.items()}
+    return {way: [1 / each if each > 0 else math.inf] for way, each in seconds.items()}
 
 
 def show(title: str, measured: Rates) -> None:

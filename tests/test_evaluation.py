@@ -27,6 +27,7 @@ from eocontrast.evaluation import Evaluation, evaluate
 from eocontrast.inputs import Batch
 from eocontrast.missing import Inputs, sensor_sets
 from eocontrast.modalities import SENSORS
+from eocontrast.patch_windows import Window
 from eocontrast.patches import Kind, PatchStore
 from eocontrast.prediction import Said, ensemble, load_model, predict
 from eocontrast.sealed import read_sealed, write_sealed
@@ -431,9 +432,11 @@ def test_only_the_test_split_is_read(
     asked: set[int] = set()
     read = PatchStore.read
 
-    def watched(store: PatchStore, kind: Kind, rows: Rows) -> NDArray[np.integer]:
+    def watched(
+        store: PatchStore, kind: Kind, rows: Rows, window: Window | None = None
+    ) -> NDArray[np.integer]:
         asked.update(rows.tolist())
-        return read(store, kind, rows)
+        return read(store, kind, rows, window)
 
     monkeypatch.setattr(PatchStore, "read", watched)
     evaluated(file, mixed_store)
