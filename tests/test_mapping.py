@@ -222,6 +222,7 @@ def test_tiles_without_data_are_not_asked_and_change_nothing(
             lines = slice(place.row, place.row + place.height)
             expected[:, lines, place.col : place.col + place.width] = final.numpy()
     monkeypatch.setattr(mapping, "_answers", counted)
+    monkeypatch.setattr(windows, "PIXELS", side**2)  # one tile a batch, as those of 512 px are
     shape = ["--tile", str(side), "--overlap", str(overlap), "--probabilities"]
     assert predict(segmenter, options, out, *shape) == 0
     empty = [tile for tile in tiles if tile.col + tile.width <= 101]

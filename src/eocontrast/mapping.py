@@ -159,20 +159,17 @@ def say(
     """Probabilities of all cells, block by block, with a progress bar where there is a terminal.
 
     Zeros where the model need not be asked: a swath's edge leaves much of a scene without data, and
-    what a tile of such pixels says is drawn nowhere, for its neighbours' share of it has none too.
+    what a tile of such pixels says is drawn nowhere, for what neighbours share of it has none too.
     """
     model.to(device.device).eval()
     blend = Blend(cells.tiling)
 
     def answered(tiles: list[Tile]) -> tuple[Windows, Tensor]:
         windows = read(scene, cells.side, tiles)
+        if (windows.valid >= MIN_VALID).any():
+            return windows, _answers(model, task, windows.batch, cells.side, device)
         size, height, width = windows.valid.shape
-        answers = torch.zeros(size, classes, height, width, device=device.device)
-        asked = torch.from_numpy((windows.valid >= MIN_VALID).any((1, 2)))
-        if asked.any():
-            batch = {sensor: stored[asked] for sensor, stored in windows.batch.items()}
-            answers[asked.to(device.device)] = _answers(model, task, batch, cells.side, device)
-        return windows, answers
+        return windows, torch.zeros(size, classes, height, width, device=device.device)
 
     work = ahead(answered, batches(cells.tiling, cells.side), SIDE_BY_SIDE)
     with closing(work), tqdm(total=len(cells.tiling), unit="tile", disable=None) as bar:
