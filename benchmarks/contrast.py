@@ -22,7 +22,7 @@ from lightly.loss import NTXentLoss
 from rounds import machine
 from torch import Tensor
 
-from eocontrast.losses import LOGITS, nt_xent
+from eocontrast.pretraining.losses import LOGITS, nt_xent
 
 TEMPERATURE = 0.1
 

@@ -22,14 +22,14 @@ from pathlib import Path
 
 from rounds import machine
 
-from eocontrast.cells import pretrain_cell
-from eocontrast.devices import accelerator
-from eocontrast.evaluation import evaluate
-from eocontrast.normalisation import build_store
-from eocontrast.params import Params, load_params
-from eocontrast.patches import PatchStore
-from eocontrast.points import Job, train_points
+from eocontrast.config.params import Params, load_params
+from eocontrast.evaluation.evaluate import evaluate
+from eocontrast.finetuning.run import Job, train_points
+from eocontrast.normalisation.build import build_store
+from eocontrast.patches.store import PatchStore
+from eocontrast.pretraining.run import pretrain_cell
 from eocontrast.sources.catalogue import fetch_source
+from eocontrast.training.devices import accelerator
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 

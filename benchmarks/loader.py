@@ -27,12 +27,11 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 from rounds import Rates, Ways, in_turns, machine, print_rates, ratio
 
-from eocontrast.allocator import keep_freed_memory
 from eocontrast.modalities import SENSORS, SENTINEL1, SENTINEL2_L1C
-from eocontrast.normalisation import build_store
-from eocontrast.patches import PatchStore
-from eocontrast.sources import COLUMNS, Source
-from eocontrast.subsets import Rows
+from eocontrast.normalisation.build import build_store
+from eocontrast.patches.store import PatchStore, Rows
+from eocontrast.rasters.source import COLUMNS, Source
+from eocontrast.training.allocator import keep_freed_memory
 
 
 def write_pairs(raw: Path, patches: int, size: int, interleave: str) -> None:

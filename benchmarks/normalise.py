@@ -26,8 +26,8 @@ from rounds import Rates, in_turns, print_rates, ratio
 
 from eocontrast.labels import DFC_CLASSES, DFC_PALETTE
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
-from eocontrast.normalisation import build_store
-from eocontrast.sources import COLUMNS, Source
+from eocontrast.normalisation.build import build_store
+from eocontrast.rasters.source import COLUMNS, Source
 
 KINDS = ("s1", "s2", "label")
 

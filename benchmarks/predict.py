@@ -25,17 +25,17 @@ import torch
 from affine import Affine
 from rounds import in_turns, machine, print_rates, ratio
 
-from eocontrast.backbones import Architecture
-from eocontrast.devices import accelerator
-from eocontrast.finetuned import load_finetuned
-from eocontrast.inputs import Batch, InputSpec
-from eocontrast.mapping import cells_of, map_scene
+from eocontrast.mapping.images import Image
+from eocontrast.mapping.predict import cells_of, map_scene
+from eocontrast.mapping.scenes import open_scene
 from eocontrast.modalities import SENSORS, SENTINEL1, SENTINEL2_L1C, Sensor
-from eocontrast.models import new_model
-from eocontrast.scenes import open_scene
-from eocontrast.sensor_images import Image
-from eocontrast.streams import Model
-from eocontrast.weights import Pretrained, save_weights
+from eocontrast.models.backbones import Architecture
+from eocontrast.models.build import new_model
+from eocontrast.models.finetuned import load_finetuned
+from eocontrast.models.model import Model
+from eocontrast.models.weights import Pretrained, save_weights
+from eocontrast.patches.inputs import Batch, InputSpec
+from eocontrast.training.devices import accelerator
 
 BACKBONES: dict[str, dict[str, Any]] = {
     "small": {"img_size": 48, "window_size": 4, "embed_dim": 24, "depths": [2, 2, 2],

@@ -26,16 +26,16 @@ from rasterio.errors import NotGeoreferencedWarning
 from reference import Reference
 from rounds import Rates, in_turns, machine, print_rates, ratio
 
-from eocontrast.augment import Draws, PairViews, Patches, generator
-from eocontrast.backbones import Architecture, Backbone
-from eocontrast.batches import split_rows
-from eocontrast.devices import accelerator
-from eocontrast.inputs import Batch, InputSpec
 from eocontrast.modalities import SENSORS, Sensor
-from eocontrast.objectives import DualSimCLR
-from eocontrast.patches import PatchStore
-from eocontrast.pretraining import Schedule, pretrain
-from eocontrast.stored_batch import StoredBatch
+from eocontrast.models.backbones import Architecture, Backbone
+from eocontrast.patches.augment import Draws, PairViews, Patches, generator
+from eocontrast.patches.batch import StoredBatch
+from eocontrast.patches.inputs import Batch, InputSpec
+from eocontrast.patches.store import PatchStore
+from eocontrast.pretraining.batches import split_rows
+from eocontrast.pretraining.loop import Schedule, pretrain
+from eocontrast.pretraining.objectives import DualSimCLR
+from eocontrast.training.devices import accelerator
 
 DEFAULT = ("resnet10t", {"channels": [24, 48, 96, 192]})
 """That of the default run."""

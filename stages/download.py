@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from eocontrast.stage import run_stage
-from eocontrast.curl import without_credentials
-from eocontrast.params import load_params
-from eocontrast.source_params import SourceName
+from eocontrast.runtime.stage import run_stage
+from eocontrast.config.params import load_params
+from eocontrast.config.sources import SourceName
 from eocontrast.sources.catalogue import check_paths, fetch_source
-from eocontrast.tracking import Tracker
+from eocontrast.sources.download.curl import without_credentials
+from eocontrast.tracking.tracker import Tracker
 
 
 def main(name: SourceName, rasters: Path, manifests: Path) -> None:

@@ -7,19 +7,19 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from eocontrast.stage import run_stage
-from eocontrast.cards import finetuned_card
-from eocontrast.confusion_figure import draw_confusion
-from eocontrast.devices import accelerator, hardware
-from eocontrast.disk import write_text
-from eocontrast.evaluation import evaluate
-from eocontrast.origin import provenance
-from eocontrast.params import load_params
-from eocontrast.patches import PatchStore
-from eocontrast.points import read_index
-from eocontrast.registry import register
-from eocontrast.results import write_point, write_predictions
-from eocontrast.tracking import Tracker
+from eocontrast.runtime.stage import run_stage
+from eocontrast.config.params import load_params
+from eocontrast.curve.confusion import draw_confusion
+from eocontrast.evaluation.evaluate import evaluate
+from eocontrast.evaluation.results import write_point, write_predictions
+from eocontrast.models.point_files import read_index
+from eocontrast.patches.store import PatchStore
+from eocontrast.runtime.files import write_text
+from eocontrast.tracking.cards import finetuned_card
+from eocontrast.tracking.provenance import provenance
+from eocontrast.tracking.registry import register
+from eocontrast.tracking.tracker import Tracker
+from eocontrast.training.devices import accelerator, hardware
 
 
 def main(patches: Path, scores: Path, predictions: Path, models: Path) -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from eocontrast.stage import run_stage
-from eocontrast.devices import hardware
-from eocontrast.errors import named
-from eocontrast.params import load_params
-from eocontrast.points import Job, points_digest, points_of, train_points, write_index
-from eocontrast.resuming import kept
-from eocontrast.tracking import Tracker
+from eocontrast.runtime.stage import run_stage
+from eocontrast.config.params import load_params
+from eocontrast.finetuning.run import Job, points_digest, points_of, train_points
+from eocontrast.models.point_files import write_index
+from eocontrast.runtime.errors import named
+from eocontrast.tracking.tracker import Tracker
+from eocontrast.training.devices import hardware
+from eocontrast.training.resuming import kept
 
 
 def main(name: str, store: Path, init: Path, out: Path) -> None:

@@ -6,15 +6,15 @@ python stages/label_curve.py SCORES PREDICTIONS PRETRAINED OUT
 import json
 from pathlib import Path
 
-from eocontrast.stage import run_stage
-from eocontrast.card_scores import add_scores
-from eocontrast.disk import write_text
-from eocontrast.figures import draw_label_curve
-from eocontrast.headline import headline, leading_arm
-from eocontrast.label_curve import arm_curves, per_class, plot_rows, summarise, tidy
-from eocontrast.params import load_params
-from eocontrast.results import read_arm
-from eocontrast.tracking import Tracker
+from eocontrast.runtime.stage import run_stage
+from eocontrast.config.params import load_params
+from eocontrast.curve.figure import draw_label_curve
+from eocontrast.curve.headline import headline, leading_arm
+from eocontrast.curve.label_curve import arm_curves, per_class, plot_rows, summarise, tidy
+from eocontrast.evaluation.results import read_arm
+from eocontrast.runtime.files import write_text
+from eocontrast.tracking.card_scores import add_scores
+from eocontrast.tracking.tracker import Tracker
 
 
 def main(scores: Path, predictions: Path, pretrained: Path, out: Path) -> None:

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from eocontrast.stage import run_stage
-from eocontrast.normalisation import build_store
-from eocontrast.params import load_params
-from eocontrast.patches import PatchStore
-from eocontrast.tracking import Tracker
+from eocontrast.runtime.stage import run_stage
+from eocontrast.config.params import load_params
+from eocontrast.normalisation.build import build_store
+from eocontrast.patches.store import PatchStore
+from eocontrast.tracking.tracker import Tracker
 
 
 def main(manifests: Path, folder: Path, audit: Path) -> None:

@@ -4,18 +4,18 @@ import time
 from collections import deque
 from pathlib import Path
 
-from eocontrast.stage import run_stage
-from eocontrast.cards import pretrained_card
-from eocontrast.cells import cell_digest, pretrain_cell
-from eocontrast.devices import first_process, hardware
-from eocontrast.disk import write_text
-from eocontrast.errors import named
-from eocontrast.origin import provenance
-from eocontrast.params import load_params
-from eocontrast.patches import PatchStore
-from eocontrast.resuming import kept, kept_folder
-from eocontrast.tracking import Tracker
-from eocontrast.weights import Pretrained
+from eocontrast.runtime.stage import run_stage
+from eocontrast.config.params import load_params
+from eocontrast.models.weights import Pretrained
+from eocontrast.patches.store import PatchStore
+from eocontrast.pretraining.run import cell_digest, pretrain_cell
+from eocontrast.runtime.errors import named
+from eocontrast.runtime.files import write_text
+from eocontrast.tracking.cards import pretrained_card
+from eocontrast.tracking.provenance import provenance
+from eocontrast.tracking.tracker import Tracker
+from eocontrast.training.devices import first_process, hardware
+from eocontrast.training.resuming import kept, kept_folder
 
 
 def main(name: str, patches: Path, weights: Path) -> None:

@@ -7,20 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from eocontrast.stage import run_stage
-from eocontrast.devices import accelerator, hardware
-from eocontrast.params import load_params
-from eocontrast.patches import PatchStore
-from eocontrast.points import point_file
-from eocontrast.qualitative import (
-    class_maps,
-    column_title,
-    draw_nothing,
-    draw_qualitative,
-    varied_patches,
-    write_maps,
-)
-from eocontrast.tracking import Tracker
+from eocontrast.runtime.stage import run_stage
+from eocontrast.config.params import load_params
+from eocontrast.curve.maps import column_title, draw_nothing, draw_qualitative, write_maps
+from eocontrast.evaluation.qualitative import class_maps, varied_patches
+from eocontrast.models.point_files import point_file
+from eocontrast.patches.store import PatchStore
+from eocontrast.tracking.tracker import Tracker
+from eocontrast.training.devices import accelerator, hardware
 
 
 def main(patches: Path, out: Path, numbers: Path, models: Path) -> None:

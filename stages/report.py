@@ -6,13 +6,13 @@ python stages/report.py METRICS PRETRAINED OUT.html CARD.md
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from eocontrast.stage import run_stage
-from eocontrast.disk import write_text
-from eocontrast.params import load_params
-from eocontrast.report import Beside, render, render_times
-from eocontrast.report_contents import read_contents
-from eocontrast.report_times import stage_names
-from eocontrast.tracking import Tracker
+from eocontrast.runtime.stage import run_stage
+from eocontrast.config.params import load_params
+from eocontrast.curve.report import Beside, render, render_times
+from eocontrast.curve.report_contents import read_contents
+from eocontrast.curve.report_times import stage_names
+from eocontrast.runtime.files import write_text
+from eocontrast.tracking.tracker import Tracker
 
 
 def main(metrics: Path, pretrained: Path, out: Path, card: Path) -> None:

@@ -24,17 +24,17 @@ from rasterio import Affine
 from rasterio.errors import NotGeoreferencedWarning
 
 from eocontrast.modalities import SENTINEL1, Modality
-from eocontrast.sources import COLUMNS, Source
+from eocontrast.rasters.source import COLUMNS, Source
 
 if TYPE_CHECKING:  # torch takes seconds to import, and tests of rasters do without
     from clones import Experiment
     from matplotlib.figure import Figure
 
-    from eocontrast.finetune_params import Recipes
-    from eocontrast.patches import PatchStore
-    from eocontrast.pretrain_params import BackboneParams, DualSimCLRRun
-    from eocontrast.streams import Model
-    from eocontrast.tasks import TaskName
+    from eocontrast.config.finetuning import Recipes
+    from eocontrast.config.pretraining import BackboneParams, DualSimCLRRun
+    from eocontrast.models.model import Model
+    from eocontrast.models.tasks import TaskName
+    from eocontrast.patches.store import PatchStore
 
 FOUR_BANDS = Modality(("B02", "B03", "B04", "B08"), "DN", (0.0, 10000.0))
 CLASSES = {"Forest": 1, "Urban": 7, "Water": 10}
@@ -56,8 +56,8 @@ def own_precision(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     A process keeps its first precision for ever, and tests share one.
     """
-    if "eocontrast.devices" in sys.modules:
-        monkeypatch.setattr("eocontrast.devices._has_bf16", lambda: False)
+    if "eocontrast.training.devices" in sys.modules:
+        monkeypatch.setattr("eocontrast.training.devices._has_bf16", lambda: False)
     _forget_precision()  # of what was trained once for several tests
     yield
     _forget_precision()
@@ -171,7 +171,7 @@ def _write_source(
 
 
 def _build(raw: Path, base: Path) -> Path:
-    from eocontrast.normalisation import build_store
+    from eocontrast.normalisation.build import build_store
 
     build_store(
         raw,
@@ -200,7 +200,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tiny_store(tiny_folder: Path) -> PatchStore:
     """The store of `tiny_folder`, opened."""
-    from eocontrast.patches import PatchStore
+    from eocontrast.patches.store import PatchStore
 
     return PatchStore(tiny_folder)
 
@@ -242,7 +242,7 @@ def mixed_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def mixed_store(mixed_folder: Path) -> PatchStore:
     """The store of `mixed_folder`, opened."""
-    from eocontrast.patches import PatchStore
+    from eocontrast.patches.store import PatchStore
 
     return PatchStore(mixed_folder)
 
@@ -250,7 +250,7 @@ def mixed_store(mixed_folder: Path) -> PatchStore:
 @pytest.fixture(scope="session")
 def tiny_backbones() -> dict[str, BackboneParams]:
     """A ResNet, a Swin and a VGG of a few thousand parameters, for patches of 16 px."""
-    from eocontrast.pretrain_params import BackboneParams
+    from eocontrast.config.pretraining import BackboneParams
 
     swin = {"img_size": 16, "window_size": 2, "embed_dim": 8, "depths": [1, 1], "num_heads": [1, 2]}
     return {
@@ -271,7 +271,7 @@ def tiny_backbones() -> dict[str, BackboneParams]:
 @pytest.fixture(scope="session")
 def tiny_run() -> DualSimCLRRun:
     """A pretraining of seconds that still learns the pairs of `tiny_store`."""
-    from eocontrast.pretrain_params import DualSimCLRRun
+    from eocontrast.config.pretraining import DualSimCLRRun
 
     return DualSimCLRRun(
         method="dual_simclr",
@@ -297,9 +297,9 @@ def tiny_inits(
     tiny_folder: Path, tiny_backbones: dict[str, BackboneParams], tiny_run: DualSimCLRRun
 ) -> dict[str, Path]:
     """Weight files by method: `random` and `dual_simclr`, of the small ResNet."""
-    from eocontrast.cells import pretrain_cell
-    from eocontrast.patches import PatchStore
-    from eocontrast.pretrain_params import RandomRun
+    from eocontrast.config.pretraining import RandomRun
+    from eocontrast.patches.store import PatchStore
+    from eocontrast.pretraining.run import pretrain_cell
 
     runs: dict[str, RandomRun | DualSimCLRRun]
     runs = {"random": RandomRun(method="random", backbone="resnet"), "dual_simclr": tiny_run}
@@ -315,10 +315,10 @@ def swin_inits(tiny_folder: Path, tiny_backbones: dict[str, BackboneParams]) -> 
     """Weight files of the small Swin by method: `random`, and `dual_simclr`, which is as drawn."""
     import torch
 
-    from eocontrast.backbones import Architecture, Backbone
     from eocontrast.modalities import SENSORS
-    from eocontrast.patches import PatchStore
-    from eocontrast.weights import Pretrained, backbone_tensors
+    from eocontrast.models.backbones import Architecture, Backbone
+    from eocontrast.models.weights import Pretrained, backbone_tensors
+    from eocontrast.patches.store import PatchStore
 
     store, swin = PatchStore(tiny_folder), tiny_backbones["swin"]
     architecture = Architecture(swin.name, swin.options)
@@ -334,7 +334,7 @@ def swin_inits(tiny_folder: Path, tiny_backbones: dict[str, BackboneParams]) -> 
 @pytest.fixture(scope="session")
 def tiny_recipes() -> Recipes:
     """A fine-tuning of seconds."""
-    from eocontrast.finetune_params import ClassificationRecipe, Recipe, Recipes
+    from eocontrast.config.finetuning import ClassificationRecipe, Recipe, Recipes
 
     shared: dict[str, Any] = {
         "epochs": 4,
@@ -360,9 +360,9 @@ def write_model(tmp_path: Path, tiny_backbones: dict[str, BackboneParams]) -> Wr
     """
     import torch
 
-    from eocontrast.backbones import Architecture
-    from eocontrast.models import new_model
-    from eocontrast.weights import Pretrained, save_weights
+    from eocontrast.models.backbones import Architecture
+    from eocontrast.models.build import new_model
+    from eocontrast.models.weights import Pretrained, save_weights
 
     def write(store: PatchStore, name: str = "model", **fields: object) -> Path:
         header = _finetuned_header(store, fields)
@@ -410,8 +410,8 @@ def _set_answers(model: Model, store: PatchStore, task: TaskName) -> None:
     import torch
     import torch.nn.functional as F
 
-    from eocontrast.classifiers import NeighbourClassifier
-    from eocontrast.tasks import TASKS, patch_targets
+    from eocontrast.models.classifiers import NeighbourClassifier
+    from eocontrast.models.tasks import TASKS, patch_targets
 
     train = store.labelled("train")
     with torch.no_grad():

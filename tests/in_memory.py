@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from eocontrast.inputs import Batch
-from eocontrast.patch_windows import Window
+from eocontrast.patches.inputs import Batch
+from eocontrast.patches.windows import Window
 
 
 @dataclass(frozen=True)

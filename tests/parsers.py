@@ -13,17 +13,17 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from eocontrast.archives import unpack
-from eocontrast.checkpoints import read_checkpoint
-from eocontrast.curve_csv import read_runs
-from eocontrast.errors import UserError
-from eocontrast.params import load_params
-from eocontrast.points import INDEX, read_index
-from eocontrast.sealed import write_sealed
-from eocontrast.sources import read_source
+from eocontrast.cli.import_weights import read_checkpoint
+from eocontrast.config.params import load_params
+from eocontrast.curve.plan_table import read_runs
+from eocontrast.models.point_files import INDEX, read_index
+from eocontrast.models.weights import Pretrained, save_weights
+from eocontrast.rasters.source import read_source
+from eocontrast.runtime.errors import UserError
+from eocontrast.runtime.sealed import write_sealed
+from eocontrast.sources.download.archives import unpack
 from eocontrast.sources.manifest_table import check_table, read_table
 from eocontrast.sources.official_splits import listed_names
-from eocontrast.weights import Pretrained, save_weights
 
 ROOT = Path(__file__).parents[1]
 MANIFEST = b"id,s1,s2,label,group,split\na,b,c,d,e,\n"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eocontrast.normalisation import build_store
-from eocontrast.patches import PatchStore
-from eocontrast.source_params import DFC2020Params, Season, SEN12MSParams
+from eocontrast.config.sources import DFC2020Params, Season, SEN12MSParams
+from eocontrast.normalisation.build import build_store
+from eocontrast.patches.store import PatchStore
 
 SEASONS: tuple[Season, ...] = ("spring", "summer")
 

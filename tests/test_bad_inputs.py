@@ -16,11 +16,11 @@ import pytest
 import rasterio
 from numpy.typing import NDArray
 
-from eocontrast.errors import UserError
-from eocontrast.normalisation import build_store
-from eocontrast.params import load_params
-from eocontrast.source_params import SourceName, SourcesParams
-from eocontrast.sources import read_source
+from eocontrast.config.params import load_params
+from eocontrast.config.sources import SourceName, SourcesParams
+from eocontrast.normalisation.build import build_store
+from eocontrast.rasters.source import read_source
+from eocontrast.runtime.errors import UserError
 from eocontrast.sources.catalogue import fetch_source
 
 WriteSource = Callable[..., Path]

@@ -15,16 +15,16 @@ import numpy as np
 import pytest
 import torch
 
-from eocontrast.devices import accelerator
-from eocontrast.errors import UserError
-from eocontrast.evaluation import evaluate
-from eocontrast.finetuned import load_finetuned
+from eocontrast.evaluation.evaluate import evaluate
+from eocontrast.evaluation.results import read_arm, write_arm
 from eocontrast.modalities import SENSORS
-from eocontrast.patches import PatchStore
-from eocontrast.points import read_index, write_index
-from eocontrast.results import read_arm, write_arm
-from eocontrast.sources import read_source
-from eocontrast.weights import Pretrained, load_weights, save_weights
+from eocontrast.models.finetuned import load_finetuned
+from eocontrast.models.point_files import read_index, write_index
+from eocontrast.models.weights import Pretrained, load_weights, save_weights
+from eocontrast.patches.store import PatchStore
+from eocontrast.rasters.source import read_source
+from eocontrast.runtime.errors import UserError
+from eocontrast.training.devices import accelerator
 
 WriteModel = Callable[..., Path]
 

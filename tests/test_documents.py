@@ -71,7 +71,7 @@ def understood(words: list[str]) -> None:
                 return
             pytest.fail(f"dvc does not understand {arguments}")
         case "eocontrast":
-            from eocontrast.cli import _parser
+            from eocontrast.cli.main import _parser
 
             _parser().parse_args(arguments)
         case "torchrun":

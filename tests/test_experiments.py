@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from eocontrast.params import Params, load_params
-from eocontrast.pretrain_params import ContrastiveRun, DualSimCLRRun, MMARun, SimCLRRun
+from eocontrast.config.params import Params, load_params
+from eocontrast.config.pretraining import ContrastiveRun, DualSimCLRRun, MMARun, SimCLRRun
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 PAPERS = ("p1", "p2")

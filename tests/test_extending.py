@@ -11,16 +11,16 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from eocontrast import backbones
-from eocontrast.augment import PairViews
-from eocontrast.backbones import Architecture, Backbone, create_backbone
-from eocontrast.devices import accelerator
+from eocontrast.config.pretraining import BackboneParams
 from eocontrast.modalities import SENSORS
-from eocontrast.normalisation import build_store
-from eocontrast.patches import PatchStore
-from eocontrast.pretrain_params import BackboneParams
-from eocontrast.pretraining import Schedule, pretrain
+from eocontrast.models import backbones
+from eocontrast.models.backbones import Architecture, Backbone, create_backbone
+from eocontrast.normalisation.build import build_store
+from eocontrast.patches.augment import PairViews
+from eocontrast.patches.store import PatchStore
+from eocontrast.pretraining.loop import Schedule, pretrain
 from eocontrast.sources import catalogue
+from eocontrast.training.devices import accelerator
 
 PAGE = (Path(__file__).parents[1] / "docs/extending.md").read_text()
 

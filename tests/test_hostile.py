@@ -24,15 +24,15 @@ from rasterio.errors import NotGeoreferencedWarning
 from safetensors.torch import save
 from servers import HttpServer
 
-from eocontrast.archives import HARMLESS, MOST_RATIO, unpack
-from eocontrast.checkpoints import read_checkpoint
-from eocontrast.cli import main
-from eocontrast.errors import UserError
-from eocontrast.patches import PatchStore
-from eocontrast.rasters import open_raster
-from eocontrast.source_params import ManifestParams, ModalityParams
+from eocontrast.cli.import_weights import read_checkpoint
+from eocontrast.cli.main import main
+from eocontrast.config.sources import ManifestParams, ModalityParams
+from eocontrast.models.weights import Pretrained, load_weights, save_weights
+from eocontrast.patches.store import PatchStore
+from eocontrast.rasters.read import open_raster
+from eocontrast.runtime.errors import UserError
+from eocontrast.sources.download.archives import HARMLESS, MOST_RATIO, unpack
 from eocontrast.sources.manifest import describe, fetch
-from eocontrast.weights import Pretrained, load_weights, save_weights
 
 WriteModel = Callable[..., Path]
 
@@ -225,7 +225,7 @@ def test_an_archive_that_would_fill_the_disk_is_refused_unread(
 def test_an_archive_of_many_small_files_is_refused_at_the_one_that_is_too_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from eocontrast import archives
+    from eocontrast.sources.download import archives
 
     monkeypatch.setattr(archives, "HARMLESS", 10_000)
     with tarfile.open(tmp_path / "a.tar.xz", "w:xz") as archive:

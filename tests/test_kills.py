@@ -27,8 +27,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from ruamel.yaml import YAML
 
-from eocontrast import training_state
-from eocontrast.tracking import EXPERIMENT
+from eocontrast.tracking.tracker import EXPERIMENT
+from eocontrast.training import checkpoint as training_state
 
 pytestmark = [
     pytest.mark.slow,

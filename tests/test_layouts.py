@@ -24,8 +24,8 @@ from layouts import by_halves, by_regions, by_validation_folders, flat, zipped
 from ruamel.yaml import YAML
 from servers import FtpServer, HttpServer
 
-from eocontrast.patches import PatchStore
-from eocontrast.source_params import Season, SimulatedParams
+from eocontrast.config.sources import Season, SimulatedParams
+from eocontrast.patches.store import PatchStore
 from eocontrast.sources import dfc2020, sen12ms, simulated
 
 pytestmark = [
@@ -75,7 +75,7 @@ def settle(patch: pytest.MonkeyPatch, folder: Path) -> None:
     for name in ("DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI"):
         patch.delenv(name, raising=False)
     patch.setenv("no_proxy", "127.0.0.1")
-    patch.setattr("eocontrast.transfer._LONGEST_PAUSE", 0.01)
+    patch.setattr("eocontrast.sources.download.transfer._LONGEST_PAUSE", 0.01)
     patch.chdir(folder)
 
 

@@ -16,7 +16,7 @@ import rasterio
 from rasterio import Affine
 
 from eocontrast.modalities import SENTINEL1
-from eocontrast.patches import PatchStore
+from eocontrast.patches.store import PatchStore
 
 pytestmark = pytest.mark.slow
 

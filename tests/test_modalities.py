@@ -2,15 +2,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from eocontrast.errors import UserError
-from eocontrast.modalities import (
-    SENSORS,
-    SENTINEL1,
-    SENTINEL2_L1C,
-    SENTINEL2_L2A,
-    Modality,
-    Units,
-)
+from eocontrast.modalities import SENSORS, SENTINEL1, SENTINEL2_L1C, SENTINEL2_L2A, Modality, Units
+from eocontrast.runtime.errors import UserError
 
 DECIBEL = Modality(("VV",), "dB", (-40.0, 10.0))
 LINEAR = Modality(("VV",), "linear", (-40.0, 10.0))

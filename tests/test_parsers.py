@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from parsers import PARSERS, Parser, said_of
 from ruamel.yaml import YAML
 
-from eocontrast.errors import UserError
-from eocontrast.params import check_params
+from eocontrast.config.params import check_params
+from eocontrast.runtime.errors import UserError
 
 EXAMPLES = 60
 """A parser in every test; params.yaml's takes 0.1 s each."""

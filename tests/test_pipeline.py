@@ -47,10 +47,10 @@ from moto.server import ThreadedMotoServer
 from rasterio.errors import NotGeoreferencedWarning
 from servers import FtpServer, HttpServer
 
-from eocontrast.label_curve import COLUMNS
-from eocontrast.runs_view import WEIGHTS_TAG
-from eocontrast.source_params import SimulatedParams
+from eocontrast.config.sources import SimulatedParams
+from eocontrast.curve.label_curve import COLUMNS
 from eocontrast.sources import dfc2020, sen12ms, simulated
+from eocontrast.tracking.views import WEIGHTS_TAG
 
 pytestmark = [
     pytest.mark.slow,

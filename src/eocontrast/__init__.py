@@ -9,17 +9,17 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from eocontrast.errors import UserError
+from eocontrast.runtime.errors import UserError
 
 # MLflow asks when it is imported, whichever module is the first to do so
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 if TYPE_CHECKING:
-    from eocontrast.reuse import load_backbone
+    from eocontrast.models.reuse import load_backbone
 
 __all__ = ["UserError", "load_backbone"]
 
-_LATE = {"load_backbone": "eocontrast.reuse"}
+_LATE = {"load_backbone": "eocontrast.models.reuse"}
 """torch and timm take seconds to import: whoever asks for a name waits for it, nobody else."""
 
 

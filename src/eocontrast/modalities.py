@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from eocontrast.errors import UserError
+from eocontrast.runtime.errors import UserError
 
 Sensor = Literal["s1", "s2"]
 SENSORS: tuple[Sensor, ...] = get_args(Sensor)

@@ -10,7 +10,7 @@ import pytest
 from publishers import SEASONS
 from servers import FtpServer
 
-from eocontrast.source_params import SimulatedParams
+from eocontrast.config.sources import SimulatedParams
 from eocontrast.sources import dfc2020, sen12ms, simulated
 
 

@@ -4,18 +4,19 @@ import numpy as np
 import pytest
 import rasterio
 
-from eocontrast.cli import main
-from eocontrast.inputs import InputSpec
+from eocontrast.cli.main import main
+from eocontrast.config.sources import BigEarthNetParams
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C, Modality
-from eocontrast.models import model_from_header
-from eocontrast.rasters import read_bands
-from eocontrast.shift import TOLERANCE, estimate_shift
-from eocontrast.source_params import BigEarthNetParams
-from eocontrast.sources import Source, bigearthnet
+from eocontrast.models.build import model_from_header
+from eocontrast.models.weights import save_weights
+from eocontrast.normalisation.shift import TOLERANCE, estimate_shift
+from eocontrast.patches.inputs import InputSpec
+from eocontrast.rasters.read import read_bands
+from eocontrast.rasters.source import Source
+from eocontrast.sources import bigearthnet
 from eocontrast.sources.bigearthnet import Pair, describe
 from eocontrast.sources.bigearthnet_labels import CLASSES, PALETTE, groups_held
 from eocontrast.sources.catalogue import check_manifest
-from eocontrast.weights import save_weights
 
 
 @pytest.fixture(scope="session")

@@ -4,11 +4,12 @@ from typing import get_args
 import pandas as pd
 import pytest
 
-from eocontrast.errors import UserError
+from eocontrast.config.params import load_params
+from eocontrast.config.sources import SourceName, SourcesParams
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
-from eocontrast.params import load_params
-from eocontrast.source_params import SourceName, SourcesParams
-from eocontrast.sources import COLUMNS, Source, catalogue, read_source
+from eocontrast.rasters.source import COLUMNS, Source, read_source
+from eocontrast.runtime.errors import UserError
+from eocontrast.sources import catalogue
 from eocontrast.sources.catalogue import SOURCES, check_manifest, check_paths, fetch_source
 
 ROWS = [

@@ -4,9 +4,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from eocontrast.errors import UserError
 from eocontrast.modalities import SENTINEL1, Modality
-from eocontrast.sources import COLUMNS, Source
+from eocontrast.rasters.source import COLUMNS, Source
+from eocontrast.runtime.errors import UserError
 from eocontrast.sources.contents import contents
 
 TWO_BANDS = Modality(("B02", "B03"), "DN", (0.0, 10000.0))

@@ -11,13 +11,13 @@ from layouts import by_regions, by_validation_folders, flat
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 
-from eocontrast.errors import UserError
+from eocontrast.config.sources import DFC2020Params, Split
 from eocontrast.labels import DFC_CLASSES, DFC_PALETTE
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
-from eocontrast.normalisation import build_store
-from eocontrast.rasters import bands_size, mask_size
-from eocontrast.source_params import DFC2020Params, Split
-from eocontrast.sources import COLUMNS, Source
+from eocontrast.normalisation.build import build_store
+from eocontrast.rasters.read import bands_size, mask_size
+from eocontrast.rasters.source import COLUMNS, Source
+from eocontrast.runtime.errors import UserError
 from eocontrast.sources.catalogue import check_manifest
 from eocontrast.sources.dfc2020 import HALVES, fetch
 

@@ -9,11 +9,11 @@ import pytest
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
-from eocontrast.errors import UserError
+from eocontrast.config.sources import ManifestParams, ModalityParams
 from eocontrast.modalities import Modality
-from eocontrast.rasters import read_bands
-from eocontrast.source_params import ManifestParams, ModalityParams
-from eocontrast.sources import COLUMNS, read_source
+from eocontrast.rasters.read import read_bands
+from eocontrast.rasters.source import COLUMNS, read_source
+from eocontrast.runtime.errors import UserError
 from eocontrast.sources.manifest import fetch, palette
 
 ROWS = [

@@ -4,9 +4,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from eocontrast.errors import UserError
-from eocontrast.source_params import Split
-from eocontrast.sources import COLUMNS
+from eocontrast.config.sources import Split
+from eocontrast.rasters.source import COLUMNS
+from eocontrast.runtime.errors import UserError
 from eocontrast.sources.catalogue import check_manifest
 from eocontrast.sources.official_splits import apply_lists, divide_groups, listed_names
 

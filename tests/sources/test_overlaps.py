@@ -9,8 +9,8 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 
-from eocontrast.errors import UserError
-from eocontrast.sources import COLUMNS
+from eocontrast.rasters.source import COLUMNS
+from eocontrast.runtime.errors import UserError
 from eocontrast.sources.overlaps import (
     Box,
     Footprint,

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 import rasterio
 
-from eocontrast.errors import UserError
+from eocontrast.config.sources import BigEarthNetParams
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L2A
-from eocontrast.rasters import bands_size, read_bands
-from eocontrast.source_params import BigEarthNetParams
+from eocontrast.rasters.read import bands_size, read_bands
+from eocontrast.runtime.errors import UserError
 from eocontrast.sources import bigearthnet
 from eocontrast.sources.catalogue import check_manifest
 from eocontrast.sources.reben import describe_folder

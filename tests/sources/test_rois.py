@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from eocontrast.errors import UserError
+from eocontrast.runtime.errors import UserError
 from eocontrast.sources.rois import RoiPatch, data_folder, find_patches, patch_name, scene_name
 
 

@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from eocontrast.errors import UserError
+from eocontrast.config.sources import SEN12MSParams
 from eocontrast.labels import DFC_CLASSES
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
-from eocontrast.rasters import bands_size
-from eocontrast.source_params import SEN12MSParams
-from eocontrast.sources import COLUMNS, Source
+from eocontrast.rasters.read import bands_size
+from eocontrast.rasters.source import COLUMNS, Source
+from eocontrast.runtime.errors import UserError
 from eocontrast.sources.catalogue import check_manifest
 from eocontrast.sources.sen12ms import ROIS, fetch
 from eocontrast.sources.simulated import geotiff

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import rasterio
 
-from eocontrast.errors import UserError
-from eocontrast.exhausted import exhausted
+from eocontrast.config.sources import SimulatedParams
 from eocontrast.labels import DFC_CLASSES, DFC_PALETTE, IGBP_TO_DFC
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
-from eocontrast.source_params import SimulatedParams
-from eocontrast.sources import COLUMNS, Source
+from eocontrast.rasters.source import COLUMNS, Source
+from eocontrast.runtime.errors import UserError
+from eocontrast.runtime.exhausted import exhausted
 from eocontrast.sources.simulated import fetch, manifest, plan
 
 TINY = SimulatedParams(

@@ -28,14 +28,14 @@ import rasterio
 from numpy.typing import NDArray
 from safetensors.numpy import load
 
-from eocontrast.archives import extract, scratch
+from eocontrast.config.sources import BigEarthNetParams
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L2A
-from eocontrast.source_params import BigEarthNetParams
-from eocontrast.sources import COLUMNS, Source
+from eocontrast.rasters.source import COLUMNS, Source
 from eocontrast.sources.bigearthnet_labels import CLASSES, PALETTE, groups_held
+from eocontrast.sources.download.archives import extract, scratch
+from eocontrast.sources.download.wheels import fetch_wheel
 from eocontrast.sources.neighbours import Place, neighbours
 from eocontrast.sources.reben import describe_folder
-from eocontrast.wheels import fetch_wheel
 
 LICENCE = "CDLA-Permissive-1.0"
 

@@ -8,20 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from eocontrast.disk import write_text
-from eocontrast.errors import UserError
-from eocontrast.schema import Section
-from eocontrast.source_params import SourceName, SourcesParams
-from eocontrast.sources import (
-    COLUMNS,
-    SPLITS,
-    Source,
-    bigearthnet,
-    dfc2020,
-    manifest,
-    sen12ms,
-    simulated,
-)
+from eocontrast.config.schema import Section
+from eocontrast.config.sources import SourceName, SourcesParams
+from eocontrast.rasters.source import COLUMNS, SPLITS, Source
+from eocontrast.runtime.errors import UserError
+from eocontrast.runtime.files import write_text
+from eocontrast.sources import bigearthnet, dfc2020, manifest, sen12ms, simulated
 from eocontrast.sources.contents import contents
 from eocontrast.sources.rois import data_folder
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from eocontrast.errors import UserError
 from eocontrast.labels import named_classes
 from eocontrast.modalities import Modality
-from eocontrast.rasters import expand
-from eocontrast.sources import Source
+from eocontrast.rasters.read import expand
+from eocontrast.rasters.source import Source
+from eocontrast.runtime.errors import UserError
 
 Row = tuple[str, int, str]
 

@@ -25,22 +25,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from eocontrast.errors import UserError
+from eocontrast.config.sources import DFC2020Params, Split
 from eocontrast.labels import DFC_CLASSES, DFC_PALETTE
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
-from eocontrast.source_params import DFC2020Params, Split
-from eocontrast.sources import COLUMNS, Source
+from eocontrast.rasters.source import COLUMNS, Source
+from eocontrast.runtime.errors import UserError
+from eocontrast.sources.download.published import Archive, fetched, in_place, listed_as, unwrapped
+from eocontrast.sources.download.unpacked import how_again
 from eocontrast.sources.official_splits import apply_lists, divide_groups
 from eocontrast.sources.overlaps import footprint, merge_overlapping
-from eocontrast.sources.published import Archive, fetched, in_place, listed_as, unwrapped
-from eocontrast.sources.rois import (
-    BY_SCENE,
-    RoiPatch,
-    content,
-    expected,
-    look_for_patches,
-)
-from eocontrast.sources.unpacked import how_again
+from eocontrast.sources.rois import BY_SCENE, RoiPatch, content, expected, look_for_patches
 
 Found = dict[str, list[RoiPatch]]
 """Patches by half, or by season."""

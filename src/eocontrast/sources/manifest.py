@@ -16,11 +16,11 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from tqdm import tqdm
 
-from eocontrast.errors import UserError
+from eocontrast.config.sources import ManifestParams
 from eocontrast.labels import named_classes
-from eocontrast.rasters import bands_size, mask_size
-from eocontrast.source_params import ManifestParams
-from eocontrast.sources import Source
+from eocontrast.rasters.read import bands_size, mask_size
+from eocontrast.rasters.source import Source
+from eocontrast.runtime.errors import UserError
 from eocontrast.sources.manifest_table import check_table, located, read_table
 
 

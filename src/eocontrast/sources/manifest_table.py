@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from eocontrast.errors import UserError
-from eocontrast.sources import COLUMNS, SPLITS
+from eocontrast.rasters.source import COLUMNS, SPLITS
+from eocontrast.runtime.errors import UserError
 
 REQUIRED = ("id", "s1", "s2", "label")
 

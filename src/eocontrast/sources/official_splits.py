@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from eocontrast.errors import UserError
-from eocontrast.source_params import Split
+from eocontrast.config.sources import Split
+from eocontrast.runtime.errors import UserError
 from eocontrast.sources.rois import LISTED, data_folder, patch_name, scene_name
 
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 from tqdm import tqdm
 
-from eocontrast.rasters import open_raster, read_stored
+from eocontrast.rasters.read import open_raster, read_stored
 
 Box = tuple[float, float, float, float]
 """Left, bottom, right, top, in the units of the reference system."""

@@ -20,13 +20,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from eocontrast.errors import UserError
-from eocontrast.sources import COLUMNS
+from eocontrast.rasters.source import COLUMNS
+from eocontrast.runtime.errors import UserError
 from eocontrast.sources.bigearthnet_labels import groups_held
+from eocontrast.sources.download.published import Archive, in_place, listed_as
+from eocontrast.sources.download.unpacked import how_again
 from eocontrast.sources.neighbours import Place, neighbours
-from eocontrast.sources.published import Archive, in_place, listed_as
 from eocontrast.sources.rois import LISTED, content, data_folder
-from eocontrast.sources.unpacked import how_again
 
 METADATA = ("patch_id", "labels", "split", "s1_name")
 _S1_NAME = re.compile(r".+_(\w{5})_(\d+)_(\d+)")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from eocontrast.errors import UserError
+from eocontrast.runtime.errors import UserError
 
 LISTED = 5
 """Names that a message tells of a folder's content."""

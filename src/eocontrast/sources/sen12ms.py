@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from eocontrast.config.sources import Season, SEN12MSParams
 from eocontrast.labels import DFC_CLASSES, DFC_PALETTE
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
-from eocontrast.source_params import Season, SEN12MSParams
-from eocontrast.sources import COLUMNS, Source
+from eocontrast.rasters.source import COLUMNS, Source
+from eocontrast.sources.download.published import Archive, fetched, in_place, listed_as
+from eocontrast.sources.download.unpacked import how_again
 from eocontrast.sources.official_splits import apply_lists, divide_groups
 from eocontrast.sources.overlaps import footprint, merge_overlapping
-from eocontrast.sources.published import Archive, fetched, in_place, listed_as
 from eocontrast.sources.rois import find_patches
-from eocontrast.sources.unpacked import how_again
 
 LICENCE = "CC-BY-4.0"
 

@@ -18,13 +18,13 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from eocontrast.child_processes import end_with
-from eocontrast.disk import check_free_disk
-from eocontrast.errors import UserError
+from eocontrast.config.sources import SimulatedParams
 from eocontrast.labels import DFC_CLASSES, DFC_PALETTE
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
-from eocontrast.source_params import SimulatedParams
-from eocontrast.sources import COLUMNS, SPLITS, Source
+from eocontrast.rasters.source import COLUMNS, SPLITS, Source
+from eocontrast.runtime.child_processes import end_with
+from eocontrast.runtime.errors import UserError
+from eocontrast.runtime.files import check_free_disk
 from eocontrast.sources.simulated.geotiff import FOLDERS, patch_bytes, patch_path, write_scene
 from eocontrast.sources.simulated.ground import draw_ground
 from eocontrast.sources.simulated.landscape import make_landscape

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from eocontrast.labels import DFC_CLASSES
-from eocontrast.sources import SPLITS
+from eocontrast.rasters.source import SPLITS
 
 Season = Literal["spring", "summer", "fall", "winter"]
 Climate = Literal["boreal", "temperate", "mediterranean", "arid", "tropical"]

@@ -1,0 +1,1 @@
+"""The command `eocontrast`, a file per subcommand. May import everything."""

@@ -1,0 +1,1 @@
+"""The schema of params.yaml. Imports `runtime`, `modalities` and `models.fusion`."""

@@ -1,0 +1,266 @@
+"""The schema of params.yaml: every parameter, its bounds, and how the parts must fit together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from eocontrast.config.arms import Arm, Cell, Ensemble, check_head, check_pretrained
+from eocontrast.config.finetuning import FinetuneParams
+from eocontrast.config.mistakes import in_short, of_values, of_yaml
+from eocontrast.config.pretraining import BackboneParams, PretrainParams, check_run
+from eocontrast.config.schema import Fraction, Name, PositiveInt, Section, Seed, Share
+from eocontrast.config.sources import ManifestParams, SourceName, SourcesParams
+from eocontrast.modalities import SENSORS, SENTINEL1, SENTINEL2_L1C, Sensor
+from eocontrast.runtime.errors import UserError, readable
+
+
+class DataParams(Section):
+    """Which source each half of the pipeline reads; whether unpacked archives stay on the disk."""
+
+    pretrain: SourceName
+    finetune: SourceName
+    keep_archives: bool
+
+
+class NormaliseParams(Section):
+    """How rasters become the patch store.
+
+    `drop_bands` are left out of every store that has them; `fill_bands` are added as no data to a
+    store whose sensor lacks them.
+    """
+
+    seed: Seed
+    test_fraction: Share
+    shard_mib: PositiveInt
+    max_bad_fraction: Share
+    check_shift: bool
+    drop_bands: tuple[str, ...]
+    fill_bands: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _never_both(self) -> NormaliseParams:
+        both = [band for band in self.fill_bands if band in self.drop_bands]
+        if both:
+            raise ValueError(
+                f"normalise.drop_bands and normalise.fill_bands both name {', '.join(both)}; "
+                "take it out of one of the two"
+            )
+        return self
+
+
+class LabelCurveParams(Section):
+    """The points of the curve and how its intervals are drawn."""
+
+    fractions: Annotated[tuple[Fraction, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    bootstrap_samples: Annotated[int, Field(ge=100)]
+    cells: dict[Name, Cell]
+    ensembles: dict[Name, Ensemble]
+
+    @property
+    def arms(self) -> dict[Name, Arm]:
+        """Every line of the curve by name, in the order of the cells."""
+        return {
+            name: Arm(task=cell.task, init=cell.init, **arm.model_dump())
+            for cell in self.cells.values()
+            for name, arm in cell.arms.items()
+        }
+
+    def folder(self, arm: Name) -> str:
+        """Where an arm's points lie among the models of the grid."""
+        cell = next(name for name, cell in self.cells.items() if arm in cell.arms)
+        return f"{cell}/{arm}"
+
+    @model_validator(mode="after")
+    def _no_arm_twice(self) -> LabelCurveParams:
+        seen: dict[Name, Name] = {}
+        for cell, content in self.cells.items():
+            for name in content.arms:
+                if (other := seen.setdefault(name, cell)) != cell:
+                    raise ValueError(
+                        f"label_curve.cells.{cell} and label_curve.cells.{other} both have an arm "
+                        f"{name}; give one another name"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _no_point_twice(self) -> LabelCurveParams:
+        for name in ("fractions", "seeds"):
+            values = getattr(self, name)
+            if len(set(values)) != len(values):
+                raise ValueError(f"label_curve.{name} names a value twice: {list(values)}")
+        return self
+
+    @property
+    def scored_together(self) -> list[tuple[Name, ...]]:
+        """What one pass over the test patches scores: an arm, or two and then their ensemble."""
+        pairs = [(e.first, e.second, name) for name, e in self.ensembles.items()]
+        paired = {name for pair in pairs for name in pair}
+        return [*((arm,) for arm in self.arms if arm not in paired), *pairs]
+
+
+class QualitativeParams(Section):
+    """Which points of the curve are drawn beside the ground truth, and on how many patches."""
+
+    fraction: Fraction
+    seed: Seed
+    patches: Annotated[int, Field(ge=1, le=12)]
+    baseline: Name
+    scratch: Name
+    finetuned: Name
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    precision: Literal["auto", "bf16", "no"]
+    data: DataParams
+    sources: SourcesParams
+    normalise: NormaliseParams
+    backbones: dict[Name, BackboneParams]
+    pretrain: PretrainParams
+    finetune: FinetuneParams
+    label_curve: LabelCurveParams
+    qualitative: QualitativeParams
+
+    @property
+    def single_arm(self) -> Arm:
+        """What the single run does, starts from and learns with."""
+        return self.finetune.arm(self.pretrain.runs, self.backbones, self.label_curve.arms)
+
+    @property
+    def fill_bands(self) -> dict[Sensor, tuple[str, ...]]:
+        """Those of `normalise.fill_bands`, by the sensor that has a band of that name."""
+        wanted, known = self.normalise.fill_bands, _sensor_bands(self.sources.manifest)
+        return {s: tuple(b for b in wanted if b in bands) for s, bands in known.items()}
+
+    @model_validator(mode="after")
+    def _bands_exist(self) -> Params:
+        known = _sensor_bands(self.sources.manifest)
+        for field in ("drop_bands", "fill_bands"):
+            for band in getattr(self.normalise, field):
+                if not any(band in bands for bands in known.values()):
+                    named = "; ".join(f"{s}: {', '.join(bands)}" for s, bands in known.items())
+                    raise ValueError(
+                        f"normalise.{field} names {band}, which is a band of no source; known are "
+                        f"{named}"
+                    )
+        for band in self.normalise.fill_bands:
+            if all(band in bands for bands in known.values()):
+                raise ValueError(
+                    f"normalise.fill_bands names {band}, which both sensors have; rename one in "
+                    "sources.manifest"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Params:
+        for name, run in self.pretrain.runs.items():
+            _known(f"pretrain.runs.{name}.backbone", run.backbone, self.backbones)
+            check_run(f"pretrain.runs.{name}", run)
+        for cell, content in self.label_curve.cells.items():
+            _known(f"label_curve.cells.{cell}.init", content.init, self.pretrain.runs)
+            for name in content.arms:
+                where = f"label_curve.cells.{cell}.arms.{name}"
+                self._check_arm(where, self.label_curve.arms[name])
+        _known("finetune.init", self.finetune.init, self.pretrain.runs)
+        self._check_arm("finetune", self.single_arm)
+        for name, ensemble in self.label_curve.ensembles.items():
+            self._check_ensemble(f"label_curve.ensembles.{name}", name, ensemble)
+        self._check_qualitative(self.qualitative)
+        return self
+
+    def _check_qualitative(self, chosen: QualitativeParams) -> None:
+        for field in ("baseline", "scratch", "finetuned"):
+            name = getattr(chosen, field)
+            _known(f"qualitative.{field}", name, self.label_curve.arms)
+            if self.label_curve.arms[name].task != "segmentation":
+                raise ValueError(f"qualitative.{field} is {name}, which does no segmentation")
+        for field, known in (("fraction", "fractions"), ("seed", "seeds")):
+            if getattr(chosen, field) not in getattr(self.label_curve, known):
+                raise ValueError(
+                    f"qualitative.{field} is {getattr(chosen, field)}, which is none of "
+                    f"label_curve.{known}"
+                )
+
+    def _check_arm(self, where: str, arm: Arm) -> None:
+        _known(f"{where}.init", arm.init, self.pretrain.runs)
+        check_head(where, arm)
+        run = self.pretrain.runs[arm.init]
+        if run.method != "random":
+            check_pretrained(where, arm, run)
+        elif arm.frozen or arm.head == "knn":
+            what = "frozen" if arm.frozen else "head knn"
+            raise ValueError(
+                f"{where}: {what} needs a pretrained init, but {arm.init} is of method random"
+            )
+        name = self.backbones[run.backbone].name
+        if arm.head == "swin_unet" and not name.startswith("swin_"):
+            raise ValueError(
+                f"{where}: head swin_unet decodes a Swin Transformer, but {arm.init} is a {name}; "
+                "use an init whose backbone is a swin_*"
+            )
+
+    def _check_ensemble(self, where: str, name: str, ensemble: Ensemble) -> None:
+        arms = self.label_curve.arms
+        if name in arms:
+            raise ValueError(f"{where} has the name of an arm; give it another")
+        for field in ("first", "second"):
+            _known(f"{where}.{field}", getattr(ensemble, field), arms)
+        first, second = (arms[member] for member in (ensemble.first, ensemble.second))
+        if first.task != second.task:
+            raise ValueError(
+                f"{where}: {ensemble.first} does {first.task}, {ensemble.second} {second.task}; "
+                "both must do one task"
+            )
+        if first.sensors != second.sensors:
+            raise ValueError(
+                f"{where}: {ensemble.first} takes {' and '.join(first.sensors)}, {ensemble.second} "
+                f"{' and '.join(second.sensors)}; both must take the same sensors"
+            )
+
+
+def _sensor_bands(own: ManifestParams) -> dict[Sensor, tuple[str, ...]]:
+    """Names of the bands that some source has, by sensor."""
+    known = {"s1": SENTINEL1.bands + own.s1.bands, "s2": SENTINEL2_L1C.bands + own.s2.bands}
+    return {sensor: tuple(dict.fromkeys(known[sensor])) for sensor in SENSORS}
+
+
+def _known(where: str, name: str, names: dict[str, Any]) -> None:
+    if name not in names:
+        raise ValueError(f"{where} is {name!r}, which is none of {sorted(names)}")
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check params.yaml.
+
+    Raises:
+        UserError: the file cannot be read, or a parameter is unknown or out of range.
+    """
+    with readable(f"{path} cannot be read", "is it there, and YAML a few levels deep?"):
+        try:
+            raw = YAML(typ="safe", pure=True).load(path)
+        except YAMLError as error:
+            raise UserError(f"{path}{of_yaml(error)}") from error
+    return check_params(raw, str(path))
+
+
+def check_params(raw: object, where: str = "params.yaml") -> Params:
+    """The checked parameters of an already parsed file.
+
+    Raises:
+        UserError: names every parameter that is unknown or out of range.
+    """
+    if not isinstance(raw, dict):
+        found = "is empty" if raw is None else f"is {in_short(raw)}"
+        needed = ", ".join(Params.model_fields)
+        raise UserError(f"{where} {found}, which has none of the sections that it needs: {needed}")
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        raise UserError(f"{where}: {of_values(error)}") from error

@@ -1,0 +1,149 @@
+"""The parameters of backbones and of their pretraining."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from eocontrast.config.schema import Fraction, Name, PositiveFloat, PositiveInt, Section, Seed
+from eocontrast.modalities import SENSORS, Sensor
+
+
+class BackboneParams(Section):
+    """A model's name (timm's, or mma_vgg), its keyword arguments, and how its inputs are scaled."""
+
+    name: str
+    options: dict[str, Any]
+    # `inputs.Scaling` spelled out, for importing that would import torch
+    scaling: Literal["band_statistics", "crop_maximum"]
+
+
+class RandomRun(Section):
+    """No pretraining: the weights come from the seed of the fine-tuning."""
+
+    method: Literal["random"]
+    backbone: Name
+
+    @property
+    def sensors(self) -> tuple[Sensor, ...]:
+        """Those that an arm may start from: all."""
+        return SENSORS
+
+
+class ContrastiveRun(Section):
+    """What all contrastive methods share: how long, how fast, on what."""
+
+    backbone: Name
+    seed: Seed
+    epochs: PositiveInt
+    warmup_epochs: Annotated[float, Field(ge=0)]
+    batch_size: Annotated[int, Field(ge=2)]
+    groups_per_batch: Annotated[int, Field(ge=0)]
+    mask_same_group: bool
+    crop: PositiveInt
+    flips: bool
+    lr: PositiveFloat
+    weight_decay: Annotated[float, Field(ge=0)]
+    temperature: PositiveFloat
+
+    @property
+    def sensors(self) -> tuple[Sensor, ...]:
+        """Those that get a backbone."""
+        return SENSORS
+
+
+class SimCLRRun(ContrastiveRun):
+    """Contrast of two augmented views of one sensor's image (Chen et al. 2020).
+
+    `bands` are names in the order of the channels, none for all that there are.
+    """
+
+    method: Literal["simclr"]
+    sensor: Sensor
+    bands: tuple[str, ...]
+    min_scale: Fraction
+    jitter: Annotated[float, Field(ge=0, le=1)]
+    projection_dim: Annotated[int, Field(ge=0)]
+
+    @property
+    def sensors(self) -> tuple[Sensor, ...]:
+        """The one that gets a backbone."""
+        return (self.sensor,)
+
+
+class DualSimCLRRun(ContrastiveRun):
+    """Contrast between the two sensors of one place (P1, section 2.2)."""
+
+    method: Literal["dual_simclr"]
+    shared_crop: bool
+    projection_dim: Annotated[int, Field(ge=0)]
+
+
+class MMARun(ContrastiveRun):
+    """Contrast of both sensors' feature maps where they align best (Windsor et al. 2021)."""
+
+    method: Literal["mma"]
+    shared_crop: bool
+    max_offset: Annotated[int, Field(ge=0)]
+
+
+class ImportedRun(Section):
+    """Weights that were trained elsewhere, as `eocontrast import-weights` wrote them."""
+
+    method: Literal["imported"]
+    backbone: Name
+    file: Path
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+    @property
+    def sensors(self) -> tuple[Sensor, ...]:
+        """Those that an arm may ask for; which of them the file holds is seen when it is read."""
+        return ("s1", "s2")
+
+
+PretrainRun = Annotated[
+    RandomRun | SimCLRRun | DualSimCLRRun | MMARun | ImportedRun, Field(discriminator="method")
+]
+
+
+class PretrainParams(Section):
+    """One cell a (method, backbone), by name."""
+
+    runs: dict[Name, PretrainRun]
+
+
+def check_run(where: str, run: PretrainRun) -> None:
+    """What is possible field by field is so together.
+
+    Args:
+        where: the run stands, for messages.
+        run: to check.
+
+    Raises:
+        ValueError: says what does not go together.
+    """
+    if isinstance(run, SimCLRRun) and len(set(run.bands)) != len(run.bands):
+        raise ValueError(f"{where}.bands names a band twice: {', '.join(run.bands)}")
+    if isinstance(run, ContrastiveRun):
+        _check_lengths(where, run)
+        _check_groups(f"{where}.groups_per_batch is {run.groups_per_batch}", run)
+
+
+def _check_lengths(where: str, run: ContrastiveRun) -> None:
+    if run.warmup_epochs > run.epochs:
+        raise ValueError(
+            f"{where}.warmup_epochs is {run.warmup_epochs:g}, more than the {run.epochs} epochs of "
+            "the run"
+        )
+
+
+def _check_groups(what: str, run: ContrastiveRun) -> None:
+    if run.groups_per_batch > run.batch_size:
+        raise ValueError(f"{what}, more than the {run.batch_size} pairs of a batch")
+    if run.mask_same_group and run.groups_per_batch == 1:
+        raise ValueError(
+            f"{what}, which makes batches of one group, and mask_same_group leaves such a batch "
+            "without negatives: change one of the two"
+        )

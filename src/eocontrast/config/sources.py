@@ -1,0 +1,153 @@
+"""The parameters of the sources: where rasters lie, and what they are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from eocontrast.config.schema import PositiveInt, Section, Seed
+from eocontrast.modalities import Modality, Units
+
+SourceName = Literal["simulated", "bigearthnet", "sen12ms", "dfc2020", "manifest"]
+
+
+Season = Literal["spring", "summer", "fall", "winter"]
+
+
+Split = Literal["pretrain", "train", "test"]
+
+
+def _refuse_other_lists(value: object) -> object:
+    files = value if isinstance(value, dict) else {"test": value}
+    known = files and set(files) <= set(get_args(Split))
+    if value is None or (known and all(isinstance(x, str | Path) for x in files.values())):
+        return value
+    # one message, where the union would have one a member
+    raise PydanticCustomError(
+        "split_lists",
+        "Expected null, a file that lists the test patches, or one file a split: pretrain, train, "
+        "test",
+    )
+
+
+SplitLists = Annotated[Path | dict[Split, Path] | None, BeforeValidator(_refuse_other_lists)]
+"""A list of what is tested on, one list a split, or none."""
+
+
+class SimulatedParams(Section):
+    """How many scenes of which size; a scene is scene_size x scene_size adjacent patches."""
+
+    seed: Seed
+    patch_size: Annotated[int, Field(ge=16, le=1024, multiple_of=2)]
+    scene_size: Annotated[int, Field(ge=1, le=64)]
+    pretrain_scenes: PositiveInt
+    train_scenes: PositiveInt
+    test_scenes: PositiveInt
+
+
+def _refuse_no_address(value: str) -> str:
+    if not re.fullmatch(r"(ftp|ftps|http|https)://[^\s/]\S*", value):
+        raise PydanticCustomError(
+            "address",
+            "Expected the address of the folder that holds the archives, over ftp, ftps, http or "
+            "https, such as https://host/folder",
+        )
+    return value.rstrip("/")
+
+
+Address = Annotated[str, AfterValidator(_refuse_no_address)]
+"""Of a folder of archives, without a slash in the end."""
+
+
+class BigEarthNetParams(Section):
+    """Where the user's reBEN lies; None for the 30 pairs that ship with two packages."""
+
+    path: Path | None
+
+
+class SEN12MSParams(Section):
+    """Where SEN12MS lies, which seasons are read, and what is left out of learning.
+
+    Without a path the archives of these seasons are fetched from `url`; `md5s` is a file with their
+    digests in place of the publisher's. `find_overlaps` joins groups that share ground, for which
+    every Sentinel-2 raster is read.
+    """
+
+    path: Path | None
+    url: Address
+    md5s: Path | None
+    seasons: Annotated[tuple[Season, ...], Field(min_length=1)]
+    splits: SplitLists
+    find_overlaps: bool
+
+    @model_validator(mode="after")
+    def _no_season_twice(self) -> SEN12MSParams:
+        if len(set(self.seasons)) != len(self.seasons):
+            raise ValueError(f"sources.sen12ms.seasons names one twice: {', '.join(self.seasons)}")
+        return self
+
+
+class DFC2020Params(Section):
+    """Where DFC2020 lies, and which of its halves is learnt from; `path` and `url` as of SEN12MS.
+
+    `validation` learns from the 986 patches of that name and tests on the 5,128 called `test`, as
+    P2; `test` is the opposite, as P1. `splits` are lists that take the place of the halves, and
+    `find_overlaps` makes groups of the patches that share ground.
+    """
+
+    path: Path | None
+    url: Address
+    md5s: Path | None
+    train: Literal["validation", "test"]
+    splits: SplitLists
+    find_overlaps: bool
+
+
+class ModalityParams(Section):
+    """Bands, units and valid range of the user's own rasters."""
+
+    bands: tuple[str, ...]
+    units: Units
+    valid_range: tuple[float, float]
+
+    def modality(self) -> Modality:
+        """The checked modality.
+
+        Raises:
+            UserError: no bands, a band twice, or a range that does not rise.
+        """
+        return Modality(self.bands, self.units, self.valid_range)
+
+
+class ManifestParams(Section):
+    """The user's own pairs. `classes` maps a class name to its value in mask rasters."""
+
+    path: Path
+    s1: ModalityParams
+    s2: ModalityParams
+    classes: dict[str, Annotated[int, Field(ge=0, le=65535)]]
+
+    @field_validator("classes")
+    @classmethod
+    def _names_are_told_apart(cls, classes: dict[str, int]) -> dict[str, int]:
+        for name in classes:
+            if "|" in name or name == "none":
+                raise ValueError(
+                    f"sources.manifest.classes has {name!r}: `|` joins the names of several "
+                    "classes, and `none` is a patch without any; use another name"
+                )
+        return classes
+
+
+class SourcesParams(Section):
+    """One entry a source."""
+
+    simulated: SimulatedParams
+    bigearthnet: BigEarthNetParams
+    sen12ms: SEN12MSParams
+    dfc2020: DFC2020Params
+    manifest: ManifestParams

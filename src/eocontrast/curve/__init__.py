@@ -1,0 +1,4 @@
+"""The label-efficiency curve: intervals, label saving, figures, report and plan.
+
+Imports `evaluation` and what is below it.
+"""

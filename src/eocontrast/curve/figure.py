@@ -1,0 +1,112 @@
+"""The label-efficiency curve as a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+from eocontrast.curve.label_curve import ArmCurve, best_supervised
+from eocontrast.evaluation.results import ArmResult
+from eocontrast.runtime.files import whole
+
+_SUPERVISED = (
+    ("#2f4b7c", "o"),
+    ("#4f9bc8", "^"),
+    ("#7a7a7a", "s"),
+    ("#14746f", "D"),
+    ("#a08c5b", "v"),
+)
+"""Colour and marker of arms from labels alone, in the order of the parameters."""
+
+_METHODS = {
+    "dual_simclr": ("#b30059", "#e2559b", "#f0a3c8"),
+    "simclr": ("#1b7f4d", "#58b487", "#a6d8bf"),
+    "mma": ("#d96b00", "#f2a65a", "#f7cfa3"),
+}
+_OTHER_METHOD = ("#6a3fb5", "#a186d6", "#cfc1ea")
+"""A colour family a method: fine-tuned, frozen, and without training."""
+
+_ENSEMBLE = "#222222"
+
+
+def draw_label_curve(
+    curves: Mapping[str, ArmCurve], leaders: Mapping[str, str | None], path: Path
+) -> None:
+    """Score over the number of labels, a panel a task, a line an arm.
+
+    Bands are the 95 % intervals of the best supervised and the leading pretrained arm; those of all
+    arms stand in summary.json.
+
+    Args:
+        curves: of the arms, by name.
+        leaders: by task, the pretrained arm that leads, if any.
+        path: PNG to write.
+    """
+    tasks = list(dict.fromkeys(curve.result.task for curve in curves.values()))
+    figure, panels = plt.subplots(
+        len(tasks), 1, figsize=(8.4, 4.6 * len(tasks)), layout="constrained", squeeze=False
+    )
+    for axes, task in zip(panels[:, 0], tasks, strict=True):
+        _panel(axes, {n: c for n, c in curves.items() if c.result.task == task}, leaders.get(task))
+    with whole(path) as partial:
+        figure.savefig(partial, format="png", dpi=120, metadata={"Software": None})
+    plt.close(figure)
+
+
+def _panel(axes: Axes, curves: Mapping[str, ArmCurve], leader: str | None) -> None:
+    baseline = best_supervised(curves)
+    alone = [name for name, curve in curves.items() if curve.result.supervised]
+    looks = {name: _look(curve.result, alone) for name, curve in curves.items()}
+    # the legend lists arms as the lines end, from the top
+    for name, curve in sorted(curves.items(), key=lambda item: -item[1].values[-1]):
+        colour, marker, style = looks[name]
+        axes.plot(
+            curve.n_labels, curve.values, style, marker=marker, ms=5, color=colour, label=name
+        )
+        if curve is baseline or name == leader:
+            low, high = zip(*((band.low, band.high) for band in curve.intervals), strict=True)
+            axes.fill_between(curve.n_labels, low, high, color=colour, alpha=0.15, linewidth=0)
+    if baseline is not None:
+        _mark(axes, baseline)
+    some = next(iter(curves.values())).result
+    ticks = sorted({int(n) for curve in curves.values() for n in curve.n_labels})
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+    axes.set_title(some.task.replace("_", " "))
+    axes.set_xlabel("labelled patches")
+    axes.set_ylabel(f"{some.metric} on test regions")
+    axes.grid(alpha=0.3)
+    title = "dashed: labels alone\ndotted: backbones frozen\nbands: 95 % intervals"
+    axes.legend(title=title, loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=9.5)
+
+
+def _look(arm: ArmResult, alone: Sequence[str]) -> tuple[str, str, str]:
+    """Colour, marker and line style, which do not depend on how arms rank."""
+    if arm.supervised:
+        colour, marker = _SUPERVISED[alone.index(arm.name) % len(_SUPERVISED)]
+        return colour, marker, "--"
+    if arm.head == "ensemble":
+        return _ENSEMBLE, "*", "-"
+    kind = 2 if arm.head == "knn" else int(arm.frozen)
+    colour = _METHODS.get(arm.method, _OTHER_METHOD)[kind]
+    return colour, "o", ":" if arm.frozen else "-"
+
+
+def _mark(axes: Axes, baseline: ArmCurve) -> None:
+    axes.axhline(baseline.values[-1], color="0.4", linewidth=0.8, linestyle=":")
+    axes.annotate(
+        f"{baseline.result.name}, all labels: {baseline.values[-1]:.3f}",
+        (0.01, baseline.values[-1]),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 3),
+        textcoords="offset points",
+        color="0.3",
+        bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.7},
+    )

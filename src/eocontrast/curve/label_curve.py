@@ -1,0 +1,210 @@
+"""The label-efficiency curve: one tidy table, one headline, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from eocontrast.curve.bootstrap import Interval, Resampling
+from eocontrast.curve.label_saving import label_saving_factor
+from eocontrast.evaluation.results import ArmResult
+from eocontrast.runtime.errors import UserError
+
+COLUMNS = ("task", "arm", "init", "inputs", "fraction", "n_labels", "seed", "metric", "value")
+
+
+@dataclass(frozen=True)
+class ArmCurve:
+    """The task's score of one arm at every fraction: estimate, interval, bootstrap samples."""
+
+    result: ArmResult
+    fractions: tuple[float, ...]
+    n_labels: NDArray[np.float64]
+    intervals: tuple[Interval, ...]
+    samples: NDArray[np.float64]
+    """(fractions, B)."""
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """The estimates, (fractions,)."""
+        return np.array([interval.value for interval in self.intervals])
+
+
+def tidy(arms: Mapping[str, ArmResult]) -> pd.DataFrame:
+    """All scores of all points in the columns of `COLUMNS`."""
+    tables = []
+    for arm in arms.values():
+        points = arm.points.assign(task=arm.task, arm=arm.name, init=arm.init)
+        keys = [column for column in COLUMNS if column not in ("metric", "value")]
+        tables.append(points.melt(id_vars=keys, var_name="metric", value_name="value"))
+    return pd.concat(tables)[list(COLUMNS)].reset_index(drop=True)
+
+
+def arm_curves(
+    arms: Mapping[str, ArmResult], seeds: tuple[int, ...], samples: int
+) -> dict[str, ArmCurve]:
+    """The curve of every arm, all resampled alike.
+
+    Raises:
+        UserError: no arm has a point.
+    """
+    if not arms:
+        raise UserError("no arm has a point: every fraction is too small for the classes")
+    groups = sorted({group for arm in arms.values() for group in arm.groups})
+    resampling = Resampling(len(groups), len(seeds), samples)
+    return {name: _curve(arm, groups, seeds, resampling) for name, arm in arms.items()}
+
+
+def _curve(
+    arm: ArmResult, groups: list[str], seeds: tuple[int, ...], resampling: Resampling
+) -> ArmCurve:
+    at = np.searchsorted(groups, arm.groups)  # a group without a scored pixel is in no table
+    fractions = tuple(sorted({fraction for fraction, _ in arm.tallies}))
+    n_labels, intervals, samples = [], [], []
+    for fraction in fractions:
+        tallies = np.zeros((len(seeds), len(groups), len(arm.classes), 4))
+        tallies[:, at] = np.stack([arm.tallies[fraction, seed] for seed in seeds])
+        value, replicates = resampling.score(tallies, arm.metric, arm.exclusive)
+        n_labels.append(arm.points.loc[arm.points["fraction"] == fraction, "n_labels"].mean())
+        intervals.append(Interval.of(value, replicates))
+        samples.append(replicates)
+    return ArmCurve(arm, fractions, np.array(n_labels), tuple(intervals), np.stack(samples))
+
+
+def best_supervised(curves: Mapping[str, ArmCurve]) -> ArmCurve | None:
+    """The arm with labels alone that scores best at its largest fraction."""
+    candidates = [curve for curve in curves.values() if curve.result.supervised]
+    return max(candidates, key=lambda curve: curve.values[-1], default=None)
+
+
+def saving(curve: ArmCurve, baseline: ArmCurve) -> dict[str, Any]:
+    """Label-saving factor of a pretrained arm with its interval.
+
+    `at_least` says that the arm reaches the target with its fewest labels, so the factor may be
+    larger; a factor of 0 says that it does not reach it at all.
+    """
+    paid, target = baseline.n_labels[-1], baseline.values[-1]
+    factor = label_saving_factor(curve.n_labels, curve.values, target, paid)
+    replicates = [
+        label_saving_factor(curve.n_labels, scores, goal, paid)
+        for scores, goal in zip(curve.samples.T, baseline.samples[-1], strict=True)
+    ]
+    interval = Interval.of(factor, np.array(replicates))
+    at_least = bool(curve.values[0] >= target)
+    return {**_rounded(interval), "at_least": at_least}
+
+
+def paired_difference(
+    curve: ArmCurve, baseline: ArmCurve, same_labels: bool
+) -> list[dict[str, Any]]:
+    """Score minus that of the supervised arm, by fraction, with paired intervals.
+
+    Args:
+        curve: of the pretrained arm.
+        baseline: of the supervised arm.
+        same_labels: against the same fraction of the labels instead of all of them.
+    """
+    rows = []
+    for number, fraction in enumerate(curve.fractions):
+        other = number if same_labels else -1
+        gap = curve.values[number] - baseline.values[other]
+        interval = Interval.of(float(gap), curve.samples[number] - baseline.samples[other])
+        rows.append({"fraction": fraction, **_rounded(interval)})
+    return rows
+
+
+def summarise(curves: Mapping[str, ArmCurve]) -> dict[str, Any]:
+    """By task: the best supervised arm, and what each pretrained arm makes of fewer labels."""
+    tasks = dict.fromkeys(curve.result.task for curve in curves.values())
+    return {
+        task: _summary({name: c for name, c in curves.items() if c.result.task == task})
+        for task in tasks
+    }
+
+
+def _summary(curves: Mapping[str, ArmCurve]) -> dict[str, Any]:
+    some = next(iter(curves.values())).result
+    supervised = {name: c for name, c in curves.items() if c.result.supervised}
+    pretrained = {name: c for name, c in curves.items() if not c.result.supervised}
+    baseline = best_supervised(curves)
+    summary: dict[str, Any] = {
+        "metric": some.metric,
+        "test_groups": len(some.groups),
+        "left_out": some.left_out,
+        "best_supervised": baseline and {"arm": baseline.result.name, **_points(baseline)[-1]},
+        "supervised": {name: _points(curve) for name, curve in supervised.items()},
+        "pretrained": {name: _points(curve) for name, curve in pretrained.items()},
+        "one_sensor_missing": {
+            name: missing for name, c in curves.items() if (missing := _missing(c.result))
+        },
+    }
+    if baseline is None:
+        return summary
+    return summary | {
+        "difference_to_best_supervised": {
+            name: paired_difference(c, baseline, same_labels=False)
+            for name, c in pretrained.items()
+        },
+        "difference_at_same_labels": {
+            name: paired_difference(c, baseline, same_labels=True) for name, c in pretrained.items()
+        },
+        "label_saving_factor": {name: saving(c, baseline) for name, c in pretrained.items()},
+    }
+
+
+def _missing(arm: ArmResult) -> dict[str, list[dict[str, Any]]]:
+    """Score with one sensor alone, mean over seeds, of an arm that takes both."""
+    alone = arm.points[arm.points["inputs"] != arm.inputs]
+    means = alone.groupby(["inputs", "fraction"])[arm.metric].mean().round(4).reset_index()
+    return {
+        str(inputs): [
+            {"fraction": fraction, "value": value}
+            for fraction, value in rows[["fraction", arm.metric]].values.tolist()
+        ]
+        for inputs, rows in means.groupby("inputs")
+    }
+
+
+def per_class(arms: Mapping[str, ArmResult]) -> pd.DataFrame:
+    """Scores by arm, fraction and class, mean and sd over seeds; NaN for a class not tested."""
+    tables = []
+    for arm in arms.values():
+        whole = arm.by_class[arm.by_class["inputs"] == arm.inputs]
+        known = whole.astype({"recall": float, "F1": float, "IoU": float})
+        grouped = known.groupby(["fraction", "class"], sort=False)[["recall", "F1", "IoU"]]
+        mean, sd = grouped.mean().round(4), grouped.std().round(4).add_suffix("_sd")
+        table = pd.concat([mean, sd], axis=1).reset_index()
+        table.insert(0, "arm", arm.name)
+        table.insert(0, "task", arm.task)
+        tables.append(table)
+    return pd.concat(tables).reset_index(drop=True)
+
+
+def plot_rows(arms: Mapping[str, ArmResult]) -> list[dict[str, Any]]:
+    """The task's score of every point with all sensors, for `dvc plots`."""
+    rows = []
+    for arm in arms.values():
+        whole = arm.points[arm.points["inputs"] == arm.inputs]
+        columns = ["fraction", "n_labels", "seed", arm.metric]
+        for fraction, n_labels, seed, value in whole[columns].values.tolist():
+            where = {"task": f"{arm.task} ({arm.metric})", "arm": arm.name, "fraction": fraction}
+            rows.append({**where, "n_labels": n_labels, "seed": seed, "score": value})
+    return rows
+
+
+def _points(curve: ArmCurve) -> list[dict[str, Any]]:
+    return [
+        {"fraction": fraction, "n_labels": int(n), **_rounded(interval)}
+        for fraction, n, interval in zip(
+            curve.fractions, curve.n_labels, curve.intervals, strict=True
+        )
+    ]
+
+
+def _rounded(interval: Interval) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in asdict(interval).items()}

@@ -1,0 +1,232 @@
+"""The one reader of the test split: whole patches, scored by counts over the data set.
+
+Models with a backbone a sensor are also scored with either sensor missing. Several models together
+are an ensemble as well: the mean of their probabilities, with all sensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eocontrast.evaluation.prediction import ensemble, load_model, predict
+from eocontrast.evaluation.scores import Reliability, Tally, class_scores, scores, tally
+from eocontrast.labels import IGNORE_INDEX, SEPARATOR
+from eocontrast.models.features import Features, embed
+from eocontrast.models.model import Model, PooledModel
+from eocontrast.models.tasks import TASKS, Task, patch_targets
+from eocontrast.patches.store import PatchStore, Rows
+from eocontrast.runtime.errors import UserError
+from eocontrast.runtime.parallel import side_by_side
+
+NOTHING = "none"
+"""Written where a patch holds none of the classes."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of one point with the sensors of `inputs`, and what it said of every test patch.
+
+    Attributes:
+        header: of the fine-tuned file, or made of those of an ensemble's members.
+        task: what was learnt.
+        inputs: sensors that had an image, `s1`, `s2` or `s1+s2`.
+        scores: by name, with the expected calibration error as `ECE`.
+        by_class: recall, F1 and IoU by class name; NaN for a class that is not tested.
+        predictions: one row a patch and pair of classes: `id, group, actual, predicted, count`
+            (pixels in segmentation, else 1); several classes of a patch are joined by `|`.
+    """
+
+    header: dict[str, Any]
+    task: Task
+    inputs: str
+    scores: dict[str, float]
+    by_class: dict[str, dict[str, float]]
+    predictions: pd.DataFrame
+
+    @property
+    def tally(self) -> Tally:
+        """Counts by test group and class, (G, C, 4)."""
+        groups = np.unique(self.predictions["group"].to_numpy(dtype=object))
+        return tally(self.predictions, self.header["classes"], groups)
+
+    @property
+    def confusion(self) -> pd.DataFrame:
+        """Counts by `actual` and `predicted`, in the order of the classes."""
+        order = {name: number for number, name in enumerate(self.header["classes"])}
+        counted = self.predictions.groupby(["actual", "predicted"])["count"].sum().reset_index()
+        return counted.sort_values(
+            ["actual", "predicted"], key=lambda names: names.map(order).fillna(len(order))
+        ).reset_index(drop=True)
+
+
+def evaluate(
+    files: Sequence[Sequence[Path]], store: PatchStore, device: Accelerator
+) -> Iterator[list[list[Evaluation]]]:
+    """Score fine-tuned files, side by side; several at one place are an ensemble as well.
+
+    What frozen backbones say of the test patches is kept, so the points of an arm that differ in
+    the head alone cost one pass, and an ensemble costs no pass beside its members'.
+
+    Yields:
+        For every place a list a file and, where there are several, one of the ensemble. A list has
+        one evaluation a set of sensors, all of them first; an ensemble has that one alone.
+
+    Raises:
+        UserError: no labelled test patches, or a file that is no model for these classes.
+    """
+    known = _frozen_features(files, store, device)
+
+    def score(members: Sequence[Path]) -> list[list[Evaluation]]:
+        models, headers = zip(*(load_model(file, store) for file in members), strict=True)
+        return _evaluate(models, headers, store, device, known)
+
+    yield from map(score, files) if known is not None else side_by_side(score, files)
+
+
+def _frozen_features(
+    files: Sequence[Sequence[Path]], store: PatchStore, device: Accelerator
+) -> Features | None:
+    """Of the test patches, where the files are heads on the same frozen backbones."""
+    if not files or len(files[0]) > 1:
+        return None
+    model, header = load_model(files[0][0], store)
+    if not (header["frozen"] and isinstance(model, PooledModel)):
+        return None
+    return embed(model, store, _test_rows(store), device)
+
+
+def _of_ensemble(headers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What describes an ensemble: its first member, all inits, and a pretraining if any had one."""
+    origins = [header["pretrained"] for header in headers]
+    return {
+        **headers[0],
+        "head": "ensemble",
+        "init": " + ".join(dict.fromkeys(header["init"] for header in headers)),
+        "pretrained": next((o for o in origins if o["method"] != "random"), origins[0]),
+    }
+
+
+def _test_rows(store: PatchStore) -> Rows:
+    rows = store.labelled("test")
+    if len(rows) == 0:
+        raise UserError(f"{store.folder} has no labelled patch in the split test")
+    return rows
+
+
+@dataclass
+class _Answers:
+    """What was said of the patches so far, with one set of sensors."""
+
+    tables: list[pd.DataFrame] = field(default_factory=list)
+    reliability: Reliability = field(default_factory=Reliability)
+
+
+def _evaluate(
+    models: Sequence[Model],
+    headers: Sequence[dict[str, Any]],
+    store: PatchStore,
+    device: Accelerator,
+    features: Features | None,
+) -> list[list[Evaluation]]:
+    """Evaluations of every model, and of several together."""
+    task = TASKS[headers[0]["task"]]
+    targets = patch_targets(store, task)
+    told = [*headers, _of_ensemble(headers)] if len(models) > 1 else [*headers]
+    known: list[dict[str, _Answers]] = [{} for _ in told]
+    for chunk in store.chunks(_test_rows(store)):
+        by_pixel = task.name == "segmentation"
+        truth = store.masks(chunk)[:, 0].long() if by_pixel else targets[torch.from_numpy(chunk)]
+        said = [predict(model, task, store, chunk, device, features) for model in models]
+        if len(models) > 1:
+            said.append(ensemble(said))
+        for answers, by_sensors in zip(known, said, strict=True):
+            for sensors, probabilities in by_sensors.items():
+                seen = answers.setdefault("+".join(sensors), _Answers())
+                confidence, decided = _decide(task, probabilities)
+                seen.tables.append(_describe(store, chunk, task, truth, decided))
+                seen.reliability.add(*_asked(task, truth, confidence, decided))
+    return [
+        [_evaluation(header, task, inputs, seen) for inputs, seen in answers.items()]
+        for header, answers in zip(told, known, strict=True)
+    ]
+
+
+def _decide(task: Task, probabilities: Tensor) -> tuple[Tensor, Tensor]:
+    """Confidence, and the class of every patch or pixel, or whether it has each class."""
+    if not task.exclusive:
+        return probabilities.maximum(1 - probabilities), probabilities > 0.5
+    confidence, decided = probabilities.max(1)
+    return confidence, decided
+
+
+def _describe(
+    store: PatchStore, rows: Rows, task: Task, truth: Tensor, decided: Tensor
+) -> pd.DataFrame:
+    """What was so and what was said: `id, group, actual, predicted, count`."""
+    names = np.array([*store.classes], dtype=object)
+    actual: Sequence[str] | NDArray[np.object_]
+    predicted: Sequence[str] | NDArray[np.object_]
+    if task.name == "multi_label":
+        actual, predicted = _joined_names(truth > 0, names), _joined_names(decided, names)
+        at, count = np.arange(len(rows)), np.ones(len(rows), dtype=np.int64)
+    else:
+        at, true, said, count = _pairs(truth, decided, len(names))
+        actual, predicted = names[true], names[said]
+    return pd.DataFrame(
+        {
+            "id": store.index["id"].to_numpy()[rows[at]],
+            "group": store.groups[rows[at]],
+            "actual": actual,
+            "predicted": predicted,
+            "count": count,
+        }
+    )
+
+
+def _pairs(truth: Tensor, decided: Tensor, num_classes: int) -> tuple[NDArray[np.int64], ...]:
+    """Patch, true class, predicted class and count of all pairs that occur; ignored ones not."""
+    size = len(decided)
+    said, true = decided.reshape(size, -1), truth.reshape(size, -1)
+    place = torch.arange(size)[:, None] * num_classes**2 + true * num_classes + said
+    counts = torch.bincount(place[true != IGNORE_INDEX], minlength=size * num_classes**2).numpy()
+    occurring = np.flatnonzero(counts)
+    at, pair = np.divmod(occurring, num_classes**2)
+    return at, *np.divmod(pair, num_classes), counts[occurring]
+
+
+def _joined_names(held: Tensor, names: NDArray[np.object_]) -> list[str]:
+    return [SEPARATOR.join(names[row]) or NOTHING for row in held.numpy()]
+
+
+def _asked(
+    task: Task, truth: Tensor, confidence: Tensor, decided: Tensor
+) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
+    """Confidence of every answer that was asked for, and whether it was right."""
+    if not task.exclusive:
+        return confidence.numpy(), (decided == (truth > 0)).numpy()
+    asked = truth != IGNORE_INDEX
+    return confidence[asked].numpy(), (decided == truth)[asked].numpy()
+
+
+def _evaluation(header: dict[str, Any], task: Task, inputs: str, seen: _Answers) -> Evaluation:
+    table = pd.concat(seen.tables, ignore_index=True)
+    groups = np.unique(table["group"].to_numpy(dtype=object))
+    counts = tally(table, header["classes"], groups).sum(0)
+    overall = {name: float(value) for name, value in scores(counts, task.exclusive).items()}
+    overall["ECE"] = seen.reliability.error
+    columns = {name: values.tolist() for name, values in class_scores(counts).items()}
+    by_class = {
+        name: {score: columns[score][number] for score in columns}
+        for number, name in enumerate(header["classes"])
+    }
+    return Evaluation(header, task, inputs, overall, by_class, table)

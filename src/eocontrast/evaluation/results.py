@@ -1,0 +1,209 @@
+"""Scores and predictions on disk, between `evaluate` and `label_curve`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from eocontrast.evaluation.scores import Tally, tally
+from eocontrast.runtime.errors import COMES_BACK, readable
+from eocontrast.runtime.files import file_sha256, whole, write_text
+from eocontrast.runtime.sealed import read_sealed, refuse_other, write_sealed
+
+if TYPE_CHECKING:  # the curve is drawn without torch
+    from eocontrast.evaluation.evaluate import Evaluation
+
+_POINT = ("fraction", "seed", "n_labels", "n_pixels", "n_validation")
+_DESCRIBED = ("task", "head", "init", "fusion", "frozen", "lr", "modality_dropout", "classes")
+
+
+def write_point(evaluations: Sequence[Evaluation], path: Path) -> None:
+    """Scores of one point, flat and few, for each is a column of `dvc exp show`.
+
+    What tells it from other points comes first, then its task's metric. That with one sensor alone
+    is `<sensor>.<metric>`. With all sensors there are two tables beside them:
+    `<stem>_classes.csv` with the columns `class, recall, F1, IoU`, empty for a class without test
+    patches, and `<stem>_confusion.csv` with `actual, predicted, count`.
+    """
+    every = evaluations[0]
+    metric, header = every.task.metric, every.header
+    found = {metric: every.scores[metric], **every.scores}
+    found |= {f"{alone.inputs}.{metric}": alone.scores[metric] for alone in evaluations[1:]}
+    named = {key: header[key] for key in ("task", "head", "init", *_POINT)}
+    write_text(path, json.dumps(named | _rounded(found), indent=1) + "\n")
+    classes = pd.DataFrame(_rounded(scored) for scored in every.by_class.values())
+    classes.insert(0, "class", list(every.by_class))
+    for table, frame in (("classes", classes), ("confusion", every.confusion)):
+        write_text(path.with_name(f"{path.stem}_{table}.csv"), frame.to_csv(index=False))
+
+
+def write_arm(
+    name: str,
+    points: Sequence[Sequence[Evaluation]],
+    left_out: dict[str, str],
+    scores: Path,
+    predictions: Path,
+) -> None:
+    """Scores of all points of one arm, what the arm is, and what it said of every test patch.
+
+    Args:
+        name: of the arm.
+        points: evaluations by set of sensors, all of them first, of every point.
+        left_out: fractions without a point, and why.
+        scores: JSON file to write.
+        predictions: Parquet file to write.
+    """
+    write_predictions(points, predictions)
+    rows = [_described(evaluation) for point in points for evaluation in point]
+    arm: dict[str, Any] = {"arm": name}
+    if points:
+        some = points[0][0]
+        arm |= {key: some.header[key] for key in _DESCRIBED}
+        arm |= {"method": some.header["pretrained"]["method"], "inputs": some.inputs}
+        arm |= {"metric": some.task.metric, "exclusive": some.task.exclusive}
+    told = {"left_out": left_out, "points": rows, "predictions_sha256": file_sha256(predictions)}
+    write_sealed(scores, arm | told)
+
+
+def _described(evaluation: Evaluation) -> dict[str, Any]:
+    coordinates = {key: evaluation.header[key] for key in _POINT}
+    return {
+        **coordinates,
+        "inputs": evaluation.inputs,
+        "scores": _rounded(evaluation.scores),
+        "by_class": {name: _rounded(scored) for name, scored in evaluation.by_class.items()},
+        "confusion": evaluation.confusion.values.tolist(),
+    }
+
+
+def write_predictions(points: Sequence[Sequence[Evaluation]], path: Path) -> None:
+    """What every point said of every test patch, as Parquet.
+
+    Columns `fraction, seed, inputs, id, group, actual, predicted, count`.
+    """
+    tables = [
+        evaluation.predictions.assign(
+            fraction=evaluation.header["fraction"],
+            seed=evaluation.header["seed"],
+            inputs=evaluation.inputs,
+        )
+        for point in points
+        for evaluation in point
+    ]
+    columns = ["fraction", "seed", "inputs", "id", "group", "actual", "predicted", "count"]
+    table = pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
+    names = ["inputs", "id", "group", "actual", "predicted"]
+    with whole(path) as partial:
+        table.astype(dict.fromkeys(names, "category")).to_parquet(partial, index=False)
+
+
+def read_arm(scores: Path, predictions: Path) -> ArmResult | None:
+    """What `write_arm` left of one arm; None where no fraction fits.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    again = f"run `dvc repro evaluate_grid`{COMES_BACK}"
+    with readable(f"{scores} or {predictions} cannot be read", again):
+        arm = read_sealed(scores)
+        refuse_other(predictions, arm["predictions_sha256"])
+        return _arm(arm, predictions)
+
+
+def _arm(arm: dict[str, Any], predictions: Path) -> ArmResult | None:
+    if not arm["points"]:
+        return None
+    table = pd.read_parquet(predictions)
+    groups = np.unique(table["group"].astype(object).to_numpy())
+    complete = table[table["inputs"] == arm["inputs"]]
+    return ArmResult(
+        name=arm["arm"],
+        task=arm["task"],
+        metric=arm["metric"],
+        exclusive=arm["exclusive"],
+        init=arm["init"],
+        method=arm["method"],
+        head=arm["head"],
+        frozen=arm["frozen"],
+        inputs=arm["inputs"],
+        supervised=arm["method"] == "random",
+        classes=tuple(arm["classes"]),
+        points=_points(arm["points"]),
+        by_class=_by_class(arm["points"]),
+        groups=tuple(groups),
+        tallies={
+            (float(fraction), int(seed)): tally(rows, arm["classes"], groups)
+            for (fraction, seed), rows in complete.groupby(["fraction", "seed"])
+        },
+        left_out=arm["left_out"],
+    )
+
+
+def _points(points: list[dict[str, Any]]) -> pd.DataFrame:
+    kept = ("fraction", "seed", "n_labels", "inputs")
+    return pd.DataFrame([{k: p[k] for k in kept} | p["scores"] for p in points])
+
+
+def _by_class(points: list[dict[str, Any]]) -> pd.DataFrame:
+    kept = ("fraction", "seed", "inputs")
+    return pd.DataFrame(
+        [
+            {**{k: p[k] for k in kept}, "class": name, **scored}
+            for p in points
+            for name, scored in p["by_class"].items()
+        ]
+    )
+
+
+def _rounded(values: dict[str, float]) -> dict[str, float | None]:
+    # JSON knows no NaN; a class without test patches has no recall
+    return {k: None if v != v else round(v, 6) for k, v in values.items()}
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """What `evaluate` left of one arm.
+
+    Attributes:
+        name: of the arm.
+        task: single_label, multi_label or segmentation.
+        metric: the score that arms of this task are compared by.
+        exclusive: whether exactly one class is right.
+        init: what fine-tuning started from.
+        method: how that was pretrained.
+        head: what stands on the backbones.
+        frozen: whether the backbones stayed as they were.
+        inputs: the sensors that it takes, `s1+s2` for both.
+        supervised: whether the arm uses labels alone.
+        classes: names.
+        points: one row a point and set of sensors: `fraction, seed, n_labels, inputs` and a column
+            a score.
+        by_class: one row a point, set of sensors and class: `fraction, seed, inputs, class, recall,
+            F1, IoU`.
+        groups: test groups, sorted.
+        tallies: counts by (fraction, seed), (G, C, 4) each, with all sensors.
+        left_out: fractions too small for the classes, and why.
+    """
+
+    name: str
+    task: str
+    metric: str
+    exclusive: bool
+    init: str
+    method: str
+    head: str
+    frozen: bool
+    inputs: str
+    supervised: bool
+    classes: tuple[str, ...]
+    points: pd.DataFrame
+    by_class: pd.DataFrame
+    groups: tuple[str, ...]
+    tallies: Mapping[tuple[float, int], Tally]
+    left_out: dict[str, str]

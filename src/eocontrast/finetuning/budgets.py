@@ -1,0 +1,64 @@
+"""The labels that one point of the curve may use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from eocontrast.config.arms import Arm
+from eocontrast.finetuning.subsets import hold_out, labelled_subset
+from eocontrast.patches.store import PatchStore, Rows
+from eocontrast.runtime.errors import UserError
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Patches whose labels are paid for, and how they are used: rows of the store."""
+
+    train: Rows
+    validation: Rows
+
+    @property
+    def n_labels(self) -> int:
+        """Labels paid for: those trained on and those the model is selected by."""
+        return len(self.train) + len(self.validation)
+
+
+def label_budget(store: PatchStore, fraction: float, seed: int, val_fraction: float) -> Budget:
+    """Draw a label budget from the training split; budgets of one seed are nested.
+
+    Every task draws the same patches, stratified by their most frequent class.
+
+    Raises:
+        UserError: the fraction holds fewer patches than there are classes.
+    """
+    pool = store.labelled("train")
+    rows = pool[labelled_subset(store.labels[pool], fraction, seed)]
+    train, validation = hold_out(store.labels[rows], store.groups[rows], val_fraction, seed)
+    return Budget(rows[train], rows[validation])
+
+
+def labelled_pixels(store: PatchStore, budget: Budget) -> int:
+    """Pixels that have a class in the masks of a budget; 0 where labels are no masks."""
+    if store.shares is None or not store.has_masks:
+        return 0
+    covered = store.shares[budget.train].sum() + store.shares[budget.validation].sum()
+    return round(float(covered) * store.patch_size**2)
+
+
+def unusable(store: PatchStore, arm: Arm, fractions: Sequence[float]) -> dict[str, str]:
+    """Fractions that an arm cannot be trained on, and why; a curve leaves them out."""
+    if arm.task == "segmentation" and not store.has_masks:
+        return dict.fromkeys(map(str, fractions), "segmentation needs masks, and there are none")
+    return too_small(store, fractions)
+
+
+def too_small(store: PatchStore, fractions: Sequence[float]) -> dict[str, str]:
+    """Fractions that hold fewer patches than classes, and why; a curve leaves them out."""
+    refused = {}
+    for fraction in fractions:
+        try:
+            label_budget(store, fraction, seed=0, val_fraction=0)
+        except UserError as error:
+            refused[str(fraction)] = str(error)
+    return refused

@@ -1,0 +1,1 @@
+"""Maps and embeddings of whole scenes. Imports `rasters`, `patches`, `training`, `models`."""

@@ -1,0 +1,1 @@
+"""Backbones, heads, tasks and weight files. Imports `patches` and `training`."""

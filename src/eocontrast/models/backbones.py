@@ -1,0 +1,163 @@
+"""Backbones by timm's names, and one of our own, fed with stored integers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
+from functools import partial
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from eocontrast.modalities import Sensor
+from eocontrast.patches.inputs import Batch, InputSpec, Scale
+from eocontrast.runtime.errors import UserError
+
+_ANY_SIZE: dict[str, dict[str, Any]] = {
+    # Window tables keep their shape and inputs are padded, so one set of weights serves every size.
+    "swin_": {"strict_img_size": False, "always_partition": True},
+    "swinv2_": {"strict_img_size": False, "always_partition": True},
+    "vit_": {"dynamic_img_size": True},
+}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A timm model by name, and keyword arguments of `timm.create_model`."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def any_size(self) -> dict[str, Any]:
+        """The options, after those that let one set of weights serve inputs of every size."""
+        defaults = (own for prefix, own in _ANY_SIZE.items() if self.name.startswith(prefix))
+        return {**next(defaults, {}), **self.options}
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form, for weight files."""
+        return asdict(self)
+
+
+class MMAVGG(nn.Module):
+    """The VGG-style encoder of MMA (Windsor et al. 2021), with the face of a timm model.
+
+    Blocks of two convolutions of 3 x 3, each with BatchNorm and ReLU, and a maximum over 2 x 2
+    pixels between them: four blocks have a stride of 8.
+
+    Args:
+        in_chans: channels of the image.
+        channels: of the blocks; the last are the features.
+    """
+
+    def __init__(self, in_chans: int, channels: Sequence[int] = (64, 128, 256, 128)) -> None:
+        super().__init__()
+        if not channels or not all(isinstance(c, int) and c > 0 for c in channels):
+            raise ValueError(f"channels must be a list of positive numbers, got {channels!r}")
+        widths = zip((in_chans, *channels), channels, strict=False)
+        self.blocks = nn.ModuleList(_vgg_block(seen, width) for seen, width in widths)
+        self.pool = nn.MaxPool2d(2)
+        self.num_features = channels[-1]
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Images to features (B, num_features), the mean of the last map."""
+        return self._maps(images_BCHW)[-1].mean((2, 3))
+
+    def forward_intermediates(
+        self, images_BCHW: Tensor, norm: bool = False, intermediates_only: bool = False
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
+        """The map of every block, fine to coarse, with the last one before them unless left out.
+
+        `norm` changes nothing: a block ends normalised.
+        """
+        maps = self._maps(images_BCHW)
+        return maps if intermediates_only else (maps[-1], maps)
+
+    def _maps(self, images_BCHW: Tensor) -> list[Tensor]:
+        maps = [self.blocks[0](images_BCHW)]
+        for block in self.blocks[1:]:
+            maps.append(block(self.pool(maps[-1])))
+        return maps
+
+
+def _vgg_block(in_chans: int, width: int) -> nn.Module:
+    layers: list[nn.Module] = []
+    for seen in (in_chans, width):
+        convolution = nn.Conv2d(seen, width, 3, padding=1, bias=False)  # BatchNorm has the bias
+        layers += [convolution, nn.BatchNorm2d(width), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+_OWN: dict[str, Callable[..., nn.Module]] = {"mma_vgg": MMAVGG}
+
+_REFUSALS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What timm and torch raise of options that make no model."""
+
+
+def create_backbone(architecture: Architecture, in_chans: int) -> nn.Module:
+    """A model without classifier: (B, in_chans, H, W) to pooled features (B, num_features).
+
+    Raises:
+        UserError: there is no such model, or it does not take these options.
+    """
+    name, options = architecture.name, architecture.options
+    if name not in _OWN and not timm.is_model(name):
+        close = get_close_matches(name, [*timm.list_models(), *_OWN], n=3) or ["resnet18"]
+        raise UserError(f"timm has no model {name!r}; did you mean {', '.join(close)}?")
+    create = _OWN.get(name, partial(timm.create_model, name, num_classes=0))
+    try:
+        return create(in_chans=in_chans, **architecture.any_size())
+    except _REFUSALS as error:
+        why = " ".join(str(error).split())[:300]
+        raise UserError(f"{name} cannot be built with options {options}: {why}") from error
+
+
+class Images(nn.Module):
+    """Stored integers (B, bands, H, W) a sensor to one scaled image (B, in_chans, H, W)."""
+
+    def __init__(self, inputs: dict[Sensor, InputSpec]) -> None:
+        super().__init__()
+        self.scales = nn.ModuleDict({sensor: Scale(spec) for sensor, spec in inputs.items()})
+        self.in_chans = sum(len(spec.modality.bands) for spec in inputs.values())
+
+    def forward(self, batch: Batch) -> Tensor:
+        """All bands in the order of the sensors, stacked as channels."""
+        bands = [scale(batch[sensor]) for sensor, scale in self.scales.items()]
+        # channels last is 1.3 to 2 times as fast for convolutions on a CPU and on tensor cores
+        return torch.cat(bands, dim=1).contiguous(memory_format=torch.channels_last)
+
+
+class Backbone(nn.Module):
+    """One timm backbone over the bands of one or several sensors, stacked as channels."""
+
+    def __init__(self, architecture: Architecture, inputs: dict[Sensor, InputSpec]) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.images = Images(inputs)
+        self.timm = create_backbone(architecture, self.images.in_chans)
+        self.num_features = int(self.timm.num_features)  # type: ignore[arg-type]
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Stored integers (B, bands, H, W) a sensor to pooled features (B, num_features)."""
+        features: Tensor = self.timm(self.images(batch))
+        return features
+
+    def pyramid(self, images_BCHW: Tensor) -> list[Tensor]:
+        """Feature maps of scaled images, fine to coarse, (B, C_k, H / r_k, W / r_k) each.
+
+        The last one is normalised where the backbone normalises before it pools.
+        """
+        maps: list[Tensor] = self.timm.forward_intermediates(  # type: ignore[operator]
+            images_BCHW, norm=True, intermediates_only=True
+        )
+        return maps

@@ -1,0 +1,299 @@
+"""Land-cover segmentation: a Swin-UNet on pretrained backbones, and a U-Net as its baseline.
+
+Axes: B batch, C channels, H and W pixels, h and w tokens; in the Swin decoders channels are last.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.models.swin_transformer import SwinTransformer, SwinTransformerStage
+from torch import Tensor, nn
+
+from eocontrast.modalities import Sensor
+from eocontrast.models.backbones import Architecture, Backbone, Images
+from eocontrast.models.model import LateModel, Model, Streams, inputs_of
+from eocontrast.patches.inputs import Batch, InputSpec
+from eocontrast.runtime.errors import UserError
+
+Sides = tuple[int, int]
+"""Height and width in pixels or tokens."""
+
+
+def pad_to_multiple(images_BCHW: Tensor, multiple: Sides) -> Tensor:
+    """Images continued below and on the right until their sides are multiples of `multiple`.
+
+    They are mirrored, because land goes on behind the edge; where less than the padding is there to
+    mirror, the last row and column are repeated.
+    """
+    height, width = images_BCHW.shape[-2:]
+    below, right = -height % multiple[0], -width % multiple[1]
+    if not below and not right:
+        return images_BCHW
+    mode = "reflect" if below < height and right < width else "replicate"
+    return F.pad(images_BCHW, (0, right, 0, below), mode=mode)
+
+
+FUSED = "fused"
+"""Name of the stream of sensors that met on the way."""
+
+
+class PatchExpand(nn.Module):
+    """More tokens of fewer channels: a linear layer whose output is laid out as pixels.
+
+    The inverse of patch merging (Cao et al. 2021, patch expanding layer).
+    """
+
+    def __init__(self, dim: int, out_dim: int, factor: Sides) -> None:
+        super().__init__()
+        self.factor = factor
+        self.expand = nn.Linear(dim, factor[0] * factor[1] * out_dim, bias=False)
+        self.norm = nn.LayerNorm(out_dim)
+
+    def forward(self, x_BhwC: Tensor) -> Tensor:
+        """Tokens (B, h, w, dim) to (B, h * factor, w * factor, out_dim)."""
+        tokens = self.expand(x_BhwC).unflatten(-1, (*self.factor, -1))
+        pixels = tokens.transpose(2, 3).flatten(3, 4).flatten(1, 2)
+        expanded: Tensor = self.norm(pixels)
+        return expanded
+
+
+class DecoderStage(nn.Module):
+    """Tokens to twice their size, joined with the backbone's at that size, and two Swin blocks."""
+
+    def __init__(self, stage: SwinTransformerStage, in_dim: int) -> None:
+        super().__init__()
+        dim = _dim(stage)
+        self.expand = PatchExpand(in_dim, dim, (2, 2))
+        self.merge = nn.Linear(2 * dim, dim)
+        self.blocks = _blocks_like(stage)
+
+    def forward(self, x_BhwC: Tensor, skip_BhwC: Tensor) -> Tensor:
+        """Tokens (B, h, w, in_dim) and a skip (B, 2h, 2w, dim) to (B, 2h, 2w, dim)."""
+        joined = torch.cat([self.expand(x_BhwC), skip_BhwC], dim=-1)
+        decoded: Tensor = self.blocks(self.merge(joined))
+        return decoded
+
+
+class Decoder(nn.Module):
+    """From a backbone's coarsest tokens back to its finest (Cao et al. 2021, figure 1)."""
+
+    def __init__(self, stages: list[SwinTransformerStage]) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(
+            DecoderStage(fine, _dim(coarse)) for fine, coarse in reversed(list(pairwise(stages)))
+        )
+        self.norm = nn.LayerNorm(_dim(stages[0]))
+
+    def forward(self, pyramid: list[Tensor]) -> Tensor:
+        """Tokens of all stages, fine to coarse, to tokens of the finest (B, h, w, C)."""
+        *skips, tokens = pyramid
+        for stage, skip in zip(self.stages, reversed(skips), strict=True):
+            tokens = stage(tokens, skip)
+        decoded: Tensor = self.norm(tokens)
+        return decoded
+
+
+class Fusion(nn.Module):
+    """Pyramids of several backbones to one, a linear layer a scale."""
+
+    def __init__(self, dims: list[int], streams: int) -> None:
+        super().__init__()
+        self.scales = nn.ModuleList(nn.Linear(streams * dim, dim) for dim in dims)
+
+    def forward(self, pyramids: list[list[Tensor]]) -> list[Tensor]:
+        """As many tokens as each pyramid has, of all pyramids at each scale."""
+        alike = zip(*pyramids, strict=True)
+        joined = (torch.cat(tokens, dim=-1) for tokens in alike)
+        return [fuse(tokens) for fuse, tokens in zip(self.scales, joined, strict=True)]
+
+
+class SwinUNet(LateModel):
+    """One or two Swin backbones, decoders that mirror them, and a class for every pixel.
+
+    By default each backbone has its decoder and they meet only at the end, as in P2 (Scheibenreif
+    et al., CVPRW 2022). With `fuse_skips` they meet at every scale, in one decoder: half the
+    decoders' cost, and one sensor can help the other before anything is decided.
+
+    Args:
+        backbones: of one architecture; their names are those of their sensors.
+        num_classes: channels of the logits.
+        fuse_skips: whether backbones are joined at every scale; nothing changes for one alone.
+
+    Raises:
+        UserError: a backbone is no Swin Transformer.
+    """
+
+    def __init__(self, backbones: dict[str, Backbone], num_classes: int, fuse_skips: bool) -> None:
+        super().__init__()
+        stages = [_swin_stages(name, backbone) for name, backbone in backbones.items()]
+        self.inputs = inputs_of(backbones)
+        self.backbones = nn.ModuleDict(backbones)
+        dims = [_dim(stage) for stage in stages[0]]
+        fused = fuse_skips and len(stages) > 1
+        self.fusion = Fusion(dims, len(stages)) if fused else None
+        self.decoders = nn.ModuleList(Decoder(own) for own in (stages[:1] if fused else stages))
+        dim = len(self.decoders) * dims[0]
+        patch = _patch_size(next(iter(backbones.values())))
+        self.expand = PatchExpand(dim, dim, patch)
+        self.head = nn.Conv2d(dim, num_classes, kernel_size=1)
+        # what a token of the last stage covers: decoders double whole tokens
+        merged = 2 ** (len(dims) - 1)
+        self.multiple: Sides = (patch[0] * merged, patch[1] * merged)
+        self.tile_multiple = _whole_windows(patch, stages[0])
+        for name, module in self.named_children():
+            if name != "backbones":
+                module.apply(_initialise)
+
+    @property
+    def apart(self) -> bool:
+        """Whether the sensors meet only at the end."""
+        return self.fusion is None and super().apart
+
+    def streams(self, batch: Batch) -> Streams:
+        """What each decoder says, (B, h, w, C) tokens of padded images; one of fused skips."""
+        pyramids = {name: self._pyramid(name, batch) for name in self.backbones}
+        if self.fusion is not None:
+            pyramids = {FUSED: self.fusion(list(pyramids.values()))}
+        named = zip(pyramids.items(), self.decoders, strict=True)
+        return {name: decode(pyramid) for (name, pyramid), decode in named}
+
+    def join(self, streams: Streams) -> Tensor:
+        """Tokens of all decoders to logits of the padded images."""
+        pixels_BHWC = self.expand(torch.cat(list(streams.values()), dim=-1))
+        logits: Tensor = self.head(pixels_BHWC.permute(0, 3, 1, 2))
+        return logits
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Stored integers (B, bands, H, W) a sensor to logits (B, num_classes, H, W)."""
+        height, width = next(batch[sensor].shape[-2:] for sensor in self.inputs)
+        return self.join(self.streams(batch))[..., :height, :width]
+
+    def _pyramid(self, name: str, batch: Batch) -> list[Tensor]:
+        backbone = self.backbones[name]
+        assert isinstance(backbone, Backbone)
+        images = pad_to_multiple(backbone.images(batch), self.multiple)
+        return [map_BChw.permute(0, 2, 3, 1) for map_BChw in backbone.pyramid(images)]
+
+
+class UNet(Model):
+    """The baseline: a convolutional U-Net from scratch that sees all bands stacked, early fusion.
+
+    Args:
+        architecture: of the encoder.
+        inputs: sensors in the order of their channels.
+        num_classes: channels of the logits.
+
+    Raises:
+        UserError: no U-Net can be built on this architecture.
+    """
+
+    def __init__(
+        self, architecture: Architecture, inputs: dict[Sensor, InputSpec], num_classes: int
+    ) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.backbones = nn.ModuleDict()  # its encoder is no backbone that was pretrained
+        self.images = Images(inputs)
+        self.smp = create_unet(architecture, self.images.in_chans, num_classes)
+        stride = int(self.smp.encoder.output_stride)  # type: ignore[union-attr, arg-type]
+        self.multiple: Sides = (stride, stride)
+        self.tile_multiple = stride
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Stored integers (B, bands, H, W) a sensor to logits (B, num_classes, H, W)."""
+        images = self.images(batch)
+        height, width = images.shape[-2:]
+        logits: Tensor = self.smp(pad_to_multiple(images, self.multiple))
+        return logits[..., :height, :width]
+
+
+def create_unet(architecture: Architecture, in_chans: int, num_classes: int) -> nn.Module:
+    """A U-Net with a timm model as its encoder: (B, in_chans, H, W) to (B, num_classes, H, W).
+
+    Raises:
+        UserError: timm has no such model, it does not take these options, or its maps do not halve
+            from stage to stage.
+    """
+    import segmentation_models_pytorch as smp  # 4 s, for the one model that is built on it
+
+    name, options = architecture.name, architecture.options
+    shape = {"in_channels": in_chans, "classes": num_classes, "encoder_weights": None}
+    try:
+        model = smp.Unet(f"tu-{name}", **shape, **architecture.any_size())
+    # RuntimeError: no such model; IndexError: fewer stages than the model has without options
+    except (TypeError, ValueError, AssertionError, RuntimeError, IndexError) as error:
+        raise UserError(
+            f"no U-Net can be built on {name} with options {options}: {error}; take a backbone "
+            "whose maps halve from stage to stage, such as resnet18"
+        ) from error
+    assert isinstance(model, nn.Module)
+    return model
+
+
+def _swin_stages(name: str, backbone: Backbone) -> list[SwinTransformerStage]:
+    if not isinstance(backbone.timm, SwinTransformer):
+        raise UserError(
+            f"SwinUNet decodes Swin Transformers, but the backbone of {name} is a "
+            f"{type(backbone.timm).__name__}; take an init whose backbone is one of timm's swin_*, "
+            "such as swin_tiny_patch4_window7_224"
+        )
+    return [stage for stage in backbone.timm.layers if isinstance(stage, SwinTransformerStage)]
+
+
+def _patch_size(backbone: Backbone) -> Sides:
+    embedding: Any = backbone.timm.patch_embed
+    height, width = embedding.patch_size
+    return height, width
+
+
+def _whole_windows(patch: Sides, stages: list[SwinTransformerStage]) -> int:
+    """Pixels that are a whole number of windows at every stage, in both directions."""
+    blocks: list[Any] = [stage.blocks[0] for stage in stages]
+    return math.lcm(
+        *(
+            side * 2**merged * window
+            for merged, block in enumerate(blocks)
+            for side, window in zip(patch, block.window_size, strict=True)
+        )
+    )
+
+
+def _dim(stage: SwinTransformerStage) -> int:
+    block: Any = stage.blocks[0]
+    return int(block.dim)
+
+
+def _blocks_like(stage: SwinTransformerStage) -> SwinTransformerStage:
+    """New blocks of the shape of a stage's first two, with regular and with shifted windows.
+
+    Two as in Swin-UNet, however deep the stage is; one where that has one.
+    """
+    blocks: list[Any] = list(stage.blocks)[:2]
+    first = blocks[0]
+    return SwinTransformerStage(
+        dim=first.dim,
+        out_dim=first.dim,
+        input_resolution=first.input_resolution,
+        depth=len(blocks),
+        downsample=False,
+        num_heads=first.attn.num_heads,
+        head_dim=first.attn.qkv.out_features // (3 * first.attn.num_heads),
+        window_size=first.window_size,
+        always_partition=first.always_partition,
+        dynamic_mask=first.dynamic_mask,
+        mlp_ratio=first.mlp_ratio,
+        drop_path=[getattr(block.drop_path1, "drop_prob", 0.0) for block in blocks],
+    )
+
+
+def _initialise(module: nn.Module) -> None:
+    """As the backbones begin (timm's, after Liu et al. 2021)."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

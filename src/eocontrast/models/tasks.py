@@ -1,0 +1,72 @@
+"""What is learnt of a patch: its class, the classes it holds, or the class of every pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from eocontrast.labels import IGNORE_INDEX, multi_label
+from eocontrast.patches.store import PatchStore
+
+TaskName = Literal["single_label", "multi_label", "segmentation"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """How logits become a loss and probabilities.
+
+    Attributes:
+        name: as in the `task` column of the curve.
+        metric: the score that arms are compared by.
+        exclusive: whether exactly one class is right.
+        loss: mean loss of logits (B, C, ...) and targets, a scalar.
+        probabilities: logits (B, C, ...) to probabilities of the same shape.
+    """
+
+    name: TaskName
+    metric: str
+    exclusive: bool
+    loss: Callable[[Tensor, Tensor], Tensor]
+    probabilities: Callable[[Tensor], Tensor]
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean over what has a class; 0 where nothing has, so that a batch of such pixels is no NaN."""
+    # one row a pixel, because CUDA sums over images in an order of its own; logarithms before that,
+    # because of rows of eight values they take a CPU five times as long
+    rows = logits.log_softmax(1).movedim(1, -1).flatten(0, -2)
+    classes = targets.flatten().long()
+    total = F.nll_loss(rows, classes, ignore_index=IGNORE_INDEX, reduction="sum")
+    return total / (classes != IGNORE_INDEX).sum().clamp_min(1)
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    return logits.softmax(1)
+
+
+TASKS: dict[TaskName, Task] = {
+    "single_label": Task("single_label", "AA", True, _cross_entropy, _softmax),
+    "multi_label": Task(
+        "multi_label", "macro_F1", False, F.binary_cross_entropy_with_logits, torch.sigmoid
+    ),
+    "segmentation": Task("segmentation", "mIoU", True, _cross_entropy, _softmax),
+}
+
+
+def patch_targets(store: PatchStore, task: Task) -> Tensor:
+    """What is to be said of every patch of the store.
+
+    Returns:
+        Class indices (N,), -1 for none; or 0 and 1 by class, (N, C), for `multi_label`.
+    """
+    labels = torch.tensor(store.labels)
+    if task.exclusive:
+        return labels
+    if store.shares is None:  # a class name a patch
+        return F.one_hot(labels.clamp_min(0), len(store.classes)).float() * (labels >= 0)[:, None]
+    return torch.tensor(multi_label(store.shares)).float()

@@ -1,0 +1,226 @@
+"""Weights as safetensors, with all that is needed to use them in the file's header."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn, uint8
+
+from eocontrast.modalities import SENSORS, Sensor
+from eocontrast.models.backbones import Architecture, Backbone
+from eocontrast.patches.inputs import InputSpec
+from eocontrast.runtime.errors import COMES_BACK, UserError, readable
+from eocontrast.runtime.files import file_sha256, whole
+from eocontrast.runtime.sealed import SEAL
+
+_HEADER = "eocontrast"
+
+REWRITE = f"run the stage that writes it again, `dvc repro -f -s <stage>`{COMES_BACK}"
+"""What mends weights."""
+
+
+def save_weights(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+    """Write tensors, a JSON header and a digest of both; equal content gives equal bytes."""
+    contiguous = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
+    told = _sealed(header, contiguous)  # one entry: safetensors writes several in any order
+    with whole(path) as partial:
+        save_file(contiguous, partial, metadata={_HEADER: told})
+
+
+def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and header of a file that `save_weights` wrote.
+
+    Raises:
+        UserError: the file is missing, damaged or not one of ours.
+    """
+    with readable(f"{path} cannot be read as weights", REWRITE):
+        try:
+            with safe_open(path, framework="pt") as file:
+                told = (file.metadata() or {}).get(_HEADER)
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise ValueError(str(error)) from error
+        if told is None:
+            raise UserError(f"{path} is a safetensors file without eocontrast's header")
+        header = dict(json.loads(told))
+        del header[SEAL]
+        if _sealed(header, tensors) != told:
+            raise ValueError(f"its content is not what its {SEAL} was taken of")
+    return tensors, header
+
+
+def _sealed(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """The header as JSON, with a digest of it and of the tensors."""
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(uint8).numpy().data)
+    return json.dumps({**header, SEAL: digest.hexdigest()}, sort_keys=True)
+
+
+def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
+    """Put tensors into a model that has exactly these.
+
+    Raises:
+        UserError: a name or a shape is another one, or a value is no number.
+    """
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        said = " ".join(str(error).split())[:300]
+        raise UserError(f"{what} do not fit their header ({said}): {REWRITE}") from error
+    odd = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if odd:
+        raise UserError(f"{what} hold values that are no numbers in {odd[0]}: {REWRITE}")
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What fine-tuning starts from: one backbone a sensor, or none for random initialisation.
+
+    Attributes:
+        method: of pretraining; `imported` where it was done elsewhere, `random` where none was.
+        architecture: of every backbone.
+        specs: what each sensor's backbone expects; a sensor may lack.
+        tensors: by `<sensor>.<timm's name>`; none for random initialisation.
+        digest: of the data that were trained on, empty where unknown.
+        run: parameters of the run, or where an imported file came from.
+        patches: number of patches trained on, 0 where unknown.
+        health: metrics of the last epoch, rounded.
+        data: name and licence of what was trained on, empty where unknown.
+    """
+
+    method: str
+    architecture: Architecture
+    specs: dict[Sensor, InputSpec]
+    tensors: dict[str, Tensor]
+    digest: str
+    run: dict[str, Any] = field(default_factory=dict)
+    patches: int = 0
+    health: dict[str, float] = field(default_factory=dict)
+    data: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def trained(self) -> tuple[Sensor, ...]:
+        """Sensors with weights."""
+        prefixes = {name.partition(".")[0] for name in self.tensors}
+        return tuple(sensor for sensor in SENSORS if sensor in prefixes)
+
+    def save(self, path: Path) -> None:
+        """Write to `path`; all but the tensors goes to the header."""
+        header = {
+            "method": self.method,
+            "architecture": self.architecture.to_dict(),
+            "inputs": {sensor: spec.to_dict() for sensor, spec in self.specs.items()},
+            "data_digest": self.digest,
+            "run": self.run,
+            "patches": self.patches,
+            "health": self.health,
+            "data": self.data,
+        }
+        save_weights(path, self.tensors, header)
+
+    @classmethod
+    def load(cls, path: Path) -> Pretrained:
+        """Inverse of `save`.
+
+        Raises:
+            UserError: the file is missing, damaged or not one of ours.
+        """
+        tensors, header = load_weights(path)
+        if "method" not in header:
+            raise UserError(f"{path} holds no pretrained backbones; it lacks {'method'!r}")
+        with readable(f"the header of {path} is damaged", REWRITE):
+            inputs = header["inputs"]
+            return cls(
+                method=header["method"],
+                architecture=Architecture(**header["architecture"]),
+                specs={s: InputSpec.from_dict(inputs[s]) for s in SENSORS if s in inputs},
+                tensors=tensors,
+                digest=header["data_digest"],
+                run=header["run"],
+                patches=header["patches"],
+                health=header["health"],
+                data=header["data"],
+            )
+
+    def spec(self, sensor: Sensor) -> InputSpec:
+        """What the backbone of a sensor expects.
+
+        Raises:
+            UserError: there is no such backbone; names those that there are.
+        """
+        if sensor not in self.specs:
+            raise UserError(
+                f"there is no backbone of {sensor} among these weights of method {self.method}: "
+                f"they are of {' and '.join(self.specs)}"
+            )
+        return self.specs[sensor]
+
+    def backbone(self, sensor: Sensor) -> Backbone:
+        """The backbone of a sensor with these weights; drawn anew for a method without any.
+
+        Raises:
+            UserError: there is no such backbone.
+        """
+        backbone = Backbone(self.architecture, {sensor: self.spec(sensor)})
+        prefix = f"{sensor}."
+        state = {n.removeprefix(prefix): t for n, t in self.tensors.items() if n.startswith(prefix)}
+        if state:
+            load_tensors(backbone.timm, state, f"the weights of {sensor}")
+        return backbone
+
+
+def load_pinned(
+    path: Path, sha256: str, architecture: Architecture, data: Mapping[Sensor, InputSpec]
+) -> Pretrained:
+    """Weights that parameters name by file and digest, checked against what they will be used for.
+
+    Args:
+        path: as `Pretrained.save` wrote it, or `eocontrast import-weights`.
+        sha256: of the file, in hex.
+        architecture: expected.
+        data: what the patch store holds of each sensor.
+
+    Raises:
+        UserError: another digest or architecture, no weights, or bands or units that the data
+            lack.
+    """
+    found = file_sha256(path)
+    if found != sha256:
+        raise UserError(f"{path} has sha256 {found}, but the run pins {sha256}: which is right?")
+    pretrained = Pretrained.load(path)
+    if pretrained.architecture != architecture:
+        raise UserError(
+            f"{path} is a {_described(pretrained.architecture)}, but the run names the backbone "
+            f"{_described(architecture)}: make them equal in params.yaml"
+        )
+    if not pretrained.trained:
+        raise UserError(f"{path} holds no weights, for its method is {pretrained.method}")
+    for sensor, spec in pretrained.specs.items():
+        try:
+            spec.channels(data[sensor].modality)
+        except UserError as error:
+            raise UserError(f"{path} does not suit the data of {sensor}: {error}") from error
+    return pretrained
+
+
+def _described(architecture: Architecture) -> str:
+    return f"{architecture.name} with options {json.dumps(architecture.options, sort_keys=True)}"
+
+
+def backbone_tensors(backbones: dict[Sensor, Backbone]) -> dict[str, Tensor]:
+    """Tensors of several backbones as `Pretrained` names them."""
+    return {
+        f"{sensor}.{name}": tensor
+        for sensor, backbone in backbones.items()
+        for name, tensor in backbone.timm.state_dict().items()
+    }

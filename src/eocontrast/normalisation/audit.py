@@ -1,0 +1,199 @@
+"""What is wrong with the values of a raster, and how many bad patches are too many.
+
+Rules have names. Others are told in `footprints`, `shift` and `consistency`, and by `RasterError`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eocontrast.modalities import Modality, Sensor
+from eocontrast.runtime.errors import UserError
+
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+"""An error keeps the patch out of the store, a warning is to be looked at, a note is known."""
+
+Found = tuple[str, Severity, str]
+"""Rule, severity, and what follows the raster's name in the message."""
+
+FEW = 0.01
+"""Share of values that may break a rule: subtracting noise leaves a few negative powers."""
+
+MANY = 0.05
+"""Share of pixels that may be clipped: clouds, snow and roofs are brighter than a diffuser."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One rule that one patch breaks."""
+
+    id: str
+    rule: str
+    severity: Severity
+    message: str
+
+    def to_dict(self) -> dict[str, str]:
+        """JSON-able form."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Present:
+    """What a raster holds: (bands, pixels) of any type, and each band's least and largest value."""
+
+    values: NDArray[Any]
+    low: NDArray[Any]
+    high: NDArray[Any]
+
+    @property
+    def extremes(self) -> tuple[float, float]:
+        """Of all bands."""
+        return float(self.low.min()), float(self.high.max())
+
+
+def audit_sensor(
+    patch: str, sensor: Sensor, modality: Modality, values: NDArray[Any]
+) -> list[Finding]:
+    """Findings on the values of one raster of a patch.
+
+    Args:
+        patch: id of the patch.
+        sensor: which of its rasters.
+        modality: what the numbers should be.
+        values: (bands, H, W) in the modality's units, NaN where there is no data.
+    """
+    missing = missing_pixels(modality, values)
+    if missing.all():
+        message = f"{sensor} holds no data in any pixel; mend it, or take the patch out"
+        return [Finding(patch, "all_nodata", "error", message)]
+    found: list[Found] = []
+    present = values.reshape(len(values), -1)
+    if missing.any():
+        present = values[:, ~missing]
+        share = f"has no data in {missing.mean():.1%} of its pixels; they are masked"
+        found.append(("some_nodata", "warning", share))
+    held = _Present(present, present.min(axis=1), present.max(axis=1))
+    found += _units(modality, held) or _dtype(modality, held)
+    found += _saturated(modality, held) + _constant(modality, held)
+    return [Finding(patch, rule, level, f"{sensor} {what}") for rule, level, what in found]
+
+
+def _units(modality: Modality, held: _Present) -> list[Found]:
+    """Numbers that the declared units can hardly take."""
+    (low, high), units = held.extremes, modality.units
+    seen = f"({low:.3g}..{high:.3g})"
+    message = ""
+    if units == "dB" and low >= 0 and high > 0:
+        message = f"is declared as dB but has no negative value {seen}: linear?"
+    elif units == "dB" and (low < -100 or high > 60):
+        message = f"is declared as dB but holds {seen}: scaled, or a value for no data?"
+    elif units == "linear" and (share := (held.values < 0).mean()) > FEW:
+        message = f"is declared as linear power but {share:.1%} of it is negative {seen}: dB?"
+    elif units == "DN" and high <= 1.5 and modality.valid_range[1] > 255:
+        message = f"is declared as DN but its largest value is {high:.3g}: reflectance?"
+    elif units == "DN" and low < 0:
+        message = f"is declared as DN but holds {seen}; what is negative is stored as 0"
+    elif units == "reflectance" and high > 2:
+        message = f"is declared as reflectance but its largest value is {high:.3g}: DN?"
+    return [("implausible_units", "warning", message)] if message else []
+
+
+def _dtype(modality: Modality, held: _Present) -> list[Found]:
+    """Fractions where numbers are counted, or none where they are measured."""
+    whole, (low, high) = map(_whole, held.values), held.extremes
+    message = ""
+    # bands that were brought to a finer grid have fractions, those of that grid have none
+    if modality.units == "DN" and not any(whole):
+        message = "is declared as DN but no band holds whole numbers only: reflectance, resampled?"
+    elif modality.units != "DN" and low < high and all(whole):
+        message = f"is declared as {modality.units} but holds whole numbers only: rounded, or DN?"
+    return [("implausible_dtype", "warning", message)] if message else []
+
+
+def _whole(band: NDArray[Any]) -> bool:
+    return band.dtype.kind != "f" or bool((band == np.rint(band)).all())
+
+
+def _saturated(modality: Modality, held: _Present) -> list[Found]:
+    low, high = modality.valid_range
+    if modality.units == "linear":
+        low, high = 10 ** (low / 10), 10 ** (high / 10)
+    reaching = held.values[(held.low < low) | (held.high > high)]
+    if not len(reaching):
+        return []
+    share = ((reaching < low) | (reaching > high)).any(axis=0).mean()
+    if share <= MANY:
+        return []
+    message = f"lies outside of {low:g}..{high:g} in {share:.1%} of its pixels; they are clipped"
+    return [("saturated", "warning", message)]
+
+
+def _constant(modality: Modality, held: _Present) -> list[Found]:
+    """Bands of one value, but for B10, which sees clouds alone, and what is dark as water is."""
+    dark = modality.units in ("DN", "reflectance")
+    floor = modality.valid_range[0] + modality.storage.step
+    bands = [
+        band
+        for band, least, most in zip(modality.bands, held.low, held.high, strict=True)
+        if least == most and band != "B10" and not (dark and most <= floor)
+    ]
+    if not bands or held.values.shape[1] == 1:
+        return []
+    return [("constant_band", "warning", f"holds a single value in {', '.join(bands)}")]
+
+
+def has_error(findings: list[Finding]) -> bool:
+    """Whether one of them keeps its patch out of the store."""
+    return any(finding.severity == "error" for finding in findings)
+
+
+def missing_pixels(modality: Modality, values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Pixels without data, (H, W): a band is not finite, or all digital numbers are 0 (SAFE)."""
+    missing: NDArray[np.bool_] = np.zeros(values.shape[1:], dtype=np.bool_)
+    if values.dtype.kind == "f":
+        missing |= ~np.isfinite(values).all(axis=0)
+    if modality.units == "DN":
+        missing |= _all_zero(values)
+    return missing
+
+
+def _all_zero(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Pixels that are zero in every band; mostly the first band says that there is none."""
+    zero: NDArray[np.bool_] = values[0] == 0
+    for band in values[1:]:
+        if not zero.any():
+            break
+        zero &= band == 0
+    return zero
+
+
+def refuse_too_many(findings: list[Finding], patches: int, max_bad_fraction: float) -> None:
+    """End the stage when more than `max_bad_fraction` of the patches have an error.
+
+    Raises:
+        UserError: lists the first of them.
+    """
+    errors = [finding for finding in findings if finding.severity == "error"]
+    bad = sorted({finding.id for finding in errors})
+    if len(bad) > max_bad_fraction * patches:
+        first = "; ".join(f"{e.id}: {e.message}" for e in errors[:3])
+        raise UserError(
+            f"{len(bad)} of {patches} patches cannot be used, more than normalise.max_bad_fraction "
+            f"= {max_bad_fraction} allows; the first: {first}. Mend or remove them, or raise it"
+            f"{_how_again(errors)}"
+        )
+
+
+def _how_again(errors: list[Finding]) -> str:
+    """What was fetched can be had again where it cannot be read."""
+    if all(finding.rule != "unreadable" for finding in errors):
+        return ""
+    return (
+        ". Remove rasters under data/raw that cannot be read: `dvc repro -f download` puts back "
+        "what it fetched or wrote there"
+    )

@@ -1,0 +1,80 @@
+"""Findings told: all of them in a JSON file, and a table of the rules that were broken."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from textwrap import shorten
+
+from eocontrast.normalisation.audit import SEVERITIES, Finding, Severity
+from eocontrast.runtime.files import write_text
+
+_HEADER = ("rule", "severity", "patches", "first ids")
+
+_EXAMPLE = 240
+"""Characters of an example at most: it has a line of its own, for names of patches are long."""
+
+
+def write_audit(path: Path, findings: list[Finding], patches: int) -> None:
+    """Leave all findings in a JSON file, with how many patches were asked and left out.
+
+    Notes of one message are one entry, for half of the patches may share it.
+    """
+    content = {
+        "patches": patches,
+        "quarantined": _count(findings, "error"),
+        "findings": [finding.to_dict() for finding in findings if finding.severity != "note"],
+        "notes": _notes(findings),
+    }
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def audit_table(findings: list[Finding], patches: int) -> str:
+    """A line a rule with an example below it, what is worst first, and a verdict in the end."""
+    rules: dict[tuple[Severity, str], list[Finding]] = defaultdict(list)
+    for finding in findings:
+        rules[finding.severity, finding.rule].append(finding)
+    order = sorted(rules, key=lambda key: (SEVERITIES.index(key[0]), key[1]))
+    rows = [_HEADER, *(_row(rule, severity, rules[severity, rule]) for severity, rule in order)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
+    header, *lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    examples = [shorten(rules[key][0].message, _EXAMPLE, placeholder=" ...") for key in order]
+    pairs = zip(lines, examples, strict=True)
+    told = [line for row, example in pairs for line in (row, f"    for example: {example}")]
+    return "\n".join([*([header, *told] if rules else []), verdict(findings, patches)])
+
+
+def verdict(findings: list[Finding], patches: int) -> str:
+    """How many patches cannot be used and how many are to be looked at."""
+    errors, warnings = _count(findings, "error"), _count(findings, "warning")
+    if not errors and not warnings:
+        return f"audit: nothing is wrong with the {patches} patches"
+    return f"audit: of {patches} patches {errors} cannot be used, {warnings} have a warning"
+
+
+def _count(findings: list[Finding], severity: Severity) -> int:
+    """Patches that have a finding of this severity."""
+    return len({finding.id for finding in findings if finding.severity == severity})
+
+
+def _row(rule: str, severity: Severity, findings: list[Finding]) -> tuple[str, ...]:
+    ids = _distinct(finding.id for finding in findings)
+    first = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")
+    return rule, severity, str(len(ids)), first
+
+
+def _notes(findings: list[Finding]) -> list[dict[str, object]]:
+    notes: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for finding in findings:
+        if finding.severity == "note":
+            notes[finding.rule, finding.message].append(finding.id)
+    return [{"rule": rule, "message": said, "ids": ids} for (rule, said), ids in notes.items()]
+
+
+def _distinct(ids: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(ids))

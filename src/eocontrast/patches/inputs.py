@@ -1,0 +1,247 @@
+"""From stored integers to what a backbone sees: the same arithmetic in training and in a map.
+
+Normalisation is fixed per band by default, from the pretraining data. Dividing each channel of each
+crop by its own maximum, as both papers did, throws the radiometry away: one bright roof rescales
+the image. It is there for their weights and for comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from eocontrast.modalities import Modality, Units
+from eocontrast.runtime.errors import UserError
+
+Batch = dict[str, Tensor]
+"""By sensor, stored integers (B, bands, H, W); targets of pixels, where there are any, as `label`.
+
+Floats on the scale of the stored integers serve as well: augmentation does not round.
+"""
+
+Scaling = Literal["band_statistics", "crop_maximum"]
+"""Zero mean and unit variance per band, or every band of every crop over its own maximum."""
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What weights expect of one sensor.
+
+    Attributes:
+        modality: bands by name, units, and the range outside of which values are clipped.
+        mean: per band in these units, over all patches outside the test split.
+        sd: standard deviation, likewise.
+        patch_size: side in pixels of the patches that the weights were trained on.
+        scaling: how clipped values are brought to the range of a network.
+    """
+
+    modality: Modality
+    mean: tuple[float, ...]
+    sd: tuple[float, ...]
+    patch_size: int
+    scaling: Scaling = "band_statistics"
+
+    def select(self, bands: Sequence[str]) -> InputSpec:
+        """The same of some bands, in this order.
+
+        Raises:
+            UserError: a band is not among these.
+        """
+        places = self._places(bands)
+        return replace(
+            self,
+            modality=replace(self.modality, bands=tuple(bands)),
+            mean=tuple(self.mean[place] for place in places),
+            sd=tuple(self.sd[place] for place in places),
+        )
+
+    def channels(self, data: Modality) -> list[int]:
+        """Positions in `data` of the bands that are expected, found by name.
+
+        Raises:
+            UserError: the data have other units, or lack a band.
+        """
+        wanted = self.modality
+        if data.storage != wanted.storage:
+            raise UserError(f"these weights expect {wanted.units}, but the data are {data.units}")
+        missing = [band for band in wanted.bands if band not in data.bands]
+        if missing:
+            raise UserError(
+                f"these weights expect the bands {', '.join(wanted.bands)}, but the data lack "
+                f"{', '.join(missing)}; they have {', '.join(data.bands)}: pretrain without "
+                f"{', '.join(missing)} (normalise.drop_bands in params.yaml), or take the mean of "
+                "what was pretrained on in its place (normalise.fill_bands)"
+            )
+        return [data.bands.index(band) for band in wanted.bands]
+
+    def encode(
+        self,
+        values: NDArray[Any] | Tensor,
+        *,
+        bands: Sequence[str],
+        units: Units,
+        check_scale: bool = True,
+    ) -> NDArray[np.integer]:
+        """Physical values to the integers of a patch store, in the bands that are expected.
+
+        Bands are found by name, whatever their order, and others are left out. Linear power and dB
+        are converted into one another; reflectance and DN are not, for the products' offset differs
+        by their age.
+
+        Args:
+            values: (C, H, W) or (B, C, H, W) in `units`; NaN is no data.
+            bands: the C names.
+            units: of all bands.
+            check_scale: refuse values that can hardly be of these units.
+
+        Returns:
+            (B, bands, H, W), B = 1 for a single image.
+
+        Raises:
+            UserError: other units, a band that lacks, another shape, or an implausible scale.
+        """
+        data = Modality(tuple(bands), units, self.modality.valid_range)
+        selected = _images(values, bands)[:, self._channels_of(data)]
+        if check_scale:
+            _refuse_implausible(selected, data)
+        return data.encode(selected)
+
+    def prepare(
+        self,
+        values: NDArray[Any] | Tensor,
+        *,
+        bands: Sequence[str],
+        units: Units,
+        check_scale: bool = True,
+    ) -> Tensor:
+        """Physical values to what the network takes, by way of the store's integers as in training.
+
+        Arguments and errors are those of `encode`.
+
+        Returns:
+            (B, bands, H, W) float32 on the device of `values`, B = 1 for a single image.
+        """
+        device = values.device if isinstance(values, Tensor) else None
+        stored = self.encode(values, bands=bands, units=units, check_scale=check_scale)
+        # as a `Backbone` lays out its images, for the same features to the bit
+        scaled: Tensor = Scale(self).to(device)(torch.from_numpy(stored).to(device))
+        return scaled.contiguous(memory_format=torch.channels_last)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form, for weight files and the store."""
+        own = {"mean": self.mean, "sd": self.sd, "patch_size": self.patch_size}
+        return {**asdict(self.modality), **own, "scaling": self.scaling}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> InputSpec:
+        """Inverse of `to_dict`."""
+        modality = Modality(tuple(fields["bands"]), fields["units"], tuple(fields["valid_range"]))
+        mean, sd = tuple(fields["mean"]), tuple(fields["sd"])
+        return cls(modality, mean, sd, fields["patch_size"], fields["scaling"])
+
+    def _channels_of(self, data: Modality) -> list[int]:
+        if {data.units, self.modality.units} == {"DN", "reflectance"}:
+            raise UserError(
+                f"these weights expect {self.modality.units}, but the values are {data.units}: "
+                "convert them first, DN = 10000 x reflectance without a product's offset"
+            )
+        return self.channels(data)
+
+    def _places(self, bands: Sequence[str]) -> list[int]:
+        known = self.modality.bands
+        unknown = [band for band in bands if band not in known]
+        if unknown:
+            raise UserError(f"there is no band {', '.join(unknown)} among {', '.join(known)}")
+        return [known.index(band) for band in bands]
+
+
+def _images(values: NDArray[Any] | Tensor, bands: Sequence[str]) -> NDArray[np.float64]:
+    """Values as (B, C, H, W), C of them named."""
+    if isinstance(values, Tensor):
+        values = values.detach().cpu().double().numpy()
+    images = np.asarray(values, np.float64)
+    if images.ndim not in (3, 4) or images.shape[-3] != len(bands):
+        raise UserError(
+            f"values have the shape {images.shape}, but {len(bands)} bands are named: give "
+            "(bands, height, width), or (images, bands, height, width)"
+        )
+    return images[None] if images.ndim == 3 else images
+
+
+def _refuse_implausible(values: NDArray[np.float64], data: Modality) -> None:
+    """Wrong units cost no error later, only accuracy: features of them are as smooth as any."""
+    finite = values[np.isfinite(values)]
+    if finite.size == 0 or not (looks := _looks_like(finite, data)):
+        return
+    low, high = data.valid_range
+    valid = f"{low:g} to {high:g} {'dB' if data.units == 'linear' else data.units}"
+    raise UserError(
+        f"values said to be {data.units} lie between {finite.min():.4g} and {finite.max():.4g}: "
+        f"{looks}. Expected are {valid} and NaN for no data; convert the values or name their "
+        "units. Where they are right all the same, pass check_scale=False"
+    )
+
+
+def _looks_like(finite: NDArray[np.float64], data: Modality) -> str | None:
+    low, high = data.valid_range
+    least, most = finite.min(), finite.max()
+    if data.units == "dB" and least >= 0:
+        return "that looks like linear power or DN, for no value is negative"
+    if data.units == "linear" and most < 0:
+        return "that looks like dB, for no power is negative"
+    if data.units == "DN" and 0 < most <= 2 < high:
+        return "that looks like reflectance"
+    whole = data.units == "DN" and least >= 0 and bool((finite == np.rint(finite)).all())
+    if whole and 2 < most <= 255 < high:
+        return "that looks like an image of 8 bits"
+    if data.units == "reflectance" and np.median(finite) > 2:
+        return "that looks like DN"
+    stored = data.decode(data.encode(finite))  # linear power as dB
+    if ((stored < low) | (stored > high)).all():
+        return "all of them are outside the valid range"
+    return None
+
+
+class Scale(nn.Module):
+    """Stored integers (B, C, H, W) to what a network likes, float32; no data becomes 0.
+
+    With band statistics 0 is the mean of the band: a missing pixel says nothing instead of
+    something extreme, and a sensor without any pixel is one that is not there.
+    """
+
+    scale: Tensor
+    shift: Tensor
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, spec: InputSpec) -> None:
+        super().__init__()
+        self.storage = spec.modality.storage
+        self.of_crop = spec.scaling == "crop_maximum"
+        low, high = spec.modality.valid_range
+        mean, sd = (torch.tensor(v).view(1, -1, 1, 1) for v in (spec.mean, spec.sd))
+        if self.of_crop:  # from the lower end of the range, as the papers' clip to [-25, 0] + 25
+            mean, sd = torch.full_like(mean, low), torch.ones_like(sd)
+        # one multiplication and one addition a value; not persistent, because the spec in the
+        # weight file's header is the one source of these numbers
+        self.register_buffer("scale", self.storage.step / sd, persistent=False)
+        self.register_buffer("shift", -mean / sd, persistent=False)
+        self.register_buffer("low", (low - mean) / sd, persistent=False)
+        self.register_buffer("high", (high - mean) / sd, persistent=False)
+
+    def forward(self, stored: Tensor) -> Tensor:
+        """Scaled bands, same shape."""
+        values = stored.float()
+        missing = values == self.storage.nodata
+        values = torch.addcmul(self.shift, values, self.scale).clamp_(self.low, self.high)
+        values = values.masked_fill_(missing, 0)
+        if self.of_crop:
+            # 1e-5 as published: a crop of zeros stays zero
+            values = values / (values.amax(dim=(2, 3), keepdim=True) + 1e-5)
+        return values

@@ -1,0 +1,178 @@
+"""The contrastive losses, over the batch of all ranks and a chunk of it at a time.
+
+Every rank computes the rows of its own samples against the columns of all, so that the mean over
+ranks is the loss of the whole batch. Of a chunk of rows the gradient is taken at once and the
+logits are forgotten: memory grows with the batch, not with its square.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from eocontrast.training.ranks import gathered, rank, ranks
+
+LOGITS = 2**22
+"""That there are at once, 16 MiB; up to 1,024 pairs are one chunk."""
+
+
+def nt_xent(
+    z1_ND: Tensor, z2_ND: Tensor, temperature: float, group_N: Tensor | None = None
+) -> Tensor:
+    """Normalised temperature-scaled cross-entropy (Chen et al. 2020, eq. 1; P1, eq. 1), in float32.
+
+    Row i of both inputs shows place i. Each of the 2N embeddings must find its partner among the
+    2N - 1 others, those of its own sensor included.
+
+    Args:
+        z1_ND: embeddings of one view, (N, D), any scale; of this rank's places.
+        z2_ND: embeddings of the other view, (N, D).
+        temperature: of the softmax over cosines.
+        group_N: group of every place; others of one's own group are then no negatives.
+
+    Returns:
+        Mean loss over the 2N rows, a scalar; its mean over the ranks is that of the whole batch.
+    """
+    with torch.autocast(z1_ND.device.type, enabled=False):
+        z_MD = F.normalize(torch.cat([z1_ND, z2_ND]).float(), dim=1)
+        places = _Places(len(z_MD), 2, group_N, z_MD.device)
+
+        def loss_of(rows: slice, own_MD: Tensor, all_MD: Tensor) -> Tensor:
+            return places.cross_entropy(own_MD[rows] @ all_MD.T / temperature, rows)
+
+        chunks = _chunks(len(z_MD), len(z_MD) * ranks())
+        return _chunked(loss_of, chunks, z_MD, gathered(z_MD))
+
+
+def max_correlation(maps1_NEhw: Tensor, maps2_NEhw: Tensor, max_offset: int) -> Tensor:
+    """How well two maps agree where they agree best (MMA, Windsor et al. 2021).
+
+    The vectors of all cells have length 1. One map is moved over the other; what lies outside of
+    it is zero.
+
+    Args:
+        maps1_NEhw: `unit_cells` of maps of one view, (N, E, h, w).
+        maps2_NEhw: those of the other view, (M, E, h, w).
+        max_offset: cells by which one may be moved, up, down and sideways.
+
+    Returns:
+        Mean cosine over the cells at the best offset, (N, M), between -1 and 1.
+    """
+    # torch's convolution is a correlation: every map of the second view is a filter
+    sums_NMuv = F.conv2d(maps1_NEhw, maps2_NEhw, padding=max_offset)
+    return sums_NMuv.amax((2, 3)) / (maps1_NEhw.shape[2] * maps1_NEhw.shape[3])
+
+
+def unit_cells(maps_NEhw: Tensor) -> Tensor:
+    """The vectors of all cells brought to length 1, in float32."""
+    return F.normalize(maps_NEhw.float(), dim=1)
+
+
+def aligned_info_nce(
+    maps1_NEhw: Tensor,
+    maps2_NEhw: Tensor,
+    max_offset: int,
+    temperature: float,
+    group_N: Tensor | None = None,
+) -> Tensor:
+    """InfoNCE of maps where they align best (Windsor et al. 2021), in float32.
+
+    Each map must find its partner among those of the other view, in both directions. A chunk that
+    is not the whole batch is correlated twice, as rows and as columns.
+
+    Args:
+        maps1_NEhw: maps of one view, (N, E, h, w), any scale; of this rank's places.
+        maps2_NEhw: maps of the other view, (N, E, h, w).
+        max_offset: cells by which one may be moved.
+        temperature: of the softmax over mean cosines.
+        group_N: group of every place; others of one's own group are then no negatives.
+
+    Returns:
+        Mean loss over both directions, a scalar; its mean over ranks is that of the whole batch.
+    """
+    with torch.autocast(maps1_NEhw.device.type, enabled=False):
+        maps1, maps2 = unit_cells(maps1_NEhw), unit_cells(maps2_NEhw)
+        size, total = len(maps1), len(maps1) * ranks()
+        places = _Places(size, 1, group_N, maps1.device)
+
+        def loss_of(rows: slice, own1: Tensor, own2: Tensor, all1: Tensor, all2: Tensor) -> Tensor:
+            logits = max_correlation(own1[rows], all2, max_offset) / temperature
+            columns = logits
+            if len(logits) < total:
+                columns = max_correlation(all1, own2[rows], max_offset) / temperature
+            there, back = (places.cross_entropy(each, rows) for each in (logits, columns.T))
+            return (there + back) / 2
+
+        chunks = _chunks(size, total * (2 * max_offset + 1) ** 2)
+        return _chunked(loss_of, chunks, maps1, maps2, gathered(maps1), gathered(maps2))
+
+
+class _Places:
+    """Which column each of this rank's rows must find, and which columns it does not see.
+
+    Args:
+        rows: of this rank, those of the first view first.
+        views: that are among rows and columns.
+        group_N: group of every place of this rank; each is its own where None.
+        device: of the logits.
+    """
+
+    def __init__(self, rows: int, views: int, group_N: Tensor | None, device: torch.device) -> None:
+        size = rows // views
+        self.own = torch.arange(rank(), rows * ranks(), ranks(), device=device)
+        self.partner = (self.own + (views - 1) * size * ranks()) % (rows * ranks())
+        everywhere = torch.arange(size * ranks(), device=device)
+        self.groups = (everywhere if group_N is None else gathered(group_N.to(device))).repeat(
+            views
+        )
+
+    def cross_entropy(self, logits: Tensor, rows: slice) -> Tensor:
+        """Mean over these rows of the cost of finding the partner, (rows, all) to a scalar."""
+        partner = self.partner[rows]
+        unseen = self.groups[self.own[rows], None] == self.groups
+        unseen.scatter_(1, partner[:, None], False)
+        return F.cross_entropy(logits.masked_fill(unseen, -torch.inf), partner)
+
+
+def _chunks(rows: int, logits_a_row: int) -> list[slice]:
+    """Rows of at most `LOGITS` logits at a time."""
+    size = max(1, LOGITS // logits_a_row)
+    return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
+
+
+def _chunked(loss_of: Callable[..., Tensor], chunks: list[slice], *inputs: Tensor) -> Tensor:
+    """The mean of `loss_of(rows, *inputs)` over all rows."""
+    loss: Tensor = _Chunked.apply(loss_of, chunks, *inputs)
+    return loss
+
+
+class _Chunked(torch.autograd.Function):
+    """Takes the gradient of every chunk on the way forward: backward only scales it."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401 - autograd's context
+        loss_of: Callable[..., Tensor],
+        chunks: list[slice],
+        *inputs: Tensor,
+    ) -> Tensor:
+        leaves = [each.detach().requires_grad_() for each in inputs]
+        total = torch.zeros((), device=inputs[0].device)
+        sums = [torch.zeros_like(each) for each in inputs]
+        for rows in chunks:
+            with torch.enable_grad():
+                loss = loss_of(rows, *leaves) * ((rows.stop - rows.start) / chunks[-1].stop)
+            found = torch.autograd.grad(loss, leaves, materialize_grads=True)
+            for gradient, of_chunk in zip(sums, found, strict=True):
+                gradient += of_chunk
+            total += loss.detach()
+        ctx.save_for_backward(*sums)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        return (None, None, *(grad * each for each in ctx.saved_tensors))

@@ -1,0 +1,89 @@
+"""Where rasters come from: each source puts them on disk and says what they are.
+
+A source is a module with `fetch(folder, params) -> Source`. Later stages know nothing about
+sources: they read the manifest and the declaration that `Source.write` leaves in a small folder of
+its own, so that nobody has to hash or copy the rasters themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from eocontrast.modalities import Modality, Sensor
+from eocontrast.runtime.errors import COMES_BACK, UserError, readable
+from eocontrast.runtime.files import file_sha256, write_text
+from eocontrast.runtime.sealed import read_sealed, refuse_other, write_sealed
+
+COLUMNS = ("id", "s1", "s2", "label", "group", "split")
+SPLITS = ("pretrain", "train", "test")
+_AGAIN = f"run `dvc repro -f download`{COMES_BACK}"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rasters on disk and what their numbers mean.
+
+    `manifest` has the columns `id, s1, s2, label, group, split`, one row a patch. Paths are
+    relative to `rasters` (or absolute); a path may hold `{band}`, which stands for one file a
+    band. `label` is a mask raster, a class name, or empty. `group` names what must not be split
+    (a scene, a region); `split` is `pretrain` (never scored), `train`, `test`, or empty.
+
+    `classes` maps each class name to its value in the masks, in the order of the class indices.
+
+    `rasters` is relative to the working directory, and where None the folder of the manifest.
+    `name` and `licence` are told to whoever gets weights that were trained on it.
+    """
+
+    s1: Modality
+    s2: Modality
+    classes: dict[str, int]
+    palette: dict[str, str]
+    manifest: pd.DataFrame
+    rasters: Path | None = None
+    name: str = "unknown"
+    licence: str = "unknown"
+
+    @property
+    def modalities(self) -> dict[Sensor, Modality]:
+        """Modality by sensor."""
+        return {"s1": self.s1, "s2": self.s2}
+
+    def write(self, folder: Path) -> None:
+        """Leave `manifest.csv` and `source.json` in `folder`."""
+        table = self.manifest.to_csv(index=False, columns=list(COLUMNS))
+        write_text(folder / "manifest.csv", table)
+        declaration = asdict(self)
+        del declaration["manifest"]
+        declaration["rasters"] = None if self.rasters is None else self.rasters.as_posix()
+        declaration["manifest_sha256"] = file_sha256(folder / "manifest.csv")
+        # classes keep their order: it is the order of the class indices
+        write_sealed(folder / "source.json", declaration)
+
+
+def read_source(folder: Path) -> Source:
+    """What `Source.write` left in `folder`.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    for name in ("manifest.csv", "source.json"):
+        if not (folder / name).exists():
+            raise UserError(f"{folder / name} is missing: run `dvc repro download` first")
+    with readable(f"{folder} is damaged: source.json", _AGAIN):
+        declaration = read_sealed(folder / "source.json")
+        written = declaration.pop("manifest_sha256")
+    with readable(f"{folder} is damaged: manifest.csv", _AGAIN):
+        refuse_other(folder / "manifest.csv", written)
+        manifest = pd.read_csv(folder / "manifest.csv", dtype=str, keep_default_na=False)
+    if manifest.empty:
+        raise UserError(f"{folder / 'manifest.csv'} has no rows: run `dvc repro -f download`")
+    with readable(f"{folder} is damaged: source.json", _AGAIN):
+        for sensor in ("s1", "s2"):
+            fields = declaration[sensor]
+            low, high = fields["valid_range"]
+            declaration[sensor] = Modality(tuple(fields["bands"]), fields["units"], (low, high))
+        declaration["rasters"] = Path(declaration["rasters"] or folder)
+        return Source(manifest=manifest, **declaration)

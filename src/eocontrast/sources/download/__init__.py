@@ -1,0 +1,1 @@
+"""Fetch archives over FTP and HTTP, verify and unpack them. Imports `runtime`."""

@@ -1,0 +1,112 @@
+"""A run of MLflow that is being written, and what it took where it is that of a whole stage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlflow.entities import Metric
+from mlflow.entities import Run as Row
+
+from eocontrast.runtime.machine import process_start
+from eocontrast.runtime.signals import Stopped
+from eocontrast.tracking.provenance import COMMIT_TAG
+from eocontrast.tracking.views import HARDWARE_TAG, SECONDS, TORCH_TAG
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+class Run:
+    """An open MLflow run; closes itself as finished, failed after an error, or killed.
+
+    Args:
+        client: of the store that holds it.
+        run_id: MLflow's.
+        ended: milliseconds since 1970, of a run that was over and is but told more.
+    """
+
+    def __init__(self, client: MlflowClient, run_id: str, ended: int | None = None) -> None:
+        self.client, self.run_id, self.ended = client, run_id, ended
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, kind: object, value: object, traceback: object) -> None:
+        killed = isinstance(value, Stopped)
+        status = "FINISHED" if kind is None else "KILLED" if killed else "FAILED"
+        self.client.set_terminated(self.run_id, status=status, end_time=self.ended)
+
+    def log(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Log numbers at a step."""
+        self.log_all([(metrics, step)])
+
+    def log_all(self, rows: Iterable[tuple[Mapping[str, float], int]]) -> None:
+        """Log (metrics, step) pairs in one transaction.
+
+        All have the same time, so that MLflow keeps what a run that goes on says again but once.
+        """
+        batch = [
+            Metric(name, float(value), 0, step)
+            for metrics, step in rows
+            for name, value in metrics.items()
+            if name != "epoch"  # which is the step; MLflow would compare runs by it
+        ]
+        for start in range(0, len(batch), 1000):  # MLflow's limit a call
+            self.client.log_batch(self.run_id, metrics=batch[start : start + 1000])
+
+    def file(self, path: Path) -> None:
+        """Keep a copy of a figure or table with the run."""
+        self.client.log_artifact(self.run_id, str(path))
+
+    def text(self, name: str, text: str) -> None:
+        """Keep a text with the run."""
+        self.client.log_text(self.run_id, text, name)
+
+
+class StageRun(Run):
+    """The run of a whole stage, which also tells how long that took."""
+
+    def __exit__(self, kind: object, value: object, traceback: object) -> None:
+        # seconds of a process that was stopped count, if it had the time to say so
+        before = self.client.get_run(self.run_id).data.metrics.get(SECONDS, 0.0)
+        now = time.time()
+        took = round(before + now - process_start(), 1)
+        self.client.log_metric(self.run_id, SECONDS, took, timestamp=int(1000 * now))
+        super().__exit__(kind, value, traceback)
+
+
+@dataclass(frozen=True)
+class StageTime:
+    """What the newest run of a stage took.
+
+    Attributes:
+        seconds: from the start of its process, imports included.
+        hardware: processor and GPU, in words.
+        torch: the version that was installed.
+        commit: of the code, "unknown" outside a repository.
+        date: when it began, ISO 8601, UTC.
+    """
+
+    seconds: float
+    hardware: str
+    torch: str
+    commit: str
+    date: str
+
+
+def stage_time(row: Row) -> StageTime:
+    """Of a stage's run that has ended."""
+    tags = row.data.tags
+    began = datetime.fromtimestamp(row.info.start_time / 1000, UTC)
+    return StageTime(
+        seconds=row.data.metrics[SECONDS],
+        hardware=tags[HARDWARE_TAG],
+        torch=tags[TORCH_TAG],
+        commit=tags[COMMIT_TAG],
+        date=began.strftime("%Y-%m-%d %H:%M"),
+    )

@@ -1,0 +1,4 @@
+"""What both training loops share: device, ranks, checkpoint, schedule.
+
+Imports `runtime` and `patches`.
+"""

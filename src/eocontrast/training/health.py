@@ -1,0 +1,77 @@
+"""Do embeddings still tell places apart? Measured on held-out pairs."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from eocontrast.runtime.errors import UserError
+
+
+class CollapseError(UserError):
+    """Training failed: embeddings carry no information, or the loss is not a number."""
+
+
+def embedding_health(z1_ND: Tensor, z2_ND: Tensor) -> dict[str, float]:
+    """Spread, similarity and cross-modal retrieval of the embeddings of N pairs.
+
+    Args:
+        z1_ND: embeddings of one sensor, (N, D), any scale.
+        z2_ND: embeddings of the other.
+
+    Returns:
+        `spread`: sd per dimension of the normalised embeddings times sqrt(D), mean over
+        dimensions: 1 when they fill the sphere, 0 when they are one point (VICReg's and SimSiam's
+        measure of collapse). `mean_cosine`: mean cosine of different places of one sensor.
+        `effective_rank`: exp of the entropy of the singular values (Roy and Vetterli 2007), mean
+        over both sensors.
+        `retrieval_top1`: share of places whose Sentinel-2 is nearest to their Sentinel-1.
+    """
+    z1, z2 = F.normalize(z1_ND.double(), dim=1), F.normalize(z2_ND.double(), dim=1)
+    both = torch.stack([z1, z2])
+    size, dim = z1.shape
+    cosines = both @ both.transpose(1, 2)
+    off_diagonal = cosines.sum() - cosines.diagonal(dim1=1, dim2=2).sum()
+    centred = both - both.mean(1, keepdim=True)
+    # LAPACK raises on NaN, and refuse_collapse has the better message
+    singular = torch.linalg.svdvals(centred) if centred.isfinite().all() else centred.norm(dim=1)
+    weights = singular / singular.sum(1, keepdim=True).clamp_min(1e-12)
+    nearest = (z1 @ z2.T).argmax(1)
+    return {
+        "spread": float(both.std(1, correction=0).mean() * math.sqrt(dim)),
+        "mean_cosine": float(off_diagonal / (2 * size * (size - 1))),
+        "effective_rank": float(torch.special.entr(weights).sum(1).exp().mean()),
+        "retrieval_top1": float((nearest == torch.arange(size, device=z1.device)).double().mean()),
+    }
+
+
+def refuse_collapse(health: dict[str, float]) -> None:
+    """End a run whose embeddings are (nearly) one point.
+
+    A healthy run ends with a spread of .5 to 1 and a mean cosine below .5, but backbones start with
+    cosines of .97 and more, so these bounds are far off, and are meant for after the warm-up.
+
+    Raises:
+        CollapseError: says what was measured and what to try.
+    """
+    if not health["spread"] > 0.02 or not health["mean_cosine"] < 0.999:
+        raise CollapseError(
+            f"embeddings collapsed: spread {health['spread']:.3f} (above 0.02 expected), mean "
+            f"cosine {health['mean_cosine']:.3f} (below 0.999 expected). Lower lr, add warm-up "
+            "epochs, or check that the patches differ"
+        )
+
+
+def refuse_not_finite(loss: float, step: int) -> None:
+    """End a run at the first loss that is no number.
+
+    Raises:
+        CollapseError: names the step.
+    """
+    if not math.isfinite(loss):
+        raise CollapseError(
+            f"the loss is {loss} at step {step}: lower lr, raise temperature, or set precision: no"
+        )

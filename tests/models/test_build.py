@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+
+from eocontrast.config.pretraining import BackboneParams
+from eocontrast.modalities import SENSORS, Sensor
+from eocontrast.models.backbones import Architecture
+from eocontrast.models.build import model_from_header, new_model
+from eocontrast.models.classifiers import Classifier, NeighbourClassifier
+from eocontrast.models.fusion import STREAMS, Fusion, Head
+from eocontrast.models.model import Model
+from eocontrast.models.segmenters import SwinUNet, UNet
+from eocontrast.models.weights import Pretrained
+from eocontrast.patches.inputs import Batch
+from eocontrast.patches.store import PatchStore
+
+
+class Kind(NamedTuple):
+    """A head on a backbone, and what it sees."""
+
+    head: Head
+    fusion: Fusion
+    backbone: str
+
+
+KINDS = [
+    *(Kind("linear", fusion, "resnet") for fusion in ("s1", "s2", "early", "late")),
+    *(Kind("linear", fusion, "swin") for fusion in ("early", "late")),
+    *(Kind("knn", fusion, "resnet") for fusion in ("s1", "s2", "late")),
+    *(Kind("unet", fusion, "resnet") for fusion in ("s1", "s2", "early")),
+    *(Kind("swin_unet", fusion, "swin") for fusion in ("s1", "s2", "late", "scales")),
+]
+CLASSES: dict[Head, type[Model]] = {
+    "linear": Classifier,
+    "knn": NeighbourClassifier,
+    "unet": UNet,
+    "swin_unet": SwinUNet,
+}
+CHANNELS = {"s1": {"s1": 2}, "s2": {"s2": 4}, "early": {"s1_s2": 6}, "late": {"s1": 2, "s2": 4}}
+
+every_kind = pytest.mark.parametrize("kind", KINDS, ids="-".join)
+
+
+def random_init(store: PatchStore, params: BackboneParams) -> Pretrained:
+    return Pretrained("random", Architecture(params.name, params.options), store.specs, {}, "")
+
+
+def header_of(kind: Kind, init: Pretrained) -> dict[str, Any]:
+    """As a fine-tuned file has it, by way of JSON."""
+    header = {
+        "architecture": init.architecture.to_dict(),
+        "inputs": {sensor: spec.to_dict() for sensor, spec in init.specs.items()},
+        "classes": ["a", "b", "c"],
+        "head": kind.head,
+        "fusion": kind.fusion,
+        "task": "single_label" if kind.head in ("linear", "knn") else "segmentation",
+        "n_labels": 10,
+        "n_validation": 4,
+        "recipe": {"neighbours": 3, "neighbour_temperature": 0.1},
+        "data_digest": "",
+    }
+    loaded: dict[str, Any] = json.loads(json.dumps(header))
+    return loaded
+
+
+@every_kind
+def test_a_header_says_how_to_build_a_model_again(
+    tiny_store: PatchStore, tiny_backbones: Mapping[str, BackboneParams], kind: Kind
+) -> None:
+    init = random_init(tiny_store, tiny_backbones[kind.backbone])
+    header = header_of(kind, init)
+    torch.manual_seed(0)
+    model = new_model(init, header).eval()
+    assert type(model) is CLASSES[kind.head]
+    batch = tiny_store.batch(tiny_store.rows("test"))
+    if isinstance(model, NeighbourClassifier):
+        train = tiny_store.batch(tiny_store.labelled("train")[:6])
+        with torch.no_grad():
+            model.remember(model.streams(train), torch.eye(3).repeat(2, 1))
+    again = model_from_header(header).eval()
+    again.load_state_dict(model.state_dict())
+    logits = model(batch)
+    assert torch.equal(again(batch), logits)
+    segments = kind.head in ("unet", "swin_unet")
+    assert logits.shape == ((18, 3, 16, 16) if segments else (18, 3))
+
+
+@every_kind
+def test_a_model_sees_the_sensors_of_its_fusion_and_no_other(
+    tiny_store: PatchStore, tiny_backbones: Mapping[str, BackboneParams], kind: Kind
+) -> None:
+    init = random_init(tiny_store, tiny_backbones[kind.backbone])
+    model = new_model(init, header_of(kind, init)).eval()
+    seen = {sensor for stream in STREAMS[kind.fusion] for sensor in stream}
+    assert list(model.inputs) == [sensor for sensor in SENSORS if sensor in seen]
+    if kind.head == "knn":  # an empty bank knows nothing
+        return
+    batch = tiny_store.batch(tiny_store.rows("test"))
+    before = model(batch)
+    for sensor in SENSORS:
+        changed: Batch = {**batch, sensor: batch[sensor].flip(0)}
+        assert torch.equal(model(changed), before) == (sensor not in seen)
+
+
+@pytest.mark.parametrize("fusion", CHANNELS)
+def test_backbones_have_the_bands_of_their_streams(
+    tiny_store: PatchStore, tiny_backbones: Mapping[str, BackboneParams], fusion: Fusion
+) -> None:
+    init = random_init(tiny_store, tiny_backbones["swin"])
+    model = new_model(init, header_of(Kind("linear", fusion, "swin"), init))
+    found = {
+        name.split(".")[1]: tensor.shape[1]
+        for name, tensor in model.state_dict().items()
+        if name.endswith("patch_embed.proj.weight")
+    }
+    assert found == CHANNELS[fusion]
+
+
+@every_kind
+def test_what_an_init_does_not_supply_is_drawn_from_the_seed(
+    tiny_store: PatchStore, tiny_backbones: Mapping[str, BackboneParams], kind: Kind
+) -> None:
+    init = random_init(tiny_store, tiny_backbones[kind.backbone])
+    states = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        states.append(new_model(init, header_of(kind, init)).state_dict())
+    first, again, other = states
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Kind("linear", "s2", "swin"),
+        Kind("linear", "late", "swin"),
+        Kind("knn", "late", "swin"),
+        Kind("swin_unet", "s1", "swin"),
+        Kind("swin_unet", "late", "swin"),
+        Kind("swin_unet", "scales", "swin"),
+    ],
+    ids="-".join,
+)
+def test_a_model_starts_from_its_init(swin_inits: Mapping[str, Any], kind: Kind) -> None:
+    init = Pretrained.load(swin_inits["dual_simclr"])
+    state = new_model(init, header_of(kind, init)).state_dict()
+    sensors: list[Sensor] = [sensor for (sensor,) in STREAMS[kind.fusion]]
+    for name, tensor in init.tensors.items():
+        sensor, _, own = name.partition(".")
+        if sensor in sensors:
+            assert torch.equal(state[f"backbones.{sensor}.timm.{own}"], tensor), name
+    supplied = [n for n in state if n.startswith("backbones.") and ".timm." in n]
+    assert len(supplied) == sum(n.partition(".")[0] in sensors for n in init.tensors)
+
+
+def test_a_backbone_of_some_bands_stays_one_of_some_bands(
+    tiny_store: PatchStore, tiny_backbones: Mapping[str, BackboneParams]
+) -> None:
+    """As weights that were pretrained on red, green and blue."""
+    params, spec = tiny_backbones["resnet"], tiny_store.specs["s2"].select(["B04", "B03", "B02"])
+    architecture = Architecture(params.name, params.options)
+    init = Pretrained("simclr", architecture, {"s2": spec}, {}, "")
+    header = header_of(Kind("linear", "s2", "resnet"), init)
+    model, again = new_model(init, header).eval(), model_from_header(header).eval()
+    again.load_state_dict(model.state_dict())
+    batch = tiny_store.batch(tiny_store.rows("test"), model.inputs)
+    assert batch["s2"].shape[1] == 3
+    assert torch.equal(again(batch), model(batch))

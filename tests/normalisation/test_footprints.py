@@ -1,0 +1,49 @@
+import pytest
+from rasterio.crs import CRS
+
+from eocontrast.normalisation.footprints import audit_places, audit_sizes
+from eocontrast.rasters.georeference import Place
+
+UTM32, UTM33 = CRS.from_epsg(32632), CRS.from_epsg(32633)
+
+
+def place(x: float = 0, crs: CRS | None = UTM32, pixel: float = 10, side: float = 640) -> Place:
+    return Place(crs, (600000 + x, 5300000 - side, 600000 + x + side, 5300000), pixel)
+
+
+def test_rasters_of_one_place_agree() -> None:
+    places = {"s1": [place()], "s2": [place(), place(pixel=20)], "label": [place(crs=None)]}
+    assert audit_places("a", places) == []
+
+
+def test_what_names_no_place_agrees_with_all() -> None:
+    assert audit_places("a", {"s1": [], "s2": [place()], "label": []}) == []
+    assert audit_places("a", {}) == []
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (place(x=10), "differ by up to 10 "),
+        (place(side=320), "differ by up to 320 "),
+        (place(crs=UTM33), "EPSG:32633 and EPSG:32632"),
+    ],
+)
+def test_another_place_is_a_warning_that_says_what_differs(other: Place, said: str) -> None:
+    (finding,) = audit_places("a", {"s1": [place()], "s2": [other, other]})
+    assert (finding.id, finding.rule, finding.severity) == ("a", "georeference", "warning")
+    assert finding.message.startswith("s2 and s1")
+    assert said in finding.message
+
+
+@pytest.mark.parametrize(("metres", "findings"), [(4, 0), (6, 1)])
+def test_less_than_half_a_pixel_is_rounding(metres: float, findings: int) -> None:
+    assert len(audit_places("a", {"s1": [place()], "label": [place(x=metres)]})) == findings
+
+
+def test_sizes_are_compared_with_s2_where_it_could_be_read() -> None:
+    (finding,) = audit_sizes("a", {"s1": (8, 8), "s2": (8, 8), "label": (8, 9)})
+    assert (finding.rule, finding.severity) == ("size", "error")
+    assert "label has 8 x 9 pixels, s2 8 x 8" in finding.message
+    assert "s1 4 x 4" in audit_sizes("a", {"s1": (4, 4), "label": (8, 8)})[0].message
+    assert audit_sizes("a", {"label": (8, 8)}) == audit_sizes("a", {}) == []

@@ -1,0 +1,60 @@
+"""The stage under `torchrun`, as on several GPUs or nodes; here two processes on a CPU."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from ruamel.yaml import YAML
+from safetensors.torch import load_file
+
+from eocontrast.config.pretraining import BackboneParams, DualSimCLRRun
+from eocontrast.patches.store import PatchStore
+
+ROOT = Path(__file__).parents[2]
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+def stage(folder: Path, store: Path, *launcher: str) -> tuple[dict[str, torch.Tensor], int]:
+    """Weights, and how many MLflow runs there are, after `stages/pretrain.py`."""
+    database = f"sqlite:///{folder / 'mlflow.db'}"
+    script = str(ROOT / "stages" / "pretrain.py")
+    subprocess.run(
+        [sys.executable, *launcher, script, "tiny", str(store), "weights.safetensors"],
+        cwd=folder, check=True, env={**os.environ, "MLFLOW_TRACKING_URI": database},
+    )  # fmt: skip
+    assert (folder / "weights.md").exists()
+    assert not list((folder / "checkpoints").iterdir())
+    with sqlite3.connect(folder / "mlflow.db") as opened:
+        (runs,) = opened.execute("select count(*) from runs").fetchone()
+    return load_file(folder / "weights.safetensors"), runs
+
+
+@pytest.mark.slow
+def test_two_processes_write_once_and_the_weights_of_one(
+    tmp_path: Path,
+    tiny_store: PatchStore,
+    tiny_backbones: dict[str, BackboneParams],
+    tiny_run: DualSimCLRRun,
+) -> None:
+    yaml = YAML()
+    params = yaml.load((ROOT / "params.yaml").read_text())
+    params["precision"] = "no"
+    params["backbones"]["resnet"] = tiny_backbones["resnet"].model_dump()
+    run = tiny_run.model_copy(update={"backbone": "resnet", "lr": 1e-3})
+    params["pretrain"]["runs"]["tiny"] = run.model_dump()
+    found = []
+    for name, launcher in (("one", ()), ("two", TORCHRUN)):
+        folder = tmp_path / name
+        folder.mkdir()
+        with (folder / "params.yaml").open("w") as file:
+            yaml.dump(params, file)
+        weights, runs = stage(folder, tiny_store.folder.absolute(), *launcher)
+        assert runs == 1
+        found.append(weights)
+    assert found[0].keys() == found[1].keys()
+    for key, expected in found[0].items():
+        torch.testing.assert_close(found[1][key], expected, rtol=1e-3, atol=1e-4)

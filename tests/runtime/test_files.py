@@ -1,0 +1,135 @@
+import ast
+import hashlib
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from eocontrast.runtime.errors import UserError
+from eocontrast.runtime.files import check_free_disk, file_md5, file_sha256, whole, write_text
+
+
+@pytest.mark.parametrize("free", [0, 2**20 - 1])
+def test_too_little_room_is_said_with_both_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    with pytest.raises(UserError, match=r"the store needs 1\.0 MiB, .* has \d\.\d MiB free"):
+        check_free_disk(tmp_path, 2**20, "the store")
+
+
+def test_enough_room_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2**20))
+    check_free_disk(tmp_path, 2**20, "the store")
+
+
+def test_a_file_is_hashed_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"pairs" * 100_000)
+    assert file_md5(tmp_path / "a") == hashlib.md5(b"pairs" * 100_000).hexdigest()
+    assert file_sha256(tmp_path / "a") == hashlib.sha256(b"pairs" * 100_000).hexdigest()
+    with pytest.raises(UserError, match="cannot be read"):
+        file_md5(tmp_path)
+
+
+ROOT = Path(__file__).parents[2]
+WRITERS = {"write_text", "write_bytes", "savefig", "save_file", "to_parquet", "to_csv"}
+IN_A_FOLDER_THAT_IS_NOT_USED_UNTIL_IT_IS_WHOLE = {
+    "normalisation.py": "note.write_text",
+    "store_index.py": "index.to_parquet",
+    "wheels.py": "requirements.write_text",
+    "report.py": "page.write_text",
+}
+
+
+def bare_writes(file: Path) -> Iterator[str]:
+    """Calls that write a file under its final name; a text that `to_csv` returns is none."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            continue
+        names = {ast.unparse(part) for part in (node.func.value, *node.args)}
+        returns = node.func.attr == "to_csv" and not node.args
+        if node.func.attr in WRITERS and not returns and "partial" not in names:
+            yield ast.unparse(node.func)
+
+
+def test_files_are_written_whole_or_not_at_all() -> None:
+    found = {
+        file.name: write
+        for folder in ("src", "stages")
+        for file in (ROOT / folder).rglob("*.py")
+        for write in bare_writes(file)
+    }
+    assert found == IN_A_FOLDER_THAT_IS_NOT_USED_UNTIL_IT_IS_WHOLE
+
+
+def test_a_text_is_written_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_text(tmp_path / "a/b.txt", "ä")
+    assert (tmp_path / "a/b.txt").read_bytes() == "ä".encode()
+    monkeypatch.setattr(Path, "replace", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_text(tmp_path / "a/b.txt", "other")
+    assert [file.read_bytes() for file in (tmp_path / "a").iterdir()] == ["ä".encode()]
+
+
+def in_no_folder(folder: Path) -> Path:
+    return Path("/proc/x.png")
+
+
+def below_a_file(folder: Path) -> Path:
+    (folder / "a").write_text("mine")
+    return folder / "a/x.png"
+
+
+def is_a_folder(folder: Path) -> Path:
+    return folder
+
+
+def has_a_long_name(folder: Path) -> Path:
+    return folder / ("x" * 300)
+
+
+@pytest.mark.parametrize("place", [in_no_folder, below_a_file, is_a_folder, has_a_long_name])
+def test_a_place_where_no_file_can_be_is_named(
+    tmp_path: Path, place: Callable[[Path], Path]
+) -> None:
+    path = place(tmp_path)
+    with pytest.raises(UserError) as caught, whole(path) as partial:
+        partial.write_text("never")
+    assert str(caught.value).startswith(f"{path} ")
+    assert "name a" in str(caught.value)
+
+
+def test_a_file_is_made_in_a_folder_that_lacks(tmp_path: Path) -> None:
+    with whole(tmp_path / "a/b") as partial:
+        assert not partial.exists()
+        partial.write_text("there")
+    assert (tmp_path / "a/b").read_text() == "there"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
+
+
+def test_what_a_killed_writer_left_is_removed_and_no_other(tmp_path: Path) -> None:
+    """One begins to write, and is killed; another still writes the same file."""
+    code = "import sys, time; from pathlib import Path; from eocontrast.disk import whole\n"
+    code += "with whole(Path(sys.argv[1])) as partial: partial.touch(); time.sleep(60)"
+    command = [sys.executable, "-c", code, str(tmp_path / "[a].txt")]
+    writers = [subprocess.Popen(command) for _ in range(2)]
+    while len(begun := sorted(tmp_path.iterdir())) < 2:
+        time.sleep(0.02)
+    writers[0].kill()
+    writers[0].wait()
+    mine = (tmp_path / "[a].txt.notes.partial", tmp_path / "[a].txt.1.partial")
+    for other in mine:
+        other.touch()
+    write_text(tmp_path / "[a].txt", "whole")
+    left = {file.name.split(".")[-2] for file in begun if file.exists()}
+    assert left == {str(writers[1].pid)}
+    assert all(other.exists() for other in mine)
+    writers[1].kill()
+    writers[1].wait()

@@ -1,0 +1,67 @@
+import os
+import signal
+
+import pytest
+
+from eocontrast.runtime.stage import stage
+from eocontrast.runtime.signals import Stopped, asked_to_stop, deferred, stop_if_asked, stoppable
+
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+def send(number: signal.Signals) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", CODES)
+def test_a_signal_stops_at_once(number: signal.Signals) -> None:
+    with pytest.raises(Stopped) as caught, stoppable():
+        send(number)
+    assert caught.value.exit_code == CODES[number]
+
+
+def defer(*numbers: signal.Signals) -> None:
+    """Signals that come while they may wait, and a look afterwards."""
+    with stoppable(), deferred():
+        stop_if_asked()
+        for number in numbers:
+            send(number)
+        assert asked_to_stop()
+        assert len(numbers) == 1
+        stop_if_asked()
+
+
+@pytest.mark.parametrize("number", CODES)
+def test_a_deferred_signal_waits_until_it_is_asked_for(number: signal.Signals) -> None:
+    with pytest.raises(Stopped, match=number.name):
+        defer(number)
+
+
+def test_who_asks_twice_does_not_wait() -> None:
+    with pytest.raises(Stopped):
+        defer(signal.SIGINT, signal.SIGINT)
+
+
+def test_handlers_and_wishes_end_with_the_block() -> None:
+    before = [signal.getsignal(number) for number in CODES]
+    with pytest.raises(Stopped), stoppable():
+        send(signal.SIGTERM)
+    assert [signal.getsignal(number) for number in CODES] == before
+    assert not asked_to_stop()
+    with stoppable(), deferred():
+        stop_if_asked()
+
+
+def test_no_handler_of_ordinary_errors_holds_it_up() -> None:
+    assert not issubclass(Stopped, Exception)
+
+
+@pytest.mark.parametrize("number", CODES)
+def test_a_stage_ends_with_the_shells_code_and_says_how_to_go_on(
+    number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught, stage("pretrain"):
+        send(number)
+    assert caught.value.code == CODES[number]
+    said = f"pretrain: stopped by {number.name}; `dvc repro` goes on from here\n"
+    assert capsys.readouterr() == ("", said)
