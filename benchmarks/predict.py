@@ -25,9 +25,8 @@ import torch
 from affine import Affine
 from rounds import in_turns, machine, print_rates, ratio
 
-from eocontrast.mapping.images import Image
 from eocontrast.mapping.predict import cells_of, map_scene
-from eocontrast.mapping.scenes import open_scene
+from eocontrast.mapping.scenes import Image, open_scene
 from eocontrast.modalities import SENSORS, SENTINEL1, SENTINEL2_L1C, Sensor
 from eocontrast.models.backbones import Architecture
 from eocontrast.models.build import new_model

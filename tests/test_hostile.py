@@ -29,7 +29,7 @@ from eocontrast.cli.main import main
 from eocontrast.config.sources import ManifestParams, ModalityParams
 from eocontrast.models.weights import Pretrained, load_weights, save_weights
 from eocontrast.patches.store import PatchStore
-from eocontrast.rasters.read import open_raster
+from eocontrast.rasters.open import open_raster
 from eocontrast.runtime.errors import UserError
 from eocontrast.sources.download.archives import HARMLESS, MOST_RATIO, unpack
 from eocontrast.sources.manifest import describe, fetch

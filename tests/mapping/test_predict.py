@@ -21,9 +21,8 @@ from torch import Tensor
 from eocontrast.cli.main import main
 from eocontrast.mapping import predict as mapping
 from eocontrast.mapping import windows
-from eocontrast.mapping.images import Image
 from eocontrast.mapping.predict import Cells, cells_of, say
-from eocontrast.mapping.scenes import open_scene
+from eocontrast.mapping.scenes import Image, open_scene
 from eocontrast.mapping.tiles import Blend, Tiling
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.models.finetuned import load_finetuned
@@ -269,10 +268,10 @@ def test_no_data_is_kept(segmenter: Path, tmp_path: Path) -> None:
     rasters, out = landscape(60, 50), tmp_path / "map.tif"
     rasters["s2"][:, :20, 30:] = 0
     rasters["s1"][:, 40:, :10] = np.nan
-    rasters["s1"][0, 50:, 40:] = np.nan  # one band alone is no loss
+    rasters["s1"][0, 50:, 40:] = np.nan  # one band alone is enough
     assert predict(segmenter, write_scene(tmp_path, rasters), out, "--probabilities") == 0
     void = np.zeros((60, 50), dtype=bool)
-    void[:20, 30:] = void[40:, :10] = True
+    void[:20, 30:] = void[40:, :10] = void[50:, 40:] = True
     np.testing.assert_array_equal(read(out)[0] == 0, void)
     for name in ("map_confidence.tif", "map_probabilities.tif"):
         for band in read(tmp_path / name):
@@ -393,10 +392,10 @@ def test_a_mistake_is_one_message_and_no_file(
     options, out = write_scene(tmp_path, landscape(40, 40)), tmp_path / "map.tif"
     linear = write_model(mixed_store, "linear")
     for file, more, says in (
-        (segmenter, [*options, "--s2-bands", "B02", "B03", "B04", "B05"], "lack B08"),
+        (segmenter, [*options, "--s2-bands", "B02", "B03", "B04", "B05"], "has no band B08"),
         (segmenter, [*options, "--s2-units", "dB"], "expect DN"),
         (segmenter, [*options, "--s1-units", "linear"], "looks like dB"),
-        (segmenter, ["--s1", options[3], "--s2", options[1]], "without names"),
+        (segmenter, ["--s1", options[3], "--s2", options[1]], "name them by --s1-bands"),
         (segmenter, [*options, "--overlap", "300"], "cannot overlap"),
         (segmenter, ["--s1-units", "dB"], "describe --s1"),
         (linear, [*options, "--overlap", "4"], "no --overlap"),

@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 
 from eocontrast.modalities import SENTINEL1, Modality
-from eocontrast.normalisation.audit import Finding, audit_sensor, missing_pixels, refuse_too_many
+from eocontrast.normalisation.audit import Finding, audit_sensor, refuse_too_many
 from eocontrast.runtime.errors import UserError
 
 DIGITAL = Modality(("B02", "B03"), "DN", (0.0, 10000.0))
@@ -24,19 +24,6 @@ def rules(modality: Modality, values: NDArray[np.float64]) -> list[tuple[str, st
 def test_plausible_rasters_have_no_findings() -> None:
     assert rules(SENTINEL1, backscatter()) == []
     assert rules(DIGITAL, reflectance()) == []
-
-
-def test_a_pixel_is_missing_where_one_band_is_not_finite() -> None:
-    values = backscatter()
-    values[0, 1, 2], values[1, 3, 4], values[0, 5, 5] = np.nan, np.inf, 0
-    missing = missing_pixels(SENTINEL1, values)
-    assert np.argwhere(missing).tolist() == [[1, 2], [3, 4]]
-
-
-def test_digital_numbers_are_missing_where_every_band_is_zero() -> None:
-    values = reflectance()
-    values[:, 0, 0], values[0, 1, 1] = 0, 0
-    assert np.argwhere(missing_pixels(DIGITAL, values)).tolist() == [[0, 0]]
 
 
 def test_no_data_anywhere_is_an_error() -> None:

@@ -24,7 +24,7 @@ from eocontrast.normalisation.moments import Moments
 from eocontrast.normalisation.pairs import Patch, StoreBands, read_pair
 from eocontrast.patches.inputs import InputSpec
 from eocontrast.patches.store import PatchStore
-from eocontrast.rasters.read import read_bands
+from eocontrast.rasters.read import read_raster
 from eocontrast.rasters.source import Source, read_source
 from eocontrast.runtime.errors import UserError
 
@@ -155,7 +155,7 @@ def test_the_store_gives_back_what_was_encoded(write_source: WriteSource) -> Non
     for place in range(12):
         for sensor in SENSORS:
             modality = store.specs[sensor].modality
-            expected = modality.encode(read_bands(raw / sensor / f"{place}.tif", modality))
+            expected = modality.encode(read_raster(raw / sensor / f"{place}.tif", modality).values)
             np.testing.assert_array_equal(found[sensor][place], expected)
 
 

@@ -1,14 +1,17 @@
 import pytest
+from affine import Affine
 from rasterio.crs import CRS
 
 from eocontrast.normalisation.footprints import audit_places, audit_sizes
-from eocontrast.rasters.georeference import Place
+from eocontrast.rasters.grids import Grid
 
 UTM32, UTM33 = CRS.from_epsg(32632), CRS.from_epsg(32633)
+NOWHERE = Grid(None, Affine.identity(), 64, 64)
 
 
-def place(x: float = 0, crs: CRS | None = UTM32, pixel: float = 10, side: float = 640) -> Place:
-    return Place(crs, (600000 + x, 5300000 - side, 600000 + x + side, 5300000), pixel)
+def place(x: float = 0, crs: CRS | None = UTM32, pixel: float = 10, side: int = 640) -> Grid:
+    pixels = int(side / pixel)
+    return Grid(crs, Affine(pixel, 0, 600000 + x, 0, -pixel, 5300000), pixels, pixels)
 
 
 def test_rasters_of_one_place_agree() -> None:
@@ -17,7 +20,7 @@ def test_rasters_of_one_place_agree() -> None:
 
 
 def test_what_names_no_place_agrees_with_all() -> None:
-    assert audit_places("a", {"s1": [], "s2": [place()], "label": []}) == []
+    assert audit_places("a", {"s1": [NOWHERE], "s2": [place()], "label": [NOWHERE]}) == []
     assert audit_places("a", {}) == []
 
 
@@ -29,7 +32,7 @@ def test_what_names_no_place_agrees_with_all() -> None:
         (place(crs=UTM33), "EPSG:32633 and EPSG:32632"),
     ],
 )
-def test_another_place_is_a_warning_that_says_what_differs(other: Place, said: str) -> None:
+def test_another_place_is_a_warning_that_says_what_differs(other: Grid, said: str) -> None:
     (finding,) = audit_places("a", {"s1": [place()], "s2": [other, other]})
     assert (finding.id, finding.rule, finding.severity) == ("a", "georeference", "warning")
     assert finding.message.startswith("s2 and s1")

@@ -14,7 +14,7 @@ from eocontrast.normalisation.shift import (
     audit_shift,
     estimate_shift,
 )
-from eocontrast.rasters.read import read_bands
+from eocontrast.rasters.read import read_raster
 from eocontrast.sources.simulated import fetch
 
 Values = NDArray[np.float64]
@@ -31,7 +31,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> list[Pair]:
     folder = tmp_path_factory.mktemp("simulated")
     rows = fetch(folder, SCENES, workers=1).manifest
     return [
-        (read_bands(folder / s1, SENTINEL1), read_bands(folder / s2, SENTINEL2_L1C))
+        (read_raster(folder / s1, SENTINEL1).values, read_raster(folder / s2, SENTINEL2_L1C).values)
         for s1, s2 in zip(rows["s1"], rows["s2"], strict=True)
     ]
 

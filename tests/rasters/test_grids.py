@@ -1,27 +1,55 @@
-"""Grids by themselves; rasters that are brought to one are in `test_scenes.py`."""
+"""Grids by themselves; `mapping/test_scenes.py` warps rasters to them."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 from affine import Affine
 
-from eocontrast.rasters.grids import Grid
+from eocontrast.rasters.grids import Grid, bilinear, common_size
+from eocontrast.rasters.open import RasterError
 
 PIXEL = 10 / 3
+NOWHERE = Grid(None, Affine.identity(), 100, 100)
 
 
 @pytest.mark.parametrize("within", [0.0, 1 / 3, 0.5])
 @pytest.mark.parametrize(("width", "height"), [(10.0, -10.0), (PIXEL, -PIXEL), (8.98e-5, -8.98e-5)])
-def test_scenes_that_were_cut_from_one_count_from_one_origin(
-    width: float, height: float, within: float
-) -> None:
-    """Corners as they are written in files, with a double's rounding, at any part of a pixel."""
+def test_phase_of_rounded_corners(width: float, height: float, within: float) -> None:
+    """Corners have a double's rounding and lie at any part of a pixel, as in files."""
     rng = np.random.default_rng(0)
     for left, top in rng.integers(-100_000, 700_000, (200, 2)).tolist():
         corner = Affine(width, 0, (left + within) * width, 0, height, (top + within) * height)
         grid = Grid(None, corner, 100, 100)
         assert grid.phase(480) == (top % 480, left % 480)
         assert grid.phase(1) == (0, 0)
+    assert NOWHERE.phase(480) == (0, 0)
 
 
-def test_what_does_not_say_where_it_lies_counts_from_its_corner() -> None:
-    assert Grid(None, Affine.identity(), 100, 100).phase(480) == (0, 0)
+def test_bounds_and_pixel() -> None:
+    grid = Grid(None, Affine(20, 0, 600000, 0, -20, 5300000), 4, 3)
+    assert grid.bounds == (600000, 5299920, 600060, 5300000)
+    assert grid.pixel == 20
+
+
+def test_bilinear_keeps_a_ramp() -> None:
+    """Pixel centres of a 60 m band lie at 30, 90, ... m, those of a 10 m band at 5, 15, ... m."""
+    north, east = np.mgrid[30:1200:60, 30:1200:60]
+    coarse = (100 + 2 * east + 0.5 * north)[None].astype(np.float32)
+    north, east = np.mgrid[5:1200:10, 5:1200:10].clip(30, 1170)
+    np.testing.assert_allclose(bilinear(coarse, (120, 120))[0], 100 + 2 * east + 0.5 * north)
+
+
+def test_bilinear_spreads_missing_pixels() -> None:
+    coarse = np.full((1, 10, 10), 7.0)
+    coarse[0, 4, 4] = np.nan
+    expected = np.full((20, 20), 7.0)
+    expected[7:11, 7:11] = np.nan
+    np.testing.assert_array_equal(bilinear(coarse, (20, 20))[0], expected)
+
+
+def test_common_size_of_other_ground() -> None:
+    sizes = {Path("B01.tif"): (50, 60), Path("B02.tif"): (120, 120)}
+    with pytest.raises(RasterError, match=r"B01.tif is 50 x 60 pixels .* same ground"):
+        common_size(sizes)
+    assert common_size({Path("B01.tif"): (60, 60), Path("B02.tif"): (120, 120)}) == (120, 120)

@@ -11,7 +11,7 @@ from eocontrast.models.build import model_from_header
 from eocontrast.models.weights import save_weights
 from eocontrast.normalisation.shift import TOLERANCE, estimate_shift
 from eocontrast.patches.inputs import InputSpec
-from eocontrast.rasters.read import read_bands
+from eocontrast.rasters.read import read_raster
 from eocontrast.rasters.source import Source
 from eocontrast.sources import bigearthnet
 from eocontrast.sources.bigearthnet import Pair, describe
@@ -47,8 +47,8 @@ def test_thirty_pairs_with_both_classes_learnt_and_scored(fetched: tuple[Path, S
 def test_every_pair_reads_as_one_grid(fetched: tuple[Path, Source]) -> None:
     folder, source = fetched
     for row in source.manifest.itertuples():
-        s1 = read_bands(f"{folder}/{row.s1}", source.s1)
-        s2 = read_bands(f"{folder}/{row.s2}", source.s2)
+        s1 = read_raster(f"{folder}/{row.s1}", source.s1).values
+        s2 = read_raster(f"{folder}/{row.s2}", source.s2).values
         assert (s1.shape, s2.shape) == ((2, 120, 120), (12, 120, 120))
         assert -30 < np.nanmean(s1[1]) < np.nanmean(s1[0]) < 0  # VH below VV, in dB
         assert np.nanmin(s2) >= 0
@@ -77,7 +77,7 @@ def test_most_real_pairs_lie_on_each_other_or_show_nothing(fetched: tuple[Path, 
     shifts = []
     for row in source.manifest.itertuples():
         s1, s2 = (
-            read_bands(f"{folder}/{cell}", modality)
+            read_raster(f"{folder}/{cell}", modality).values
             for cell, modality in ((row.s1, source.s1), (row.s2, source.s2))
         )
         shifts.append(estimate_shift(s1, s2))
@@ -97,7 +97,7 @@ def test_neighbours_continue_each_other(
     for row in source.manifest[source.manifest.id.str.contains("33UUP")].itertuples():
         with rasterio.open(f"{folder}/{row.s2}".replace("{band}", "B02")) as raster:
             left, top = raster.bounds.left, raster.bounds.top
-        values[left, top] = read_bands(f"{folder}/{getattr(row, sensor)}", modality)[band]
+        values[left, top] = read_raster(f"{folder}/{getattr(row, sensor)}", modality).values[band]
     for (left, top), here in values.items():
         below, right = values.get((left, top - 1200)), values.get((left + 1200, top))
         if below is not None:

@@ -15,7 +15,8 @@ from eocontrast.config.sources import DFC2020Params, Split
 from eocontrast.labels import DFC_CLASSES, DFC_PALETTE
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
 from eocontrast.normalisation.build import build_store
-from eocontrast.rasters.read import bands_size, mask_size
+from eocontrast.rasters.masks import mask_size
+from eocontrast.rasters.read import bands_size
 from eocontrast.rasters.source import COLUMNS, Source
 from eocontrast.runtime.errors import UserError
 from eocontrast.sources.catalogue import check_manifest

@@ -11,7 +11,7 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from eocontrast.config.sources import ManifestParams, ModalityParams
 from eocontrast.modalities import Modality
-from eocontrast.rasters.read import read_bands
+from eocontrast.rasters.read import read_raster
 from eocontrast.rasters.source import COLUMNS, read_source
 from eocontrast.runtime.errors import UserError
 from eocontrast.sources.manifest import fetch, palette
@@ -73,7 +73,7 @@ def test_the_data_are_used_where_they_are(data: Path, tmp_path: Path) -> None:
     assert again.manifest[["id", "group", "split"]].to_numpy().tolist() == [
         [row[0], *row[4:]] for row in ROWS
     ]
-    assert read_bands(again.manifest.s2[0], again.s2).shape == (2, 12, 18)
+    assert read_raster(again.manifest.s2[0], again.s2).values.shape == (2, 12, 18)
 
 
 def test_parquet_and_csv_are_read_alike(data: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_file_from_a_spreadsheet_is_read(data: Path) -> None:
         (2, "id", "x/y", r"row 4, id 'x/y', column id: '/' cannot be there"),
         (0, "s1", "", r"row 2, id 'a', column s1: empty"),
         (0, "s2", "s2/none.tif", r"row 2, id 'a', column s2: .*none.tif: no such file"),
-        (0, "s2", "s2/a_B02.tif", r"column s2: .*1 band\(s\), expected 2: B02, B05"),
+        (0, "s2", "s2/a_B02.tif", r"column s2: .*1 band, expected 2: B02, B05"),
         (2, "s1", "https://host/a.tif", r"row 4, id 'c', column s1: .* not a file on this machine"),
         (2, "s1", "/vsicurl/a.tif", r"column s1: /vsicurl/a.tif is not a file"),
         (0, "label", "Forrest", r"row 2, id 'a', column label: 'Forrest' .* class is 'Forest'"),
@@ -132,7 +132,7 @@ def test_a_mistake_is_named_with_its_place(
     ("name", "shape", "expected"),
     [
         ("s1/b.tif", (2, 12, 12, "float32"), "row 3.*s1: 12 x 12 pixels, but s2 is 12 x 18 pixels"),
-        ("s1/b.tif", (1, 12, 18, "float32"), r"row 3.*s1: .*1 band\(s\), expected 2: VV, VH"),
+        ("s1/b.tif", (1, 12, 18, "float32"), r"row 3.*s1: .*1 band, expected 2: VV, VH"),
         ("s1/b.tif", (2, 12, 18, "complex64"), "row 3.*s1: .*complex"),
         ("s2/b_B05.tif", (1, 6, 6, "uint16"), "row 3.*s2: .*same ground"),
         ("s2/b_B02.tif", (1, 18, 27, "uint16"), "row 3.*s2: 18 x 27 pixels, but the first row"),

@@ -8,7 +8,7 @@ import rasterio
 
 from eocontrast.config.sources import BigEarthNetParams
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L2A
-from eocontrast.rasters.read import bands_size, read_bands
+from eocontrast.rasters.read import bands_size, read_raster
 from eocontrast.runtime.errors import UserError
 from eocontrast.sources import bigearthnet
 from eocontrast.sources.catalogue import check_manifest
@@ -69,8 +69,8 @@ def test_pairs_are_read_where_they_lie(data: Path, tmp_path: Path) -> None:
     for (column, _, _), row in zip(PATCHES, source.manifest.itertuples(), strict=True):
         assert row.id == names(column)[1]
         assert bands_size(str(row.s2), source.s2) == (12, 12)
-        assert (read_bands(str(row.s1), source.s1) == -column).all()
-        assert (read_bands(str(row.s2), source.s2) == 100 * column).all()
+        assert (read_raster(str(row.s1), source.s1).values == -column).all()
+        assert (read_raster(str(row.s2), source.s2).values == 100 * column).all()
 
 
 def test_the_split_is_the_metadata_s_and_cuts_groups(data: Path) -> None:

@@ -10,7 +10,7 @@ from eocontrast.modalities import SENSORS, Sensor, Units
 from eocontrast.runtime.errors import UserError
 
 if TYPE_CHECKING:
-    from eocontrast.mapping.images import Image
+    from eocontrast.mapping.scenes import Image
 
 _PREDICT = """\
 Map a scene of any size with a fine-tuned model (models/finetuned/*.safetensors).
@@ -101,7 +101,7 @@ def embed(arguments: argparse.Namespace) -> int:
 
 
 def _images(arguments: argparse.Namespace) -> dict[Sensor, Image]:
-    from eocontrast.mapping.images import Image
+    from eocontrast.mapping.scenes import Image
 
     given: dict[Sensor, Image] = {}
     for sensor in SENSORS:

@@ -15,8 +15,7 @@ import torch
 from accelerate import Accelerator
 from tqdm import tqdm
 
-from eocontrast.mapping.images import Image
-from eocontrast.mapping.scenes import open_scene
+from eocontrast.mapping.scenes import Image, open_scene
 from eocontrast.mapping.tiles import Tile, Tiling, cut
 from eocontrast.mapping.windows import Windows, read_ahead
 from eocontrast.modalities import Sensor

@@ -19,8 +19,7 @@ from tqdm import tqdm
 
 from eocontrast.mapping.ahead import ahead
 from eocontrast.mapping.geotiff import Block, check_names, described, layers, write_map
-from eocontrast.mapping.images import Image
-from eocontrast.mapping.scenes import Scene, open_scene
+from eocontrast.mapping.scenes import Image, SceneReader, open_scene
 from eocontrast.mapping.tiles import Blend, Tile, Tiling, cut
 from eocontrast.mapping.windows import Windows, batches, read
 from eocontrast.modalities import Sensor
@@ -154,7 +153,7 @@ def _unpadded(multiple: int) -> int:
 
 
 def say(
-    model: Model, task: Task, classes: int, scene: Scene, cells: Cells, device: Accelerator
+    model: Model, task: Task, classes: int, scene: SceneReader, cells: Cells, device: Accelerator
 ) -> Generator[Block]:
     """Probabilities of all cells, block by block, with a progress bar where there is a terminal.
 

@@ -1,14 +1,14 @@
-"""A scene of any size on one grid, read window by window.
+"""Scenes of any size on one grid, read window by window.
 
-The grid is that of Sentinel-2's finest band, or of Sentinel-1's where that is alone. What lies on
-another one (CRS, origin, resolution) is warped to it on the way, bilinearly as `normalise` brings
-coarse bands to fine ones. A window costs the memory of a window.
+The grid is that of Sentinel-2's finest band, or of Sentinel-1's in a scene without Sentinel-2.
+Files on another grid (CRS, origin, resolution) are warped bilinearly as they are read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
 
@@ -17,30 +17,65 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from eocontrast.mapping.images import Image, SensorImage, open_image
 from eocontrast.mapping.tiles import Tile
-from eocontrast.modalities import Sensor
+from eocontrast.modalities import Modality, Sensor, Units
 from eocontrast.patches.inputs import InputSpec
 from eocontrast.rasters.grids import Grid, finest
+from eocontrast.rasters.open import gdal_settings
+from eocontrast.rasters.read import SensorImage, open_image
+from eocontrast.rasters.values import encode_pixels, missing_pixels
 from eocontrast.runtime.errors import UserError
 
 Stored = dict[Sensor, NDArray[np.integer]]
-"""By sensor, stored integers (bands, h, w)."""
+"""Stored integers (bands, h, w) by sensor."""
 
 CACHE_BYTES = 64 * 2**20
 """GDAL's cache of blocks; its own default is a twentieth of the machine's memory."""
 
 SAMPLES, SIDE = 4, 64
-"""Windows each way, and their side in pixels, of the sample that is checked before all else."""
+"""Windows each way, and their side in pixels, of the sample whose values are checked."""
 
 
-class Scene:
-    """What the sensors show of one place.
+@dataclass(frozen=True)
+class Image:
+    """One sensor's image as the user describes it.
 
     Attributes:
-        grid: of every sensor.
-        images: by sensor, those that there are.
-        inputs: what a model expects; a sensor without an image has no data anywhere.
+        path: One raster, or one per band if it holds `{band}`.
+        bands: Names in the order of the file. If None, the file's descriptions count, or else the
+            bands that the model expects.
+        units: Units of the values; if None, those that the model expects.
+        fill_bands: Names of bands that may be missing. The model then sees them as no data.
+    """
+
+    path: str
+    bands: tuple[str, ...] | None = None
+    units: Units | None = None
+    fill_bands: tuple[str, ...] = ()
+
+    def open(self, stack: ExitStack, spec: InputSpec) -> SensorImage:
+        """Open the files that hold the bands of `spec`.
+
+        Raises:
+            UserError: a file cannot be read, a band is missing, or the units do not fit.
+        """
+        modality = spec.modality
+        units = self.units or modality.units
+        try:
+            spec.channels(replace(modality, units=units))
+        except UserError as error:
+            raise UserError(f"{self.path}: {error}") from error
+        image = open_image(self.path, modality.bands, units, self.bands, self.fill_bands)
+        return stack.enter_context(image)
+
+
+class SceneReader:
+    """An open scene.
+
+    Attributes:
+        grid: Grid of every sensor.
+        images: Open images by sensor.
+        inputs: What the model expects by sensor; one without an image has no data anywhere.
     """
 
     def __init__(
@@ -50,68 +85,80 @@ class Scene:
         inputs: Mapping[Sensor, InputSpec],
     ) -> None:
         self.grid, self.images, self.inputs = grid, images, inputs
-        self._one_reads = Lock()  # GDAL's rasters serve one thread at a time
+        self._reading = Lock()  # GDAL's rasters serve one thread at a time
 
     def read(self, window: Tile) -> Stored:
-        """What models take of a window, in any thread; no data beyond the scene's edges.
+        """Read a window as stored integers; there is no data beyond the scene's edges.
+
+        Any thread may call it.
 
         Raises:
             UserError: a file is damaged.
         """
         height = min(window.height, self.grid.height - window.row)
         width = min(window.width, self.grid.width - window.col)
-        inside = Window(window.col, window.row, width, height)
-        found: Stored = {}
+        stored: Stored = {}
         for sensor, spec in self.inputs.items():
-            storage = spec.modality.storage
-            shape = (len(spec.modality.bands), window.height, window.width)
-            found[sensor] = np.full(shape, storage.nodata, storage.dtype)
+            storage, bands = spec.modality.storage, spec.modality.bands
+            shape = (len(bands), window.height, window.width)
+            stored[sensor] = np.full(shape, storage.nodata, storage.dtype)
             if sensor in self.images:
                 image = self.images[sensor]
-                with self._one_reads:
-                    values = image.read(inside)
-                found[sensor][:, :height, :width] = image.encode(values)
-        return found
+                with self._reading:
+                    values = image.read(Window(window.col, window.row, width, height))
+                channels = [bands.index(band) for band in image.bands]
+                stored[sensor][channels, :height, :width], _ = encode_pixels(
+                    _modality(image, spec), values
+                )
+        return stored
 
     def has_data(self, stored: Stored) -> NDArray[np.bool_]:
-        """Where every sensor that took an image has a value in some band, (h, w)."""
-        known = [
+        """Return the pixels of a window where every image has data, shape (h, w)."""
+        present = [
             (stored[sensor] != self.inputs[sensor].modality.storage.nodata).any(0)
             for sensor in self.images
         ]
-        found: NDArray[np.bool_] = np.logical_and.reduce(known)
-        return found
+        everywhere: NDArray[np.bool_] = np.logical_and.reduce(present)
+        return everywhere
 
 
 @contextmanager
 def open_scene(
     images: Mapping[Sensor, Image], inputs: Mapping[Sensor, InputSpec], check_scale: bool = True
-) -> Iterator[Scene]:
-    """A scene whose bands, units and range of values suit `inputs`; a sample of it is read.
+) -> Iterator[SceneReader]:
+    """Open a scene and check a sample of it against what a model expects.
 
     Args:
-        images: by sensor, at least one of `inputs`.
-        inputs: what a model expects.
-        check_scale: refuse values that can hardly be of their units.
+        images: At least one of the sensors of `inputs`.
+        inputs: What the model expects by sensor.
+        check_scale: Refuse values that are implausible in their units.
 
     Raises:
-        UserError: they do not suit, a file cannot be read, or a sensor has no data on the grid.
+        UserError: bands, units or values do not fit, a file cannot be read, or a sensor has no
+            data on the grid.
     """
-    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), ExitStack() as stack:
-        opened = {s: open_image(stack, image, inputs[s]) for s, image in images.items()}
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), gdal_settings(), ExitStack() as stack:
+        opened = {s: image.open(stack, inputs[s]) for s, image in images.items()}
         main = opened["s2"] if "s2" in opened else next(iter(opened.values()))
-        grid = finest(Grid.of(file.raster) for file in main.files)
+        grid = finest(main.grids)
         opened = {sensor: image.on_grid(stack, grid) for sensor, image in opened.items()}
         for sensor, image in opened.items():
             try:
-                _check(sensor, image, _sample(image, grid), check_scale)
+                _check(sensor, inputs[sensor], image, grid, check_scale)
             except UserError as error:
                 raise UserError(f"{images[sensor].path}: {error}") from error
-        yield Scene(grid, opened, inputs)
+        yield SceneReader(grid, opened, inputs)
 
 
-def _sample(image: SensorImage, grid: Grid) -> NDArray[Any]:
-    """Windows from all over the scene, (n, bands, h, w); where they are void, every n-th pixel."""
+def _modality(image: SensorImage, spec: InputSpec) -> Modality:
+    return Modality(image.bands, image.units, spec.modality.valid_range)
+
+
+def _sample(image: SensorImage, spec: InputSpec, grid: Grid) -> NDArray[Any]:
+    """Read pixels with data, shape (bands, n), from windows all over the scene.
+
+    Every n-th pixel of the scene is read instead if the windows hold no data.
+    """
     height, width = min(SIDE, grid.height), min(SIDE, grid.width)
     shares = (np.arange(SAMPLES) + 0.5) / SAMPLES
     rows, cols = (
@@ -119,29 +166,35 @@ def _sample(image: SensorImage, grid: Grid) -> NDArray[Any]:
         ((shares * room).astype(int) // SIDE * SIDE).tolist()
         for room in (grid.height - height, grid.width - width)
     )
-    found = [image.read(Window(col, row, width, height)) for row in rows for col in cols]
-    if not any(np.isfinite(values).any() for values in found):
+    windows = [image.read(Window(col, row, width, height)) for row in rows for col in cols]
+    pixels = _present(image, spec, np.stack(windows, 1))
+    if not pixels.size:
         most = SAMPLES * SIDE
-        found = [image.read(shape=(min(grid.height, most), min(grid.width, most)))]
-    return np.stack(found)
+        thinned = image.read(out_shape=(min(grid.height, most), min(grid.width, most)))
+        pixels = _present(image, spec, thinned)
+    return pixels
 
 
-def _check(sensor: Sensor, image: SensorImage, values: NDArray[Any], check_scale: bool) -> None:
-    """Wrong units cost no error later, only accuracy."""
-    if not np.isfinite(values).any():
+def _present(image: SensorImage, spec: InputSpec, values: NDArray[Any]) -> NDArray[Any]:
+    return values[:, ~missing_pixels(_modality(image, spec), values)]
+
+
+def _check(
+    sensor: Sensor, spec: InputSpec, image: SensorImage, grid: Grid, check_scale: bool
+) -> None:
+    """Refuse a scene without data, or in other units: those only cost accuracy later."""
+    pixels = _sample(image, spec, grid)
+    if not pixels.size:
         raise UserError("no data on the scene's grid: are both images of one place?")
-    bands, units = image.spec.modality.bands, image.units
-    image.spec.prepare(values, bands=bands, units=units, check_scale=False)
     if not check_scale:
         return
-    if units == "linear" and np.nanmedian(values) < 0:  # a few bright targets exceed 0 dB
+    option = f"--{sensor}-units"
+    if image.units == "linear" and np.median(pixels) < 0:  # a few bright targets exceed 0 dB
         raise UserError(
-            "most values said to be linear are negative, which looks like dB: name their units by "
-            f"--{sensor}-units"
+            f"most linear values are negative, which looks like dB: name their units by {option}"
         )
     try:
-        image.spec.prepare(values, bands=bands, units=units)
+        spec.select(image.bands).prepare(pixels[:, None], bands=image.bands, units=image.units)
     except UserError as error:
-        said = str(error).replace("name their units", f"name their units by --{sensor}-units")
-        told = said.replace("check_scale=False", "--no-scale-check")
-        raise UserError(told) from error
+        message = str(error).replace("name their units", f"name their units by {option}")
+        raise UserError(message.replace("check_scale=False", "--no-scale-check")) from error

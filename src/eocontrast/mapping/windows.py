@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from eocontrast.mapping.ahead import ahead
-from eocontrast.mapping.scenes import Scene
+from eocontrast.mapping.scenes import SceneReader
 from eocontrast.mapping.tiles import Tile, Tiling
 from eocontrast.patches.inputs import Batch
 from eocontrast.patches.store import PIXELS
@@ -32,7 +32,7 @@ class Windows:
     valid: NDArray[np.float64]
 
 
-def read_ahead(scene: Scene, tiling: Tiling, cell: int) -> Generator[Windows]:
+def read_ahead(scene: SceneReader, tiling: Tiling, cell: int) -> Generator[Windows]:
     """All tiles in their order; the next are read while the model works on some.
 
     At most two batches are in memory.
@@ -53,7 +53,7 @@ def batches(tiling: Tiling, cell: int) -> Iterator[list[Tile]]:
     return tiling.batches(PIXELS // cell**2)
 
 
-def read(scene: Scene, cell: int, tiles: list[Tile]) -> Windows:
+def read(scene: SceneReader, cell: int, tiles: list[Tile]) -> Windows:
     """Tiles of one shape.
 
     Args:

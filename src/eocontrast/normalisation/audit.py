@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eocontrast.modalities import Modality, Sensor
+from eocontrast.rasters.values import missing_pixels
 from eocontrast.runtime.errors import UserError
 
 Severity = Literal["error", "warning", "note"]
@@ -150,26 +151,6 @@ def _constant(modality: Modality, held: _Present) -> list[Found]:
 def has_error(findings: list[Finding]) -> bool:
     """Whether one of them keeps its patch out of the store."""
     return any(finding.severity == "error" for finding in findings)
-
-
-def missing_pixels(modality: Modality, values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Pixels without data, (H, W): a band is not finite, or all digital numbers are 0 (SAFE)."""
-    missing: NDArray[np.bool_] = np.zeros(values.shape[1:], dtype=np.bool_)
-    if values.dtype.kind == "f":
-        missing |= ~np.isfinite(values).all(axis=0)
-    if modality.units == "DN":
-        missing |= _all_zero(values)
-    return missing
-
-
-def _all_zero(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Pixels that are zero in every band; mostly the first band says that there is none."""
-    zero: NDArray[np.bool_] = values[0] == 0
-    for band in values[1:]:
-        if not zero.any():
-            break
-        zero &= band == 0
-    return zero
 
 
 def refuse_too_many(findings: list[Finding], patches: int, max_bad_fraction: float) -> None:

@@ -23,7 +23,8 @@ from eocontrast.normalisation.pairs import StoreBands
 from eocontrast.normalisation.shards import Rows, audit_rows, known_shard, write_shard
 from eocontrast.normalisation.splits import split_by_group
 from eocontrast.patches.shard_files import note_path
-from eocontrast.rasters.read import RasterError, bands_size
+from eocontrast.rasters.open import RasterError
+from eocontrast.rasters.read import bands_size
 from eocontrast.rasters.source import Source, read_source
 from eocontrast.runtime.files import check_free_disk, code_sha256
 from eocontrast.runtime.workers import spread

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from eocontrast.normalisation.audit import Finding
-from eocontrast.rasters.georeference import Place
+from eocontrast.rasters.grids import Grid
 
 
 def audit_sizes(patch: str, sizes: Mapping[str, tuple[int, ...]]) -> list[Finding]:
@@ -33,7 +33,7 @@ def sizes_differ(one: str, size: tuple[int, ...], other: str, expected: tuple[in
     )
 
 
-def audit_places(patch: str, places: Mapping[str, Sequence[Place]]) -> list[Finding]:
+def audit_places(patch: str, places: Mapping[str, Sequence[Grid]]) -> list[Finding]:
     """A warning for each raster that says it lies elsewhere than the first one that says anything.
 
     No error: the manifest says what belongs together, and published patches carry wrong places.
@@ -42,7 +42,12 @@ def audit_places(patch: str, places: Mapping[str, Sequence[Place]]) -> list[Find
         patch: id of the patch.
         places: of the files of each raster, by its column of the manifest.
     """
-    known = [(name, place) for name, several in places.items() for place in several]
+    known = [
+        (name, grid)
+        for name, grids in places.items()
+        for grid in grids
+        if not grid.transform.is_identity
+    ]
     found: dict[str, Finding] = {}
     for name, place in known:
         difference = _difference(place, known[0][1])
@@ -52,7 +57,7 @@ def audit_places(patch: str, places: Mapping[str, Sequence[Place]]) -> list[Find
     return list(found.values())
 
 
-def _difference(one: Place, other: Place) -> str:
+def _difference(one: Grid, other: Grid) -> str:
     """What differs, nothing where it is less than half of the finer pixel."""
     if one.crs and other.crs and one.crs != other.crs:
         return f"are in {one.crs.to_string()} and {other.crs.to_string()}"

@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 
 from eocontrast.labels import class_shares, mask_targets, named_classes, single_label
 from eocontrast.modalities import Modality, Sensor
-from eocontrast.normalisation.audit import Finding, audit_sensor, has_error, missing_pixels
+from eocontrast.normalisation.audit import Finding, audit_sensor, has_error
 from eocontrast.normalisation.bands import Bands
 from eocontrast.normalisation.footprints import audit_places, audit_sizes
 from eocontrast.normalisation.moments import Moments
 from eocontrast.normalisation.shift import audit_shift
 from eocontrast.patches.shard_files import array_crc32
-from eocontrast.rasters.read import Raster, RasterError, read_mask_raster, read_raster
+from eocontrast.rasters.masks import read_mask_raster
+from eocontrast.rasters.open import RasterError
+from eocontrast.rasters.read import Raster, read_raster
 from eocontrast.rasters.source import Source
+from eocontrast.rasters.values import encode_pixels
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def read_pair(source: Source, bands: StoreBands, row: dict[str, str], check_shif
     findings = [found for found in read.values() if isinstance(found, Finding)]
     rasters = {name: found for name, found in read.items() if isinstance(found, Raster)}
     findings += audit_sizes(patch, {name: r.values.shape[1:] for name, r in rasters.items()})
-    findings += audit_places(patch, {name: r.places for name, r in rasters.items()})
+    findings += audit_places(patch, {name: r.grids for name, r in rasters.items()})
     for sensor, stored in bands.items():
         if sensor in rasters:
             findings += audit_sensor(patch, sensor, stored.held, rasters[sensor].values)
@@ -99,15 +102,11 @@ def _encode(
     patch = Patch(row["id"], row["split"], findings, facts=facts)
     valid = np.ones(rasters["s2"].values.shape[1:], dtype=np.bool_)
     for sensor, kept in bands.items():
-        modality, values = kept.held, rasters[sensor].values
-        missing = missing_pixels(modality, values)
-        stored = modality.encode(values)
-        if missing.any():
-            # these may be the raster's own values, which nobody needs any more
-            stored[:, missing] = modality.storage.nodata
-            valid &= ~missing
+        # the raster's values may be overwritten, since nothing reads them after this
+        stored, missing = encode_pixels(kept.held, rasters[sensor].values)
+        valid &= ~missing
         patch.arrays[sensor] = kept.fill(stored)
-        patch.moments[sensor] = _moments(modality, stored)
+        patch.moments[sensor] = _moments(kept.held, stored)
         patch.checksums[sensor] = array_crc32(patch.arrays[sensor])
         patch.digests[sensor] = _digest(patch.checksums[sensor], patch.moments[sensor])
     facts["valid"] = float(valid.mean())

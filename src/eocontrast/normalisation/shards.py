@@ -23,7 +23,7 @@ from eocontrast.normalisation.audit import has_error
 from eocontrast.normalisation.audited import Audited
 from eocontrast.normalisation.pairs import Patch, StoreBands, read_pair
 from eocontrast.patches.shard_files import array_crc32, note_path, shard_path
-from eocontrast.rasters.read import gdal_settings
+from eocontrast.rasters.open import gdal_settings
 from eocontrast.rasters.source import Source
 from eocontrast.runtime.files import write_text
 

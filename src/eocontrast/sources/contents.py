@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from eocontrast.labels import named_classes
 from eocontrast.modalities import Modality
-from eocontrast.rasters.read import expand
+from eocontrast.rasters.open import expand
 from eocontrast.rasters.source import Source
 from eocontrast.runtime.errors import UserError
 

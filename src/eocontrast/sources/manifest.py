@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from eocontrast.config.sources import ManifestParams
 from eocontrast.labels import named_classes
-from eocontrast.rasters.read import bands_size, mask_size
+from eocontrast.rasters.masks import mask_size
+from eocontrast.rasters.read import bands_size
 from eocontrast.rasters.source import Source
 from eocontrast.runtime.errors import UserError
 from eocontrast.sources.manifest_table import check_table, located, read_table

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 from tqdm import tqdm
 
-from eocontrast.rasters.read import open_raster, read_stored
+from eocontrast.rasters.open import open_raster, read_values
 
 Box = tuple[float, float, float, float]
 """Left, bottom, right, top, in the units of the reference system."""
@@ -64,7 +64,7 @@ def footprint(path: str | Path, block: int | None = None) -> Footprint:
     """
     file = Path(path)
     with open_raster(file) as raster:
-        values = read_stored(file, raster, raster.count)
+        values = read_values(file, raster)
         if raster.crs is None or raster.transform == rasterio.Affine.identity():
             return Footprint(corner_blocks(values, block))
         return Footprint(corner_blocks(values, block), raster.crs.to_string(), tuple(raster.bounds))

@@ -1,0 +1,94 @@
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from raster_files import noise, write_raster
+from rasterio.env import getenv
+
+from eocontrast.rasters.open import (
+    DRIVERS,
+    RasterError,
+    expand,
+    gdal_settings,
+    open_raster,
+    read_values,
+)
+
+NAMES = dict(zip(DRIVERS, ("a.tif", "a.png", "a.jpg", "a.jp2", "a.dat", "a.img"), strict=True))
+
+
+def test_expand_band_placeholder() -> None:
+    assert expand("x/a_{band}.tif", ("VV", "VH")) == [Path("x/a_VV.tif"), Path("x/a_VH.tif")]
+    assert expand("x/a.tif", ("VV", "VH")) == [Path("x/a.tif")]
+
+
+def test_gdal_settings_enter_once(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "a.tif", noise(2, 7, 5))
+    with gdal_settings():
+        entered = getenv()
+        assert isinstance(gdal_settings(), nullcontext)
+        open_raster(path).close()
+        assert getenv() == entered
+    with rasterio.Env(GTIFF_VIRTUAL_MEM_IO="NO"), gdal_settings():
+        assert getenv() == {**getenv(), **entered}
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_read_truncated_file(tmp_path: Path, driver: str) -> None:
+    path = write_raster(tmp_path / NAMES[driver], noise(1, 256, 256), driver)
+
+    def read() -> tuple[int, ...]:
+        with gdal_settings(), open_raster(path) as raster:
+            return read_values(path, raster).shape
+
+    assert read() == (1, 256, 256)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(RasterError, match=path.name) as caught:
+        read()
+    assert caught.value.rule == "unreadable"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("missing.tif", None),
+        ("empty.tif", b""),
+        ("text.tif", b"no raster"),
+        ("header.tif", b"II*\x00"),
+        ("page.png", b"<html>\n<p>404</p>\n</html>"),
+    ],
+)
+def test_open_other_content(tmp_path: Path, name: str, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(RasterError, match=name) as caught:
+        open_raster(tmp_path / name)
+    assert caught.value.rule == "unreadable"
+    assert "\n" not in str(caught.value)
+
+
+def test_open_folder(tmp_path: Path) -> None:
+    with pytest.raises(RasterError, match="no such file"):
+        open_raster(tmp_path)
+
+
+def test_open_complex_values(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "a.tif", noise(1, 4, 4).astype(np.complex64))
+    with pytest.raises(RasterError, match="complex") as caught:
+        open_raster(path)
+    assert caught.value.rule == "dtype"
+
+
+def test_open_pointer_to_other_file(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "a.tif", noise(1, 4, 4))
+    other = tmp_path / "other.tif"
+    other.write_text(
+        f'<VRTDataset rasterXSize="4" rasterYSize="4"><VRTRasterBand dataType="Byte" band="1">'
+        f"<SimpleSource><SourceFilename>{path}</SourceFilename></SimpleSource></VRTRasterBand>"
+        "</VRTDataset>"
+    )
+    for name in (other, Path(f"/vsizip/{path}"), Path("https://localhost/a.tif")):
+        with pytest.raises(RasterError):
+            open_raster(name)
