@@ -25,7 +25,7 @@ import torch
 from affine import Affine
 from rounds import in_turns, machine, print_rates, ratio
 
-from eocontrast.mapping.predict import cells_of, map_scene
+from eocontrast.mapping.predict import lay_out, map_scene
 from eocontrast.mapping.scenes import Image, open_scene
 from eocontrast.modalities import SENSORS, SENTINEL1, SENTINEL2_L1C, Sensor
 from eocontrast.models.backbones import Architecture
@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         model, header = load_finetuned(file)
         images = write_scene(folder, model, size)
         with open_scene(images, model.inputs) as scene:
-            tiling = cells_of(model, header, scene.grid, args.tile, None).tiling
+            tiling = lay_out(model, header, scene.grid, args.tile, None).tiling
         resident = resident_tile(model, tiling.side)
         device = accelerator("auto")
         model.to(device.device).eval()

@@ -21,7 +21,7 @@ from torch import Tensor
 from eocontrast.cli.main import main
 from eocontrast.mapping import predict as mapping
 from eocontrast.mapping import windows
-from eocontrast.mapping.predict import Cells, cells_of, say
+from eocontrast.mapping.predict import Layout, lay_out, predict_blocks
 from eocontrast.mapping.scenes import Image, open_scene
 from eocontrast.mapping.tiles import Blend, Tiling
 from eocontrast.modalities import SENSORS, Sensor
@@ -155,8 +155,8 @@ def shares_of(file: Path, options: list[str], side: int, overlap: int) -> NDArra
         tiling = Tiling(scene.grid.height, scene.grid.width, side, overlap)
         out = np.zeros((3, tiling.height, tiling.width), np.float32)
         task, device = TASKS[header["task"]], accelerator("no")
-        for block in say(model, task, 3, scene, Cells(1, tiling), device):
-            place = block.place
+        for block in predict_blocks(model, task, 3, scene, Layout(1, tiling), device):
+            place = block.tile
             rows, cols = slice(place.row, place.row + place.height), slice(place.col, None)
             out[:, rows, cols][:, :, : place.width] = block.probabilities.cpu().numpy()
     return out
@@ -210,18 +210,18 @@ def test_tiles_without_data_are_not_asked_and_change_nothing(
         return answers(model, task, batch, *more)
 
     model, header = load_finetuned(segmenter)
-    task, device, answers = TASKS[header["task"]], accelerator("auto"), mapping._answers
+    task, device, answers = TASKS[header["task"]], accelerator("auto"), mapping._probabilities
     images: dict[Sensor, Image] = {"s1": Image(options[1]), "s2": Image(options[3])}
     expected = np.zeros((3, 70, 150), np.float32)
     with open_scene(images, model.inputs) as scene:
-        tiling = cells_of(model, header, scene.grid, side, overlap).tiling
+        tiling = lay_out(model, header, scene.grid, side, overlap).tiling
         blend, tiles = Blend(tiling), list(tiling)
         for tile in tiles:
-            said = answers(model, task, windows.read(scene, 1, [tile]).batch, 1, device)
+            said = answers(model, task, windows.read_windows(scene, 1, [tile]).batch, 1, device)
             place, final = blend.add(tile, said[0])
             lines = slice(place.row, place.row + place.height)
             expected[:, lines, place.col : place.col + place.width] = final.numpy()
-    monkeypatch.setattr(mapping, "_answers", counted)
+    monkeypatch.setattr(mapping, "_probabilities", counted)
     monkeypatch.setattr(windows, "PIXELS", side**2)  # one tile a batch, as those of 512 px are
     shape = ["--tile", str(side), "--overlap", str(overlap), "--probabilities"]
     assert predict(segmenter, options, out, *shape) == 0
@@ -258,10 +258,10 @@ def test_tiles_are_whole_windows(write_model: WriteModel, mixed_store: PatchStor
     file = write_model(mixed_store, **SEGMENTER)
     model, header = load_finetuned(file)
     grid = Grid(None, Affine.identity(), 600, 600)
-    assert cells_of(model, header, grid, None, None).tiling.side == 512
+    assert lay_out(model, header, grid, None, None).tiling.side == 512
     for multiple, side in ((224, 448), (96, 480), (1000, 1000)):
         model.tile_multiple = multiple
-        assert cells_of(model, header, grid, None, None).tiling.side == side
+        assert lay_out(model, header, grid, None, None).tiling.side == side
 
 
 def test_no_data_is_kept(segmenter: Path, tmp_path: Path) -> None:
@@ -407,7 +407,7 @@ def test_a_mistake_is_one_message_and_no_file(
         assert printed.err.startswith("eocontrast predict: ")
         assert printed.err.count("\n") == 1
     assert predict(segmenter, options, tmp_path / "map.png") == 2
-    assert "no name of a GeoTIFF" in capsys.readouterr().err
+    assert "not the name of a GeoTIFF" in capsys.readouterr().err
     left = {path.suffix for path in tmp_path.iterdir()}
     assert left == {".tif", ".safetensors"}
     assert not out.exists()

@@ -1,1 +1,4 @@
-"""Maps and embeddings of whole scenes. Imports `rasters`, `patches`, `training`, `models`."""
+"""Maps and embeddings of whole scenes.
+
+Imports `models`, `patches`, `rasters`, `training` and the layers below them.
+"""

@@ -1,15 +1,15 @@
-"""Maps as cloud-optimised GeoTIFFs: the classes in their colours, and how sure they are.
+"""Maps as cloud-optimised GeoTIFFs: the classes in their colours, and their confidence.
 
-A TIFF has a colour table only where it has one band, and a viewer shows three bands as red, green
-and blue. So the classes are a file of their own, which QGIS opens in the model's palette with the
-classes' names, and what is said of them lies in others beside it:
+Only a TIFF with one band has a colour table, and viewers show three bands as red, green and blue.
+The classes are therefore a file of their own, which QGIS opens in the model's palette with the
+names of the classes. Their confidence lies in other files beside it:
 
     map.tif                 class: 0 for no data, else 1 + its index
-    map.tif.aux.xml         the classes' names, where GDAL looks for them
-    map_confidence.tif      probability of that class; entropy over the largest possible, 0 to 1
-    map_probabilities.tif   on demand, a band a class
+    map.tif.aux.xml         names of the classes, where GDAL looks for them
+    map_confidence.tif      probability of that class; entropy as a share of its maximum
+    map_probabilities.tif   on demand, one band per class
 
-Shares are bytes of 1/250, which GDAL's scale says, and 255 for no data.
+Probabilities and entropy are bytes in steps of 1/250 (the scale in the header), 255 for no data.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from eocontrast.runtime.files import (
 )
 
 STEPS = 250
-"""Of a byte between 0 and 1."""
+"""Steps of a byte between 0 and 1."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ class Block:
     """A part of a map.
 
     Attributes:
-        place: in pixels of the map.
-        probabilities: (C, h, w).
-        valid: where there are data, (h, w).
+        tile: Position in pixels of the map.
+        probabilities: Probabilities (C, h, w).
+        valid: Pixels with data, (h, w).
     """
 
-    place: Tile
+    tile: Tile
     probabilities: Tensor
     valid: NDArray[np.bool_]
 
@@ -66,12 +66,12 @@ class Layer:
     """One file of a map.
 
     Attributes:
-        suffix: of its name.
-        names: of its bands.
-        scale: of its bytes.
-        nodata: the byte for no data.
-        overviews: how GDAL makes them.
-        bytes_of: of probabilities (C, h, w), whole numbers (bands, h, w).
+        suffix: Suffix of its name.
+        names: Names of its bands.
+        scale: Scale of its bytes.
+        nodata: Byte for no data.
+        overviews: GDAL's resampling for overviews.
+        bytes_of: Whole numbers (bands, h, w) from probabilities (C, h, w).
     """
 
     suffix: str
@@ -82,19 +82,22 @@ class Layer:
     bytes_of: Callable[[Tensor], Tensor]
 
     def path(self, out: Path) -> Path:
-        """Of the file, where the map is `out`."""
+        """Return the path of this file for the map `out`."""
         return out.with_stem(out.stem + self.suffix)
 
 
 def _classes(probabilities: Tensor) -> Tensor:
-    # the same as argmax, in a fifth of its time
+    # the same as argmax in a fifth of its time
     return probabilities.max(0, keepdim=True).indices + 1
 
 
-def _sureness(exclusive: bool) -> Callable[[Tensor], Tensor]:
-    """Confidence, and entropy: of the classes, or the mean over them of there or not."""
+def _confidence(exclusive: bool) -> Callable[[Tensor], Tensor]:
+    """Return the function for confidence and entropy.
 
-    def of(probabilities: Tensor) -> Tensor:
+    The entropy is that of the classes, or without exclusive classes the mean of each one's own.
+    """
+
+    def bytes_of(probabilities: Tensor) -> Tensor:
         entropy = torch.special.entr(probabilities)
         if exclusive:
             share = entropy.sum(0) / math.log(max(len(probabilities), 2))
@@ -102,7 +105,7 @@ def _sureness(exclusive: bool) -> Callable[[Tensor], Tensor]:
             share = (entropy + torch.special.entr(1 - probabilities)).mean(0) / math.log(2)
         return _share_bytes(torch.stack([probabilities.amax(0), share]))
 
-    return of
+    return bytes_of
 
 
 def _share_bytes(shares: Tensor) -> Tensor:
@@ -110,28 +113,28 @@ def _share_bytes(shares: Tensor) -> Tensor:
 
 
 def layers(classes: tuple[str, ...], exclusive: bool, probabilities: bool) -> list[Layer]:
-    """The files of a map, the classes last: they are there when all is.
+    """List the files of a map; the classes come last, so that a map with classes is complete.
 
     Args:
-        classes: names by index.
-        exclusive: whether exactly one class is right.
-        probabilities: whether a band a class is wanted.
+        classes: Names by index.
+        exclusive: Whether exactly one class is right.
+        probabilities: Whether to write one band per class.
     """
     shares = (1 / STEPS, 255, "AVERAGE")
-    sure = Layer("_confidence", ("confidence", "entropy"), *shares, _sureness(exclusive))
-    all_of_them = Layer("_probabilities", classes, *shares, _share_bytes)
-    drawn = Layer("", ("class",), 1, 0, "MODE", _classes)
-    return [sure, *([all_of_them] if probabilities else []), drawn]
+    confidence = Layer("_confidence", ("confidence", "entropy"), *shares, _confidence(exclusive))
+    by_class = Layer("_probabilities", classes, *shares, _share_bytes)
+    best = Layer("", ("class",), 1, 0, "MODE", _classes)
+    return [confidence, *([by_class] if probabilities else []), best]
 
 
 def check_names(out: Path, wanted: Iterable[Layer], overwrite: bool) -> None:
-    """The files of a map can be written.
+    """Check that the files of a map can be written.
 
     Raises:
-        UserError: `out` is no name of a GeoTIFF, or a file of the map is there.
+        UserError: `out` is not the name of a GeoTIFF, or a file of the map exists.
     """
     if out.suffix.lower() not in (".tif", ".tiff"):
-        raise UserError(f"{out} is no name of a GeoTIFF: end it in .tif")
+        raise UserError(f"{out} is not the name of a GeoTIFF: end it in .tif")
     for layer in wanted:
         refuse_existing(layer.path(out), overwrite)
 
@@ -144,24 +147,24 @@ def write_map(
     tags: Mapping[str, str],
     blocks: Iterable[Block],
 ) -> list[Path]:
-    """Write blocks as they come, then the files that they make, each of them whole.
+    """Write blocks as they come and turn them into complete files at the end.
 
-    Until then they lie uncompressed in a folder beside `out`, a byte a pixel and band.
+    Until then they lie uncompressed in a folder beside `out`, one byte per pixel and band.
 
     Args:
-        out: of the classes; the others' names follow from it.
-        grid: of the map.
-        wanted: by `layers`.
+        out: Path of the classes; the other names follow from it.
+        grid: Grid of the map.
+        wanted: Files to write, from `layers`.
         colours: `#rrggbb` by class, in the order of the classes.
-        tags: of every file.
-        blocks: that cover the grid.
+        tags: Tags of every file.
+        blocks: Blocks that cover the grid.
 
     Raises:
-        UserError: there is no room for them, or no file can be made there.
+        UserError: the disk has no room for them, or no file can be made there.
     """
     check_possible(out)
     bands = sum(len(layer.names) for layer in wanted)
-    # twice: what is copied is there in both forms
+    # twice: while a file is optimised it is there in both forms
     check_free_disk(out.parent, 2 * bands * grid.height * grid.width, "the map")
     with TemporaryDirectory(dir=out.parent, prefix=f".{out.stem}.") as folder:
         drafts = [Path(folder, f"{number}.tif") for number in range(len(wanted))]
@@ -190,8 +193,8 @@ def _draft(
             if not layer.suffix:
                 raster.write_colormap(1, _colour_table(colours))
         for block in blocks:
-            place = block.place
-            window = Window(place.col, place.row, place.width, place.height)
+            tile = block.tile
+            window = Window(tile.col, tile.row, tile.width, tile.height)
             for raster, layer in zip(rasters, wanted, strict=True):
                 values = layer.bytes_of(block.probabilities).to(torch.uint8).cpu().numpy()
                 raster.write(np.where(block.valid, values, layer.nodata), window=window)
@@ -229,7 +232,7 @@ def _colour_table(colours: Mapping[str, str]) -> dict[int, tuple[int, ...]]:
 
 
 def _write_names(out: Path, colours: Mapping[str, str]) -> None:
-    """GDAL's own form; GeoTIFF has no place for them that viewers read."""
+    """Write the names of the classes in GDAL's sidecar; viewers read none in a GeoTIFF."""
     names = "".join(f"<Category>{escape(name)}</Category>" for name in ("no data", *colours))
     band = f'<PAMRasterBand band="1"><CategoryNames>{names}</CategoryNames></PAMRasterBand>'
     write_text(out.with_name(f"{out.name}.aux.xml"), f"<PAMDataset>{band}</PAMDataset>\n")
@@ -247,7 +250,7 @@ def _optimise(draft: Path, out: Path, overviews: str) -> None:
     )
 
 
-def described(header: Mapping[str, object], name: str, sha256: str) -> dict[str, str]:
-    """Tags that say what made a map: the model's file, and what is in its header."""
-    told = {key.upper(): json.dumps(header[key]) for key in ("classes", "inputs")}
-    return {"MODEL": name, "MODEL_SHA256": sha256, "TASK": str(header["task"]), **told}
+def model_tags(header: Mapping[str, object], name: str, sha256: str) -> dict[str, str]:
+    """Return the tags of a map: the model's file and the main fields of its header."""
+    fields = {key.upper(): json.dumps(header[key]) for key in ("classes", "inputs")}
+    return {"MODEL": name, "MODEL_SHA256": sha256, "TASK": str(header["task"]), **fields}

@@ -1,8 +1,8 @@
-"""A scene in overlapping tiles, and one image without seams of what a model says of each.
+"""Overlapping tiles of a scene, and the blending of predictions without seams.
 
-What a model says near the edge of a tile depends on where the edge lies. So the outer quarter of an
-overlap counts for nothing, and between the quarters one tile goes over into the next. Where a model
-sees no further than that quarter, the image is the one of a scene in one piece.
+A prediction near a tile's edge depends on the position of the edge. The outer quarter of an overlap
+therefore has no weight, and between the quarters one tile fades into the next. A model that sees no
+further than that quarter gives the same image as in one piece.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from eocontrast.runtime.errors import UserError
 
 @dataclass(frozen=True)
 class Tile:
-    """A rectangle of an image in pixels, by its upper left one."""
+    """A rectangle of an image: its upper left pixel and its size in pixels."""
 
     row: int
     col: int
@@ -28,21 +28,21 @@ class Tile:
     width: int
 
     def times(self, factor: int) -> Tile:
-        """The same in pixels that are `factor` times as small."""
+        """Return the same rectangle in pixels that are `factor` times as small."""
         return Tile(*(factor * n for n in (self.row, self.col, self.height, self.width)))
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """Tiles of an image, row by row; those at its edges end there.
+    """Tiles of an image, row by row; those at its edges are cut off there.
 
     Attributes:
-        height: of the image in pixels.
-        width: of the image in pixels.
-        side: of a tile in pixels.
-        overlap: pixels that neighbours share, at most half a side.
-        before: rows and columns that the first tiles lack, since they begin that far outside the
-            image; less than a stride. So a part of an image can have the tiles of the whole.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+        side: Side of a tile in pixels.
+        overlap: Pixels that neighbours share, at most half a side.
+        before: Rows and columns by which the first tiles begin outside the image, less than a
+            stride. They let a part of an image have the tiles of the whole.
 
     Raises:
         UserError: tiles overlap by more than half.
@@ -57,13 +57,13 @@ class Tiling:
     def __post_init__(self) -> None:
         if not 0 <= 2 * self.overlap <= self.side or self.side < 1:
             raise UserError(
-                f"tiles of {self.side} pixels cannot overlap by {self.overlap}: from 0 to half of "
-                "a side is possible"
+                f"tiles of {self.side} pixels cannot overlap by {self.overlap}: choose 0 to half "
+                "of a side"
             )
 
     @property
     def stride(self) -> int:
-        """From one tile to the next, in pixels."""
+        """Distance from one tile to the next in pixels."""
         return self.side - self.overlap
 
     def __len__(self) -> int:
@@ -72,32 +72,32 @@ class Tiling:
 
     def __iter__(self) -> Iterator[Tile]:
         rows, cols = self._spans()
-        for top, below in rows:
+        for top, bottom in rows:
             for left, right in cols:
-                yield Tile(top, left, below - top, right - left)
+                yield Tile(top, left, bottom - top, right - left)
 
     def batches(self, pixels: int) -> Iterator[list[Tile]]:
-        """Neighbours of one shape, as many as have `pixels` together, but at least one."""
-        for _, alike in groupby(self, key=lambda tile: (tile.row, tile.width)):
-            run = list(alike)
-            most = max(1, pixels // (run[0].height * run[0].width))
-            yield from (run[start : start + most] for start in range(0, len(run), most))
+        """Yield neighbours of one shape with at most `pixels` together, but at least one tile."""
+        for _, group in groupby(self, key=lambda tile: (tile.row, tile.width)):
+            row = list(group)
+            most = max(1, pixels // (row[0].height * row[0].width))
+            yield from (row[start : start + most] for start in range(0, len(row), most))
 
     def _spans(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-        """Where tiles begin and end, in rows and in columns."""
+        """Return first and end of the tiles, in rows and in columns."""
         row, col = self.before
         return self._along(self.height, row), self._along(self.width, col)
 
     def _along(self, size: int, before: int) -> list[tuple[int, int]]:
-        # the last tile begins before what the one before it alone would show
+        # a last tile that holds only pixels of the one before it is left out
         starts = range(-before, max(size - self.overlap, 1), self.stride)
         return [(max(start, 0), min(start + self.side, size)) for start in starts]
 
 
 class Blend:
-    """Weighted means where tiles overlap, given out as soon as no later tile changes them.
+    """Weighted means of overlapping tiles, returned as soon as no later tile changes them.
 
-    It keeps the overlaps alone: `overlap` rows of the whole width, and as many columns of a tile.
+    It holds only the overlaps: `overlap` rows of the whole width, and as many columns of a tile.
     """
 
     def __init__(self, tiling: Tiling) -> None:
@@ -106,14 +106,14 @@ class Blend:
         self._right = self._below = torch.empty(0)
 
     def add(self, tile: Tile, values_CHW: Tensor) -> tuple[Tile, Tensor]:
-        """What is final now; tiles come in the order of the tiling.
+        """Add the next tile of the tiling and return the pixels that are final now.
 
         Args:
-            tile: the next one.
-            values_CHW: float, what is said of its pixels.
+            tile: Next tile.
+            values_CHW: Float values of its pixels.
 
         Returns:
-            The final pixels' place, which begins where the tile does, and their values.
+            The rectangle of final pixels, which begins where the tile does, and their values.
         """
         whole, shared = self.tiling, self.tiling.overlap
         rows = self._weights(tile.row, tile.height, whole.height).to(values_CHW)
@@ -136,7 +136,7 @@ class Blend:
         return Tile(tile.row, tile.col, values.shape[1], values.shape[2]), values
 
     def _weights(self, start: int, length: int, size: int) -> Tensor:
-        """Of a tile's rows or columns, (length,); those of two tiles that overlap sum to 1."""
+        """Return weights (length,) of a tile's rows or columns; those of neighbours sum to 1."""
         weights = torch.ones(length)
         if start:
             weights[: len(self._rise)] = self._rise
@@ -146,17 +146,18 @@ class Blend:
 
 
 def _rise(overlap: int) -> Tensor:
-    """From 0 to 1 in the middle half of an overlap, (overlap,)."""
+    """Return weights (overlap,) that rise from 0 to 1 in the middle half of an overlap."""
     quarter = overlap // 4
     steps = (torch.arange(overlap) - quarter + 0.5) / max(overlap - 2 * quarter, 1)
     return torch.sin(math.pi / 2 * steps.clamp(0, 1)).square()
 
 
 def cut(images_BCHW: Tensor, side: int) -> Tensor:
-    """Images whose sides are multiples of `side` to patches (B * H/side * W/side, C, side, side).
+    """Cut images whose sides are multiples of `side` into patches.
 
-    Patches of one image follow each other row by row.
+    Returns:
+        Patches (B * H/side * W/side, C, side, side), those of one image row by row.
     """
     size, bands, height, width = images_BCHW.shape
-    apart_BChPwP = images_BCHW.reshape(size, bands, height // side, side, width // side, side)
-    return apart_BChPwP.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
+    split_BChPwP = images_BCHW.reshape(size, bands, height // side, side, width // side, side)
+    return split_BChPwP.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)

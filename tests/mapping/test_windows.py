@@ -1,4 +1,4 @@
-"""Work in threads comes in order, and ends when its owner ends it."""
+"""Prefetching; `test_predict.py` and `test_embed.py` read real windows."""
 
 import threading
 from contextlib import closing
@@ -6,10 +6,11 @@ from contextlib import closing
 import pytest
 import torch
 
-from eocontrast.mapping.ahead import ahead
+from eocontrast.mapping.windows import prefetch
 
 
-def test_what_comes_of_items_keeps_their_order_and_at_most_three_are_there() -> None:
+def test_prefetch_keeps_order_and_bound() -> None:
+    """At most three results of two threads exist at a time."""
     later, taken = threading.Event(), 0
 
     def work(item: int) -> tuple[int, int]:
@@ -19,13 +20,13 @@ def test_what_comes_of_items_keeps_their_order_and_at_most_three_are_there() -> 
             later.wait(10)  # the first ends after the second
         return item, taken
 
-    for number, (item, taken_before) in enumerate(ahead(work, range(9), 2)):
+    for number, (item, taken_before) in enumerate(prefetch(work, range(9), 2)):
         assert item == number
         assert item - taken_before <= 2
         taken = number + 1
 
 
-def test_an_error_comes_in_its_place_and_ends_the_work() -> None:
+def test_prefetch_raises_in_turn() -> None:
     begun: list[int] = []
 
     def work(item: int) -> int:
@@ -34,15 +35,15 @@ def test_an_error_comes_in_its_place_and_ends_the_work() -> None:
             raise ValueError("the second is damaged")
         return item
 
-    done = ahead(work, range(50), 2)
-    assert next(done) == 0
+    results = prefetch(work, range(50), 2)
+    assert next(results) == 0
     with pytest.raises(ValueError, match="the second is damaged"):
-        next(done)
+        next(results)
     assert max(begun) <= 4
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-def test_when_its_owner_stops_nothing_runs_any_more(error: type[BaseException]) -> None:
+def test_closed_prefetch_runs_nothing(error: type[BaseException]) -> None:
     running: set[int] = set()
     slow = threading.Event()
 
@@ -53,8 +54,8 @@ def test_when_its_owner_stops_nothing_runs_any_more(error: type[BaseException]) 
         return item
 
     def stop() -> None:
-        with closing(ahead(work, range(50), 2)) as done:
-            next(done)
+        with closing(prefetch(work, range(50), 2)) as results:
+            next(results)
             raise error
 
     with pytest.raises(error):
@@ -62,12 +63,11 @@ def test_when_its_owner_stops_nothing_runs_any_more(error: type[BaseException]) 
     assert not running
 
 
-def test_threads_share_those_of_torch_until_the_end() -> None:
+def test_prefetch_shares_torch_threads() -> None:
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(4)
-        done = ahead(lambda _: torch.get_num_threads(), range(3), 2)
-        assert list(done) == [2, 2, 2]
+        assert list(prefetch(lambda _: torch.get_num_threads(), range(3), 2)) == [2, 2, 2]
         assert torch.get_num_threads() == 4
     finally:
         torch.set_num_threads(before)
