@@ -1,13 +1,12 @@
-"""How much of a model's speed a map keeps: `eocontrast predict` beside the bare model.
+"""Compare the speed of `eocontrast predict` with that of the bare model.
 
     python benchmarks/predict.py                          # a Swin-UNet of random weights
-    python benchmarks/predict.py --backbone papers        # as large as those of the papers
+    python benchmarks/predict.py --backbone papers        # the size of both papers
     python benchmarks/predict.py --model models/finetuned/1.0-0.safetensors --size 4096
 
-Random images in the form of the model's input (compressed GeoTIFFs) are mapped as the command does
-it: read, encoded, cut into tiles that overlap, predicted, blended and written. The bare model says
-what it does of one tile of the same size, again and again, as logits of integers that are there
-already. A map cannot reach 1 as long as tiles overlap: `tiles alone` is what their overlap leaves.
+The command maps random images (compressed GeoTIFFs): it reads, encodes, tiles, predicts, blends and
+writes them. The bare model predicts one resident tile of the same size again and again. A map
+cannot reach a ratio of 1 while tiles overlap; `tiles alone` prints the ratio that overlap allows.
 Rounds alternate, so a busy machine slows down both.
 """
 
@@ -41,11 +40,11 @@ BACKBONES: dict[str, dict[str, Any]] = {
               "num_heads": [2, 4, 8]},
     "papers": {},
 }  # fmt: skip
-"""Options of timm's Swin-T: of the default run, and as both papers have it."""
+"""Options of timm's Swin-T in the default run and in both papers."""
 
 
 def write_model(file: Path, options: dict[str, Any]) -> Path:
-    """A Swin-UNet of two sensors and eight classes with random weights."""
+    """Write a Swin-UNet for two sensors and eight classes with random weights."""
     modalities = dict(zip(SENSORS, (SENTINEL1, SENTINEL2_L1C), strict=True))
     specs: dict[Sensor, InputSpec] = {}
     for sensor, modality in modalities.items():
@@ -72,7 +71,7 @@ def write_model(file: Path, options: dict[str, Any]) -> Path:
 
 
 def write_scene(folder: Path, model: Model, size: int) -> dict[Sensor, Image]:
-    """Random values in the middle of each sensor's range, tiled and deflated."""
+    """Write random values from the middle of each sensor's range, tiled and deflated."""
     rng, images = np.random.default_rng(0), {}
     for sensor, spec in model.inputs.items():
         low, high = spec.modality.valid_range
@@ -90,7 +89,7 @@ def write_scene(folder: Path, model: Model, size: int) -> dict[Sensor, Image]:
 
 
 def resident_tile(model: Model, tile: int) -> Batch:
-    """Stored integers (1, bands, tile, tile) a sensor, on the device."""
+    """Return stored integers (1, bands, tile, tile) by sensor, on the device."""
     device = accelerator("auto").device
     batch: Batch = {}
     for sensor, spec in model.inputs.items():
@@ -102,11 +101,13 @@ def resident_tile(model: Model, tile: int) -> Batch:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Make the scene, measure, print."""
+    """Write a scene, measure both, and print the rates."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--model", type=Path, help="a segmenter (default: random weights)")
-    parser.add_argument("--backbone", choices=BACKBONES, default="small", help="of random weights")
-    parser.add_argument("--tile", type=int, help="side (default: by the model)")
+    parser.add_argument("--model", type=Path, help="segmenter (default: random weights)")
+    parser.add_argument(
+        "--backbone", choices=BACKBONES, default="small", help="size of the random model"
+    )
+    parser.add_argument("--tile", type=int, help="side of a tile (default: chosen by the model)")
     for name, default in (("size", 2048), ("rounds", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
     args = parser.parse_args(argv)

@@ -1,7 +1,7 @@
-"""What a sensor's numbers mean, in the files and in the patch store.
+"""Bands, units and stored integers of the sensors.
 
-The store keeps bytes as small as the physics allows: Sentinel-2's digital numbers are integers
-already, and 0.01 dB is forty times finer than the speckle of a 4-look Sentinel-1 pixel (2 dB).
+The store keeps values as small as the physics allows. Sentinel-2's digital numbers are integers
+already, and 0.01 dB is far finer than the speckle of a 4-look Sentinel-1 pixel (2 dB).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Units = Literal["dB", "linear", "DN", "reflectance"]
 
 @dataclass(frozen=True)
 class Storage:
-    """Integer type of a stored value, the units one step stands for, and the value for no data."""
+    """Integer type of a stored value, the size of its step in units, and its no-data value."""
 
     dtype: str
     step: float
@@ -30,7 +30,7 @@ class Storage:
 
     @property
     def limits(self) -> tuple[int, int]:
-        """Least and largest value of a measurement; no data is the extreme that they leave out."""
+        """Least and largest value of a measurement; they leave out the no-data value."""
         info = np.iinfo(self.dtype)
         return info.min + (self.nodata == info.min), info.max - (self.nodata == info.max)
 
@@ -48,9 +48,12 @@ STORAGE: dict[Units, Storage] = {
 
 @dataclass(frozen=True)
 class Modality:
-    """One sensor's bands: names, units, and the range outside of which values are clipped.
+    """Bands of one sensor.
 
-    `valid_range` is in `units` (in dB for linear power, which is stored as dB).
+    Attributes:
+        bands: Distinct names.
+        units: Units of the values.
+        valid_range: Range to which values are clipped, in `units` (dB for linear power).
     """
 
     bands: tuple[str, ...]
@@ -61,27 +64,28 @@ class Modality:
         if not self.bands or len(set(self.bands)) != len(self.bands):
             raise UserError(f"band names must be distinct and at least one, got {self.bands}")
         if self.valid_range[0] >= self.valid_range[1]:
-            raise UserError(f"valid_range must rise, got {self.valid_range}")
+            raise UserError(f"valid_range must be (low, high), got {self.valid_range}")
 
     @property
     def storage(self) -> Storage:
-        """How the store keeps these units."""
+        """Storage of these units."""
         return STORAGE[self.units]
 
     def encode(self, values: NDArray[Any]) -> NDArray[np.integer]:
-        """Raster values in `units` to stored integers, same shape; not finite becomes no data.
+        """Convert values in `units` to stored integers, same shape.
 
-        Digital numbers of the store's type that need no change are given back as they are.
+        Values that are not finite become no data. Digital numbers of the store's type that need no
+        change are returned without a copy.
         """
-        storage, given = self.storage, np.asarray(values)
+        storage, values = self.storage, np.asarray(values)
         low, high = storage.limits
-        if given.dtype.kind in "iu" and self.units == "DN":  # steps already
-            # to look is a tenth of what cutting costs, and values of a sensor are seldom outside
-            if given.size and not (low <= given.min() and given.max() <= high):
-                own = np.iinfo(given.dtype)
-                given = given.clip(max(low, own.min), min(high, own.max))
-            return given.astype(storage.dtype, copy=False)
-        steps = given.astype(np.float64)
+        if values.dtype.kind in "iu" and self.units == "DN":  # steps already
+            # checking costs a tenth of clipping, and values of a sensor are seldom outside
+            if values.size and not (low <= values.min() and values.max() <= high):
+                info = np.iinfo(values.dtype)
+                values = values.clip(max(low, info.min), min(high, info.max))
+            return values.astype(storage.dtype, copy=False)
+        steps = values.astype(np.float64)
         if self.units == "linear":
             with np.errstate(divide="ignore", invalid="ignore"):
                 steps = 10 * np.log10(steps)
@@ -94,7 +98,7 @@ class Modality:
         return stored
 
     def decode(self, stored: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Stored integers to `units` (dB for linear power), same shape, NaN for no data."""
+        """Convert stored integers to `units` (dB for linear power), same shape, NaN for no data."""
         values = stored.astype(np.float32) * np.float32(self.storage.step)
         return np.where(stored == self.storage.nodata, np.float32(np.nan), values)
 
@@ -107,7 +111,7 @@ SENTINEL2_L1C = Modality(
     "DN",
     (0.0, 10000.0),
 )
-"""Top-of-atmosphere reflectance times 10,000; brighter than a perfect diffuser is clipped."""
+"""Top-of-atmosphere reflectance times 10,000, clipped at that of a perfect diffuser."""
 
 SENTINEL2_L2A = Modality(
     tuple(band for band in SENTINEL2_L1C.bands if band != "B10"), "DN", (0.0, 10000.0)

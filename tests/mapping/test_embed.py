@@ -100,8 +100,8 @@ def test_embed_mistakes_write_nothing(
     early = write_model(tiny_store, "early", fusion="early")
     unet = write_model(tiny_store, "unet", head="unet", task="segmentation", fusion="early")
     for file, options, message in (
-        (trained, [], "give a scene"),
-        (trained, [*scene, *store], "give a scene"),
+        (trained, [], "pass a scene"),
+        (trained, [*scene, *store], "pass a scene"),
         (tiny_inits["random"], scene, "holds no trained backbones"),
         (unet, scene, "holds no trained backbones"),
         (early, scene, "no backbone for s2 alone, only for: s1 and s2"),

@@ -1,4 +1,4 @@
-"""The commands on scenes, `eocontrast predict` and `eocontrast embed`: options in, one call."""
+"""The commands `eocontrast predict` and `eocontrast embed`."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ if TYPE_CHECKING:
 _PREDICT = """\
 Map a scene of any size with a fine-tuned model (models/finetuned/*.safetensors).
 
-A segmenter says the class of every pixel, on the grid of Sentinel-2's finest band (Sentinel-1 is
-warped to it), in tiles that overlap and are blended. A classifier says the class of patches, and a
-pixel of its map is one: as large as those that it learnt from, or as --tile says; one with data in
-less than half of its pixels has none.
+A segmenter classifies every pixel on the grid of Sentinel-2's finest band. Sentinel-1 is warped to
+that grid, and overlapping tiles are blended. A classifier classifies patches as large as those that
+it was trained on, or as --tile, and each becomes one pixel of the map. A patch has no class if less
+than half of its pixels hold data.
 
   map.tif                 class in the model's colours; 0 is no data
-  map_confidence.tif      its probability, and the entropy over all classes (0 to 1)
-  map_probabilities.tif   with --probabilities, a band a class
+  map_confidence.tif      probability of that class, and entropy over all classes (0 to 1)
+  map_probabilities.tif   with --probabilities, one band per class
 
-All are cloud-optimised GeoTIFFs. Memory does not grow with the scene, but for the overlap's rows of
-its width: it is twice what the model needs for 512 x 512 pixels, since two tiles are in work at a
-time, and about 1 GiB besides.
+All files are cloud-optimised GeoTIFFs. Two tiles are in work at a time, so memory is twice what the
+model needs for 512 x 512 pixels, plus about 1 GiB. It does not grow with the scene.
 
   eocontrast predict models/finetuned/1.0-0.safetensors --s1 S1.tif --s2 S2.tif -o map.tif
   eocontrast predict MODEL --s2 'S2B_{band}.tif' --s2-units DN -o map.tif
 """
 
 _EMBED = """\
-Write pooled features of backbones as Parquet, a row a patch: of a scene's patches side by side as
-GeoParquet, with their footprints, or of a patch store.
+Write pooled features of the backbones as Parquet, one row per patch.
+
+The patches are those of a scene side by side, with their footprints as GeoParquet, or those of a
+patch store. The whole table is held in memory.
 
   eocontrast embed models/pretrained/dual_simclr_resnet.safetensors --s2 S2.tif -o scene.parquet
   eocontrast embed WEIGHTS --store data/patches/simulated -o store.parquet
@@ -42,21 +43,31 @@ GeoParquet, with their footprints, or of a patch store.
 
 
 def add_scene_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """`predict` and `embed`."""
+    """Add `predict` and `embed` to the subcommands."""
     raw = argparse.RawDescriptionHelpFormatter
-    told = "map a scene with a fine-tuned model"
     _add_predict(
-        commands.add_parser("predict", help=told, description=_PREDICT, formatter_class=raw)
+        commands.add_parser(
+            "predict",
+            help="map a scene with a fine-tuned model",
+            description=_PREDICT,
+            formatter_class=raw,
+        )
     )
-    told = "write features of a scene or a patch store"
-    _add_embed(commands.add_parser("embed", help=told, description=_EMBED, formatter_class=raw))
+    _add_embed(
+        commands.add_parser(
+            "embed",
+            help="write features of a scene or a patch store",
+            description=_EMBED,
+            formatter_class=raw,
+        )
+    )
 
 
 def predict(arguments: argparse.Namespace) -> int:
-    """Write a map, and print the names of its files.
+    """Write a map and print the names of its files.
 
     Raises:
-        UserError: model and scene do not suit each other, or the map is there already.
+        UserError: model and scene do not fit, or the map exists.
     """
     from eocontrast.mapping.predict import map_scene
 
@@ -75,16 +86,16 @@ def predict(arguments: argparse.Namespace) -> int:
 
 
 def embed(arguments: argparse.Namespace) -> int:
-    """Write a table of features, and print how many rows it has.
+    """Write a table of features and print its number of rows.
 
     Raises:
-        UserError: weights and scene do not suit each other, or the table is there already.
+        UserError: weights and scene do not fit, or the table exists.
     """
     from eocontrast.mapping.embed import embed_scene, embed_store
 
     images, out = _images(arguments), arguments.out
     if bool(images) == bool(arguments.store):
-        raise UserError("give a scene, by --s1, --s2 or both, or a patch store by --store")
+        raise UserError("pass a scene by --s1, --s2 or both, or a patch store by --store")
     if arguments.store:
         rows = embed_store(arguments.weights, arguments.store, out, arguments.overwrite)
     else:
@@ -103,65 +114,72 @@ def embed(arguments: argparse.Namespace) -> int:
 def _images(arguments: argparse.Namespace) -> dict[Sensor, Image]:
     from eocontrast.mapping.scenes import Image
 
-    given: dict[Sensor, Image] = {}
+    images: dict[Sensor, Image] = {}
     for sensor in SENSORS:
         path, bands, units = (
             getattr(arguments, name) for name in (sensor, f"{sensor}_bands", f"{sensor}_units")
         )
         if path:
-            given[sensor] = Image(path, bands and tuple(bands), units, tuple(arguments.fill_bands))
+            images[sensor] = Image(path, bands and tuple(bands), units, tuple(arguments.fill_bands))
         elif bands or units:
-            raise UserError(f"--{sensor}-bands and --{sensor}-units describe --{sensor}: name it")
-    return given
+            raise UserError(f"--{sensor}-bands and --{sensor}-units describe --{sensor}: pass it")
+    return images
 
 
 def _side(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of pixels")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels")
     return int(text)
 
 
 def _add_scene(parser: argparse.ArgumentParser) -> None:
     scene = parser.add_argument_group(
-        "the scene", "{band} in a path stands for one file a band. Bands are found by name; others "
-        "are left out."
+        "the scene", "{band} in a path stands for one file per band. Bands are found by name; "
+        "others are ignored."
     )  # fmt: skip
     for sensor, name in zip(SENSORS, ("Sentinel-1", "Sentinel-2"), strict=True):
         add = scene.add_argument
         add(f"--{sensor}", metavar="RASTER", help=f"{name}'s image")
         add(f"--{sensor}-bands", nargs="+", metavar="NAME",
-            help="in the order of the file; by default as it describes them, or as the model "
-            "expects them if it has as many")  # fmt: skip
-        add(f"--{sensor}-units", choices=get_args(Units), help="default: as the model expects")
+            help="bands in the order of the file (default: its descriptions, or else the bands "
+            "that the model expects)")  # fmt: skip
+        add(f"--{sensor}-units", choices=get_args(Units),
+            help="units of the values (default: those that the model expects)")  # fmt: skip
     scene.add_argument("--fill-bands", nargs="+", default=(), metavar="NAME",
-        help="no data where a sensor lacks them, which the model sees as their mean: B10 in a "
-        "Level-2A product")  # fmt: skip
+        help="bands that may be missing, such as B10 in a Level-2A product; the model sees their "
+        "mean")  # fmt: skip
     scene.add_argument("--no-scale-check", action="store_true",
-        help="take values that hardly look like their units")  # fmt: skip
+        help="accept values that are implausible in their units")  # fmt: skip
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=predict)
     add = parser.add_argument
-    add("model", type=Path, metavar="MODEL", help="a fine-tuned .safetensors")
+    add("model", type=Path, metavar="MODEL", help="fine-tuned .safetensors file")
     add("-o", "--out", type=Path, required=True, metavar="MAP.tif")
-    add("--overwrite", action="store_true", help="replace a map that is there")
-    add("--probabilities", action="store_true", help="write a band a class besides")
+    add("--overwrite", action="store_true", help="replace an existing map")
+    add("--probabilities", action="store_true", help="also write one band per class")
     add("--tile", type=_side, metavar="PX",
-        help="side of a tile (default: 512, less for whole windows of a Swin; as learnt, where "
-        "crops are scaled by their maximum), or of a classifier's patch (as learnt)")  # fmt: skip
+        help="side of a tile (default: 512, or less for whole windows of a Swin), or of a "
+        "classifier's patch (default: that of its training patches); models that scale crops by "
+        "their maximum use the side of those crops")  # fmt: skip
     add("--overlap", type=int, metavar="PX",
-        help="of tiles, at most half of one (default: a sixteenth; half, where crops are scaled "
-        "by their maximum)")  # fmt: skip
+        help="overlap of tiles, at most half of one (default: a sixteenth; half for models that "
+        "scale crops by their maximum)")  # fmt: skip
     _add_scene(parser)
 
 
 def _add_embed(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=embed)
     add = parser.add_argument
-    add("weights", type=Path, metavar="WEIGHTS", help="pretrained or fine-tuned .safetensors")
+    add("weights", type=Path, metavar="WEIGHTS", help="pretrained or fine-tuned .safetensors file")
     add("-o", "--out", type=Path, required=True, metavar="OUT.parquet")
-    add("--overwrite", action="store_true", help="replace OUT where it is there")
-    add("--store", type=Path, metavar="FOLDER", help="a patch store instead of a scene")
-    add("--patch", type=_side, metavar="PX", help="side of a scene's patches (default: as learnt)")
+    add("--overwrite", action="store_true", help="replace an existing table")
+    add("--store", type=Path, metavar="FOLDER", help="patch store instead of a scene")
+    add(
+        "--patch",
+        type=_side,
+        metavar="PX",
+        help="side of a scene's patches (default: that of the training patches)",
+    )
     _add_scene(parser)

@@ -44,7 +44,7 @@ class Grid:
 
     @property
     def located(self) -> bool:
-        """Whether the grid names the ground that it covers."""
+        """True if the grid names the ground that it covers."""
         return self.crs is not None and not self.transform.is_identity
 
     @property

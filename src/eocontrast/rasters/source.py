@@ -1,8 +1,7 @@
-"""Where rasters come from: each source puts them on disk and says what they are.
+"""The table of pairs that each source of rasters provides.
 
-A source is a module with `fetch(folder, params) -> Source`. Later stages know nothing about
-sources: they read the manifest and the declaration that `Source.write` leaves in a small folder of
-its own, so that nobody has to hash or copy the rasters themselves.
+A source is a module with `fetch(folder, params) -> Source`. Later stages read only the manifest and
+the declaration that `Source.write` leaves in a small folder, so that DVC need not hash the rasters.
 """
 
 from __future__ import annotations
@@ -24,17 +23,20 @@ _AGAIN = f"run `dvc repro -f download`{COMES_BACK}"
 
 @dataclass(frozen=True)
 class Source:
-    """Rasters on disk and what their numbers mean.
+    """Rasters on disk and the meaning of their values.
 
-    `manifest` has the columns `id, s1, s2, label, group, split`, one row a patch. Paths are
-    relative to `rasters` (or absolute); a path may hold `{band}`, which stands for one file a
-    band. `label` is a mask raster, a class name, or empty. `group` names what must not be split
-    (a scene, a region); `split` is `pretrain` (never scored), `train`, `test`, or empty.
-
-    `classes` maps each class name to its value in the masks, in the order of the class indices.
-
-    `rasters` is relative to the working directory, and where None the folder of the manifest.
-    `name` and `licence` are told to whoever gets weights that were trained on it.
+    Attributes:
+        s1: Bands and units of Sentinel-1.
+        s2: Bands and units of Sentinel-2.
+        classes: Value in the masks by class name, in the order of the class indices.
+        palette: `#rrggbb` by class name.
+        manifest: Columns `id, s1, s2, label, group, split`, one row per patch. Paths are absolute
+            or relative to `rasters`; `{band}` in a path stands for one file per band. `label` is a
+            mask raster, a class name, or empty. `group` names what must not be split, such as a
+            scene. `split` is `pretrain` (never scored), `train`, `test`, or empty.
+        rasters: Folder relative to the working directory; the folder of the manifest if None.
+        name: Name of the data set, for model cards.
+        licence: Licence of the data set, for model cards.
     """
 
     s1: Modality
@@ -52,7 +54,7 @@ class Source:
         return {"s1": self.s1, "s2": self.s2}
 
     def write(self, folder: Path) -> None:
-        """Leave `manifest.csv` and `source.json` in `folder`."""
+        """Write `manifest.csv` and `source.json` to `folder`."""
         table = self.manifest.to_csv(index=False, columns=list(COLUMNS))
         write_text(folder / "manifest.csv", table)
         declaration = asdict(self)
@@ -64,7 +66,7 @@ class Source:
 
 
 def read_source(folder: Path) -> Source:
-    """What `Source.write` left in `folder`.
+    """Read the files that `Source.write` wrote to `folder`.
 
     Raises:
         UserError: a file is missing or damaged.
