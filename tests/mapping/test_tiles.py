@@ -10,19 +10,19 @@ SHAPES = [(5, 7, 8, 4), (40, 53, 16, 4), (64, 48, 16, 8), (33, 31, 12, 6), (30, 
 BEFORE = [(0, 0), (1, 3), (5, 2)]
 
 
-def drawn(*shape: int) -> Tensor:
+def draw(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
 
 def blended(image: Tensor, tiling: Tiling, model: torch.nn.Module) -> tuple[Tensor, Tensor]:
-    """What comes of the tiles of an image (C, H, W), and how often each pixel was given out."""
+    """Return the blended tiles of an image (C, H, W), and how often each pixel was returned."""
     blend, out = Blend(tiling), torch.full_like(image, torch.nan)
     seen = torch.zeros(image.shape[1:])
     for tile in tiling:
         part = image[:, tile.row : tile.row + tile.height, tile.col : tile.col + tile.width]
-        place, values = blend.add(tile, model(part[None])[0])
-        rows = slice(place.row, place.row + place.height)
-        cols = slice(place.col, place.col + place.width)
+        final, values = blend.add(tile, model(part[None])[0])
+        rows = slice(final.row, final.row + final.height)
+        cols = slice(final.col, final.col + final.width)
         out[:, rows, cols] = values
         seen[rows, cols] += 1
     return out, seen
@@ -30,10 +30,10 @@ def blended(image: Tensor, tiling: Tiling, model: torch.nn.Module) -> tuple[Tens
 
 @pytest.mark.parametrize("before", BEFORE)
 @pytest.mark.parametrize(("height", "width", "side", "overlap"), SHAPES)
-def test_every_pixel_is_given_out_once_and_weights_sum_to_one(
+def test_blend_returns_pixels_once(
     height: int, width: int, side: int, overlap: int, before: tuple[int, int]
 ) -> None:
-    image = drawn(3, height, width)
+    image = draw(3, height, width)
     stride = side - overlap
     tiling = Tiling(height, width, side, overlap, (before[0] % stride, before[1] % stride))
     assert len(list(tiling)) == len(tiling)
@@ -43,7 +43,7 @@ def test_every_pixel_is_given_out_once_and_weights_sum_to_one(
 
 
 class Neighbourhood(torch.nn.Module):
-    """A model that sees `radius` pixels around, and something else at the edge of its input."""
+    """A model that sees `radius` pixels around, and a constant beyond its input."""
 
     def __init__(self, radius: int) -> None:
         super().__init__()
@@ -51,24 +51,24 @@ class Neighbourhood(torch.nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         side = 2 * self.radius + 1
-        kernel = drawn(images.shape[1], 1, side, side)
+        kernel = draw(images.shape[1], 1, side, side)
         padded = F.pad(images, [self.radius] * 4, value=9.0)
         return F.conv2d(padded, kernel, groups=images.shape[1])
 
 
-def test_where_a_model_sees_no_further_than_a_quarter_of_the_overlap_there_are_no_tiles() -> None:
-    image = drawn(2, 90, 75)
+def test_blend_has_no_seams() -> None:
+    image = draw(2, 90, 75)
     whole = Neighbourhood(2)(image[None])[0]
     tiled, _ = blended(image, Tiling(90, 75, 24, 8), Neighbourhood(2))
     torch.testing.assert_close(tiled, whole, rtol=1e-5, atol=1e-5)
-    # without the overlap, or seeing further, there are: the comparison can fail
+    # the comparison can fail: without overlap, or for a model that sees further
     for tiling, radius in ((Tiling(90, 75, 24, 0), 2), (Tiling(90, 75, 24, 8), 4)):
         seams, _ = blended(image, tiling, Neighbourhood(radius))
         assert (seams - Neighbourhood(radius)(image[None])[0]).abs().max() > 0.1
 
 
-def test_one_tile_goes_over_into_the_next_without_a_step() -> None:
-    """Tiles that say 0 and 1: from one to the other in steps of a ramp, rising all the way."""
+def test_blend_fades() -> None:
+    """Tiles of 0 and of 1 become a ramp that rises all the way in small steps."""
 
     class Alternate(torch.nn.Module):
         count = 0
@@ -85,7 +85,7 @@ def test_one_tile_goes_over_into_the_next_without_a_step() -> None:
     assert steps.max() < 0.25
 
 
-def test_batches_are_neighbours_of_one_shape() -> None:
+def test_batches_of_neighbours() -> None:
     tiling = Tiling(20, 41, 8, 2)
     batches = list(tiling.batches(2 * 64))
     assert [tile for batch in batches for tile in batch] == list(tiling)
@@ -95,8 +95,8 @@ def test_batches_are_neighbours_of_one_shape() -> None:
     assert all(len(batch) == 1 for batch in tiling.batches(1))
 
 
-def test_a_part_of_an_image_has_the_tiles_of_the_whole() -> None:
-    """But for those at its edges, which are cut off there."""
+def test_tiles_of_a_crop() -> None:
+    """A crop has the tiles of the whole image, except for those that its edges cut off."""
 
     def seen(tiling: Tiling, row: int, col: int) -> set[Tile]:
         return {Tile(t.row + row, t.col + col, t.height, t.width) for t in tiling}
@@ -112,20 +112,20 @@ def test_a_part_of_an_image_has_the_tiles_of_the_whole() -> None:
 
 
 @pytest.mark.parametrize(("side", "overlap"), [(8, 5), (8, -1), (0, 0)])
-def test_tiles_share_half_at_most(side: int, overlap: int) -> None:
+def test_overlap_of_half_at_most(side: int, overlap: int) -> None:
     with pytest.raises(UserError, match="cannot overlap"):
         Tiling(20, 20, side, overlap)
 
 
-def test_patches_are_cut_row_by_row() -> None:
-    images = drawn(2, 3, 12, 8)
+def test_cut_goes_row_by_row() -> None:
+    images = draw(2, 3, 12, 8)
     patches = cut(images, 4)
     assert patches.shape == (12, 3, 4, 4)
     for number, patch in enumerate(patches):
-        image, place = divmod(number, 6)
-        row, col = divmod(place, 2)
+        image, index = divmod(number, 6)
+        row, col = divmod(index, 2)
         assert torch.equal(patch, images[image, :, 4 * row : 4 * row + 4, 4 * col : 4 * col + 4])
 
 
-def test_a_cell_in_pixels() -> None:
+def test_tile_in_pixels() -> None:
     assert Tile(1, 2, 3, 4).times(10) == Tile(10, 20, 30, 40)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ from tqdm import tqdm
 
 from eocontrast.mapping.scenes import Image, open_scene
 from eocontrast.mapping.tiles import Tiling, cut
-from eocontrast.mapping.windows import Windows, read_ahead
+from eocontrast.mapping.windows import Windows, batches, prefetch, read_windows
 from eocontrast.modalities import Sensor
 from eocontrast.models.backbones import Backbone
 from eocontrast.models.finetuned import load_finetuned
@@ -106,7 +107,8 @@ def embed_scene(
     with open_scene(images, inputs, check_scale) as scene:
         grid = scene.grid.coarser(side)
         tiling = Tiling(grid.height, grid.width, max(1, READ_AT_ONCE // side), 0)
-        bar = tqdm(read_ahead(scene, tiling, side), total=len(tiling), unit="tile", disable=None)
+        work = prefetch(partial(read_windows, scene, side), batches(tiling, side), 1)
+        bar = tqdm(work, total=len(tiling), unit="tile", disable=None)
         columns = _joined(_scene_columns(windows, backbones, side, device) for windows in bar)
     geometry = _footprints(grid, columns["row"] // side, columns["col"] // side)
     crs = grid.crs.to_wkt() if grid.crs else None

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -35,20 +34,6 @@ class Windows:
     tiles: list[Tile]
     batch: Batch
     valid: NDArray[np.float64]
-
-
-def read_ahead(scene: SceneReader, tiling: Tiling, cell: int) -> Generator[Windows]:
-    """Read all tiles in their order, one batch ahead of the caller.
-
-    Args:
-        scene: Open scene.
-        tiling: Tiles of the scene in cells.
-        cell: Side of a cell in pixels.
-
-    Raises:
-        UserError: a file is damaged.
-    """
-    return prefetch(partial(read_windows, scene, cell), batches(tiling, cell), 1)
 
 
 def batches(tiling: Tiling, cell: int) -> Iterator[list[Tile]]:
