@@ -117,17 +117,20 @@ def test_missing_band_is_filled(write: WriteImage) -> None:
         whole({"s2": Image(named)})
 
 
-def test_one_file_per_band(write: WriteImage) -> None:
-    """A ramp of 20 m pixels is the ramp of 10 m pixels away from the edge."""
-    fine = digital(1, 40, 40)
-    north, east = np.mgrid[10:400:20, 10:400:20]
-    ramp = (500 + 2 * east + north).astype(np.uint16)[None]
+def test_coarse_band_equals_the_store(write: WriteImage) -> None:
+    """Windows of a 60 m band are parts of the whole, with the same missing pixels."""
+    fine, coarse = digital(1, 36, 48), digital(1, 6, 8)
+    coarse[0, 3, 4] = 0
     write("x_B02.tif", fine)
-    pattern = write("x_B03.tif", ramp, transform=PLACE @ Affine.scale(2)).replace("B03", "{band}")
-    stored = whole({"s2": Image(pattern)})["s2"]
-    np.testing.assert_array_equal(stored[0], fine[0])
-    north, east = np.mgrid[5:400:10, 5:400:10]
-    np.testing.assert_allclose(stored[1, 2:-2, 2:-2], (500 + 2 * east + north)[2:-2, 2:-2], atol=1)
+    path = write("x_B03.tif", coarse, nodata=0, transform=PLACE @ Affine.scale(6))
+    pattern = path.replace("B03", "{band}")
+    expected, _ = encode_pixels(S2.modality, read_raster(pattern, S2.modality).values)
+    with open_scene({"s2": Image(pattern)}, {"s2": S2}) as scene:
+        for row, col in ((0, 0), (5, 7), (20, 30)):
+            stored = scene.read(Tile(row, col, 16, 18))["s2"]
+            part = expected[:, row : row + 16, col : col + 18]
+            np.testing.assert_array_equal(stored, part)
+    assert 0 < (expected == 65535).mean() < 0.2
 
 
 @pytest.mark.parametrize("epsg", [32633, 32632, 4326])

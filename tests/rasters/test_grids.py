@@ -1,16 +1,21 @@
 """Grids by themselves; `mapping/test_scenes.py` warps rasters to them."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from affine import Affine
+from numpy.typing import NDArray
+from rasterio.crs import CRS
 
-from eocontrast.rasters.grids import Grid, bilinear, common_size
+from eocontrast.rasters.grids import Grid, bilinear, common_size, span
 from eocontrast.rasters.open import RasterError
 
 PIXEL = 10 / 3
 NOWHERE = Grid(None, Affine.identity(), 100, 100)
+FINE = Grid(CRS.from_epsg(32633), Affine(10, 0, 600000, 0, -10, 5300000), 60, 90)
 
 
 @pytest.mark.parametrize("within", [0.0, 1 / 3, 0.5])
@@ -32,12 +37,17 @@ def test_bounds_and_pixel() -> None:
     assert grid.pixel == 20
 
 
+def upsample(coarse: NDArray[Any], factor: int) -> NDArray[Any]:
+    spans = [span(0, factor * size, size, factor * size) for size in coarse.shape[1:]]
+    return bilinear(coarse, *spans)
+
+
 def test_bilinear_keeps_a_ramp() -> None:
     """Pixel centres of a 60 m band lie at 30, 90, ... m, those of a 10 m band at 5, 15, ... m."""
     north, east = np.mgrid[30:1200:60, 30:1200:60]
     coarse = (100 + 2 * east + 0.5 * north)[None].astype(np.float32)
     north, east = np.mgrid[5:1200:10, 5:1200:10].clip(30, 1170)
-    np.testing.assert_allclose(bilinear(coarse, (120, 120))[0], 100 + 2 * east + 0.5 * north)
+    np.testing.assert_allclose(upsample(coarse, 6)[0], 100 + 2 * east + 0.5 * north)
 
 
 def test_bilinear_spreads_missing_pixels() -> None:
@@ -45,7 +55,21 @@ def test_bilinear_spreads_missing_pixels() -> None:
     coarse[0, 4, 4] = np.nan
     expected = np.full((20, 20), 7.0)
     expected[7:11, 7:11] = np.nan
-    np.testing.assert_array_equal(bilinear(coarse, (20, 20))[0], expected)
+    np.testing.assert_array_equal(upsample(coarse, 2)[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("coarse", "refined"),
+    [
+        (FINE.coarser(3), True),
+        (FINE, True),
+        (FINE.coarser(7), False),
+        (replace(FINE.coarser(3), transform=FINE.transform @ Affine.translation(1, 0)), False),
+        (replace(FINE.coarser(3), crs=None), False),
+    ],
+)
+def test_refines(coarse: Grid, refined: bool) -> None:
+    assert FINE.refines(coarse) == refined
 
 
 def test_common_size_of_other_ground() -> None:

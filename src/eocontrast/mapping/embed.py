@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -108,8 +109,12 @@ def embed_scene(
         grid = scene.grid.coarser(side)
         tiling = Tiling(grid.height, grid.width, max(1, READ_AT_ONCE // side), 0)
         work = prefetch(partial(read_windows, scene, side), batches(tiling, side), 1)
-        bar = tqdm(work, total=len(tiling), unit="tile", disable=None)
-        columns = _joined(_scene_columns(windows, backbones, side, device) for windows in bar)
+        with closing(work), tqdm(total=len(tiling), unit="tile", disable=None) as bar:
+            parts = []
+            for windows in work:
+                parts.append(_scene_columns(windows, backbones, side, device))
+                bar.update(len(windows.tiles))
+    columns = _joined(parts)
     geometry = _footprints(grid, columns["row"] // side, columns["col"] // side)
     crs = grid.crs.to_wkt() if grid.crs else None
     frame = geopandas.GeoDataFrame(columns, geometry=geometry, crs=crs)

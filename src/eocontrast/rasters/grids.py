@@ -90,6 +90,12 @@ class Grid:
         near = all(math.dist(shift @ corner, corner) < 0.01 for corner in corners)
         return near and bool(self.crs == other.crs)
 
+    def refines(self, other: Grid) -> bool:
+        """Return whether every pixel of the other grid is a square of these pixels."""
+        factor = round(self.width / other.width)
+        whole = (other.height * factor, other.width * factor) == (self.height, self.width)
+        return whole and self.located and other.located and self.coarser(factor).coincides(other)
+
 
 def finest(grids: Iterable[Grid]) -> Grid:
     """Return the grid of the smallest pixels; without any georeference, of the most pixels."""
@@ -154,21 +160,35 @@ def common_size(sizes: Mapping[Path, tuple[int, ...]]) -> tuple[int, int]:
     return height, width
 
 
-def bilinear(values: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    """Resample (bands, h, w) to (bands, H, W) on the same ground.
+Span = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]
+"""Lower and upper coarse pixel of fine pixels along one axis, and the weight of the upper."""
+
+
+def span(start: int, length: int, coarse: int, fine: int) -> Span:
+    """Return the coarse pixels that `length` fine pixels from `start` lie between.
+
+    Args:
+        start: First fine pixel.
+        length: Number of fine pixels.
+        coarse: Coarse pixels along the whole axis.
+        fine: Fine pixels along the whole axis.
+    """
+    centres = np.arange(start, start + length) + 0.5
+    # constant beyond the centres of the outermost coarse pixels
+    position = np.clip(centres * coarse / fine - 0.5, 0, coarse - 1)
+    low = np.floor(position).astype(np.intp)
+    return low, np.minimum(low + 1, coarse - 1), position - low
+
+
+def bilinear(values: NDArray[Any], rows: Span, cols: Span) -> NDArray[Any]:
+    """Interpolate (bands, h, w), which begins at the first pixel of both spans.
 
     A missing pixel makes every pixel missing that it has a weight in.
     """
     # GDAL's own `out_shape` fills pixels beside missing ones from their neighbours. It also rounds
     # integers half up: 2 to 4 % of a 20 m or 60 m band's digital numbers would differ by 1.
-    for axis, length in enumerate(size, start=1):
-        present = values.shape[axis]
-        if present == length:
-            continue
-        # fine pixel centres between the coarse ones; constant beyond the outermost
-        position = np.clip((np.arange(length) + 0.5) * present / length - 0.5, 0, present - 1)
-        low = np.floor(position).astype(np.intp)
-        high = np.minimum(low + 1, present - 1)
-        weight = (position - low).reshape(-1, *[1] * (2 - axis))
-        values = values.take(low, axis) * (1 - weight) + values.take(high, axis) * weight
+    for axis, (low, high, weight) in enumerate((rows, cols), start=1):
+        upper = weight.reshape(-1, *[1] * (2 - axis))
+        lower_values, upper_values = (values.take(part - low[0], axis) for part in (low, high))
+        values = lower_values * (1 - upper) + upper_values * upper
     return values

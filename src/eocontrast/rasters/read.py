@@ -15,7 +15,7 @@ from rasterio.windows import Window
 
 from eocontrast.modalities import Modality, Units
 from eocontrast.rasters.bands import band_names
-from eocontrast.rasters.grids import Grid, bilinear, common_size, on_grid
+from eocontrast.rasters.grids import Grid, bilinear, common_size, on_grid, span
 from eocontrast.rasters.open import RasterError, expand, gdal_settings, open_raster, read_values
 from eocontrast.rasters.values import mark_missing, to_units
 
@@ -37,16 +37,48 @@ class Raster:
 
 @dataclass(frozen=True)
 class BandFile:
-    """An open raster and the numbers of the bands to read from it, counted from 1."""
+    """An open raster and the bands to read from it.
+
+    Attributes:
+        path: Path for messages.
+        raster: Open raster.
+        numbers: Numbers of the bands, from 1.
+        size: Height and width in pixels to which the bands are upsampled.
+    """
 
     path: Path
     raster: DatasetReader
     numbers: list[int]
+    size: tuple[int, int]
 
     def read(
         self, units: Units, window: Window | None, out_shape: tuple[int, int] | None
     ) -> NDArray[Any]:
         """Read values in `units`, shape (bands, h, w), NaN for no data."""
+        if out_shape or self.size == self.raster.shape:
+            return self._stored(units, window, out_shape)
+        window = window or Window(0, 0, self.size[1], self.size[0])
+        (height, width), (fine_height, fine_width) = self.raster.shape, self.size
+        rows = span(window.row_off, window.height, height, fine_height)
+        cols = span(window.col_off, window.width, width, fine_width)
+        (top, bottom), (left, right) = ((axis[0][0], axis[1][-1] + 1) for axis in (rows, cols))
+        coarse = Window.from_slices((top, bottom), (left, right))
+        return bilinear(self._stored(units, coarse, None), rows, cols)
+
+    def on_grid(self, stack: ExitStack, grid: Grid) -> BandFile:
+        """Return the file on another grid: upsampled if it fits into it evenly, else warped.
+
+        Raises:
+            RasterError: sizes differ, and one of them has no georeference.
+        """
+        if grid.refines(Grid.of(self.raster)):
+            return replace(self, size=(grid.height, grid.width))
+        raster = on_grid(stack, self.path, self.raster, grid)
+        return replace(self, raster=raster, size=raster.shape)
+
+    def _stored(
+        self, units: Units, window: Window | None, out_shape: tuple[int, int] | None
+    ) -> NDArray[Any]:
         values = read_values(self.path, self.raster, self.numbers, window, out_shape)
         nodata, scales, offsets = (
             [header[number - 1] for number in self.numbers]
@@ -88,34 +120,38 @@ class SensorImage:
     ) -> NDArray[Any]:
         """Read values in `units`, shape (bands, h, w), NaN for no data.
 
-        Coarse bands are brought to the finest one bilinearly. A scale and an offset that a file
-        declares are applied unless the units are digital numbers.
+        A scale and an offset that a file declares are applied unless the units are digital numbers.
 
         Args:
-            window: Part of the grid that all files share (see `on_grid`); everything if None.
+            window: Part of the grid that all files share; everything if None.
             out_shape: Height and width to thin the pixels to.
 
         Raises:
-            RasterError: a file is truncated, or the sizes of the bands do not fit.
+            RasterError: a file is truncated.
         """
-        parts = {file.path: file.read(self.units, window, out_shape) for file in self.files}
-        if len(parts) == 1:
-            return next(iter(parts.values()))
-        size = common_size({path: part.shape[1:] for path, part in parts.items()})
-        return np.concatenate([bilinear(part, size) for part in parts.values()])
+        parts = [file.read(self.units, window, out_shape) for file in self.files]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def upsampled(self) -> SensorImage:
+        """Return the image with its coarse bands on the pixels of the finest one.
+
+        Raises:
+            RasterError: a band does not divide the finest one evenly.
+        """
+        size = self.size
+        return replace(self, files=tuple(replace(file, size=size) for file in self.files))
 
     def on_grid(self, stack: ExitStack, grid: Grid) -> SensorImage:
-        """Return the image on another grid; files that lie elsewhere are warped as they are read.
+        """Return the image on another grid.
 
         Args:
-            stack: Closes the warped views.
+            stack: Closes warped views.
             grid: Grid of all bands.
 
         Raises:
             RasterError: a file of another size has no georeference.
         """
-        warped = (replace(f, raster=on_grid(stack, f.path, f.raster, grid)) for f in self.files)
-        return replace(self, files=tuple(warped))
+        return replace(self, files=tuple(file.on_grid(stack, grid) for file in self.files))
 
 
 @contextmanager
@@ -147,13 +183,16 @@ def open_image(
             rasters = [stack.enter_context(open_raster(file)) for file in paths]
             for file, raster, band in zip(paths, rasters, chosen, strict=True):
                 band_names(file, raster, (band,), ())
-            files = [BandFile(*file, [1]) for file in zip(paths, rasters, strict=True)]
+            files = [
+                BandFile(path, raster, [1], raster.shape)
+                for path, raster in zip(paths, rasters, strict=True)
+            ]
         else:
             raster = stack.enter_context(open_raster(Path(path)))
             names = band_names(Path(path), raster, declared, default)
             chosen = _choose(path, names, bands, optional)
             numbers = [names.index(band) + 1 for band in chosen]
-            files = [BandFile(Path(path), raster, numbers)]
+            files = [BandFile(Path(path), raster, numbers, raster.shape)]
         yield SensorImage(tuple(files), chosen, units)
 
 
@@ -191,4 +230,4 @@ def read_raster(path: str | Path, modality: Modality) -> Raster:
             modality.
     """
     with open_image(path, modality.bands, modality.units, modality.bands) as image:
-        return Raster(image.read(), image.grids)
+        return Raster(image.upsampled().read(), image.grids)
