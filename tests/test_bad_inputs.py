@@ -140,20 +140,25 @@ def flat(values: NDArray[Any]) -> NDArray[Any]:
 
 
 DOUBTFUL: dict[str, tuple[str, Callable[[NDArray[Any]], NDArray[Any]], str, str]] = {
-    "linear given as dB": ("s1", lambda v: 10 ** (v / 10), "implausible_units", r"s1 .*linear\?"),
+    "linear given as dB": (
+        "s1",
+        lambda v: 10 ** (v / 10),
+        "implausible_units",
+        "looks like linear",
+    ),
     "dB times 100": ("s1", lambda v: v * 100, "implausible_units", r"s1 .*scaled"),
     "undeclared value for no data": (
         "s1",
         lambda v: np.where(v < -16, np.float32(-9999), v),
         "implausible_units",
-        r"a value for no data\?",
+        "a value for no data",
     ),
     "whole decibels": ("s1", lambda v: v.round(), "implausible_dtype", r"rounded, or DN\?"),
     "reflectance given as DN": (
         "s2",
         lambda v: (v / 10000).astype(np.float32),
         "implausible_units",
-        r"s2 .*reflectance\?",
+        "looks like reflectance",
     ),
     "negative DN": ("s2", lambda v: v.astype(np.int16) - 1700, "implausible_units", "stored as 0"),
     "fractions of DN": (

@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from eocontrast.modalities import SENSORS, SENTINEL1, SENTINEL2_L1C, SENTINEL2_L2A, Modality, Units
+from eocontrast.modalities import (
+    SENSORS,
+    SENTINEL1,
+    SENTINEL2_L1C,
+    SENTINEL2_L2A,
+    Modality,
+    Units,
+    implausible,
+)
 from eocontrast.runtime.errors import UserError
 
 DECIBEL = Modality(("VV",), "dB", (-40.0, 10.0))
@@ -71,6 +79,30 @@ def test_bands_of_the_sensors() -> None:
     assert SENSORS == ("s1", "s2")
     assert (len(SENTINEL1.bands), len(SENTINEL2_L1C.bands), len(SENTINEL2_L2A.bands)) == (2, 13, 12)
     assert set(SENTINEL2_L1C.bands) - set(SENTINEL2_L2A.bands) == {"B10"}
+
+
+@pytest.mark.parametrize(
+    ("modality", "values", "reason"),
+    [
+        (DECIBEL, (-30, 5), ""),
+        (DECIBEL, (0.01, 0.5), "linear power or DN"),
+        (DECIBEL, (-9999, -10), "a value for no data"),
+        (LINEAR, (-0.001, 0.01, 0.02), ""),
+        (LINEAR, (-20, -10, 1), "looks like dB"),
+        (LINEAR, (30, 400), "outside the valid range"),
+        (DIGITAL, (0, 3000.5), ""),
+        (DIGITAL, (0.01, 0.5), "reflectance"),
+        (DIGITAL, (3, 255), "8 bits"),
+        (DIGITAL, (3.5, 255), ""),
+        (DIGITAL, (12000, 15000), "outside the valid range"),
+        (REFLECTANCE, (0.1, 0.2, 2.5), ""),
+        (REFLECTANCE, (100, 4000), "looks like DN"),
+    ],
+)
+def test_implausible_units(modality: Modality, values: tuple[float, ...], reason: str) -> None:
+    message = implausible(np.array(values), modality)
+    assert reason in message
+    assert bool(reason) == bool(message)
 
 
 @pytest.mark.parametrize("bands", [(), ("VV", "VV")])

@@ -103,6 +103,39 @@ class Modality:
         return np.where(stored == self.storage.nodata, np.float32(np.nan), values)
 
 
+def implausible(values: NDArray[Any], modality: Modality) -> str:
+    """Return why values can hardly be in the units of a modality; empty if they can.
+
+    Args:
+        values: Finite values of any shape, at least one.
+        modality: Bands, units and valid range.
+    """
+    least, most = values.min(), values.max()
+    low, high = modality.valid_range
+    if modality.units == "dB" and least >= 0:
+        return "no value is negative, which looks like linear power or DN"
+    if modality.units == "dB" and (least < -100 or most > 60):
+        return "values beyond -100 to 60 dB look scaled, or like a value for no data"
+    if modality.units == "linear" and least < 0 and np.median(values) < 0:
+        return "most values are negative, which looks like dB"
+    if modality.units == "DN" and 0 < most <= 2 < high:
+        return "no value exceeds 2, which looks like reflectance"
+    if modality.units == "DN" and least >= 0 and 2 < most <= 255 < high and whole_numbers(values):
+        return "no value exceeds 255, which looks like an image of 8 bits"
+    if modality.units == "reflectance" and most > 2 and np.median(values) > 2:
+        return "most values exceed 2, which looks like DN"
+    if modality.units == "linear":
+        low, high = 10 ** (low / 10), 10 ** (high / 10)
+    if most < low or least > high:
+        return "all values lie outside the valid range"
+    return ""
+
+
+def whole_numbers(values: NDArray[Any]) -> bool:
+    """Return whether all values are whole numbers."""
+    return values.dtype.kind != "f" or bool((values == np.rint(values)).all())
+
+
 SENTINEL1 = Modality(("VV", "VH"), "dB", (-40.0, 10.0))
 """C-band backscatter. The floor lies below VH over calm water (1st percentile -34 dB)."""
 

@@ -110,7 +110,7 @@ IMPLAUSIBLE: dict[str, tuple[InputSpec, float, float, str]] = {
     "DN as dB": (DECIBEL, 30, 400, "looks like linear power or DN"),
     "dB as power": (LINEAR, -30, -5, "looks like dB"),
     "DN as power": (LINEAR, 30, 400, "outside the valid range"),
-    "hundredths of dB": (DECIBEL, -3000, -500, "outside the valid range"),
+    "hundredths of dB": (DECIBEL, -3000, -500, "look scaled"),
     "too bright": (DIGITAL, 20000, 60000, "outside the valid range"),
 }
 

@@ -100,7 +100,7 @@ def test_other_units_are_refused_and_the_sensor_is_named(
 ) -> None:
     images = physical(mixed_store, mixed_store.labelled("test"))
     reflectance: dict[str, NDArray[Any]] = {**images, "s2": images["s2"] / 10000}
-    with pytest.raises(UserError, match=r"^s2: values said to be DN .* looks like reflectance"):
+    with pytest.raises(UserError, match=r"^s2: values in DN .* looks like reflectance"):
         Served(write_model(mixed_store)).predict(reflectance)
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from eocontrast.mapping.tiles import Tile
-from eocontrast.modalities import Modality, Sensor, Units
+from eocontrast.modalities import Modality, Sensor, Units, implausible
 from eocontrast.patches.inputs import InputSpec
 from eocontrast.rasters.grids import Grid, finest
 from eocontrast.rasters.open import gdal_settings
@@ -186,15 +186,10 @@ def _check(
     pixels = _sample(image, spec, grid)
     if not pixels.size:
         raise UserError("no data on the scene's grid: are both images of one place?")
-    if not check_scale:
-        return
-    option = f"--{sensor}-units"
-    if image.units == "linear" and np.median(pixels) < 0:  # a few bright targets exceed 0 dB
+    reason = implausible(pixels, _modality(image, spec))
+    if check_scale and reason:
         raise UserError(
-            f"most linear values are negative, which looks like dB: name their units by {option}"
+            f"values in {image.units} lie between {pixels.min():.4g} and {pixels.max():.4g}: "
+            f"{reason}. Name their units by --{sensor}-units; if they are right, pass "
+            "--no-scale-check"
         )
-    try:
-        spec.select(image.bands).prepare(pixels[:, None], bands=image.bands, units=image.units)
-    except UserError as error:
-        message = str(error).replace("name their units", f"name their units by {option}")
-        raise UserError(message.replace("check_scale=False", "--no-scale-check")) from error

@@ -8,10 +8,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-import numpy as np
 from numpy.typing import NDArray
 
-from eocontrast.modalities import Modality, Sensor
+from eocontrast.modalities import Modality, Sensor, implausible, whole_numbers
 from eocontrast.rasters.values import missing_pixels
 from eocontrast.runtime.errors import UserError
 
@@ -21,9 +20,6 @@ SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
 Found = tuple[str, Severity, str]
 """Rule, severity, and what follows the raster's name in the message."""
-
-FEW = 0.01
-"""Share of values that may break a rule: subtracting noise leaves a few negative powers."""
 
 MANY = 0.05
 """Share of pixels that may be clipped: clouds, snow and roofs are brighter than a diffuser."""
@@ -85,28 +81,18 @@ def audit_sensor(
 
 
 def _units(modality: Modality, held: _Present) -> list[Found]:
-    """Numbers that the declared units can hardly take."""
-    (low, high), units = held.extremes, modality.units
-    seen = f"({low:.3g}..{high:.3g})"
-    message = ""
-    if units == "dB" and low >= 0 and high > 0:
-        message = f"is declared as dB but has no negative value {seen}: linear?"
-    elif units == "dB" and (low < -100 or high > 60):
-        message = f"is declared as dB but holds {seen}: scaled, or a value for no data?"
-    elif units == "linear" and (share := (held.values < 0).mean()) > FEW:
-        message = f"is declared as linear power but {share:.1%} of it is negative {seen}: dB?"
-    elif units == "DN" and high <= 1.5 and modality.valid_range[1] > 255:
-        message = f"is declared as DN but its largest value is {high:.3g}: reflectance?"
-    elif units == "DN" and low < 0:
-        message = f"is declared as DN but holds {seen}; what is negative is stored as 0"
-    elif units == "reflectance" and high > 2:
-        message = f"is declared as reflectance but its largest value is {high:.3g}: DN?"
-    return [("implausible_units", "warning", message)] if message else []
+    """Report values that the declared units can hardly take."""
+    low, high = held.extremes
+    reason = implausible(held.values, modality)
+    if not reason and modality.units == "DN" and low < 0:
+        reason = "some values are negative and are stored as 0"
+    message = f"is declared as {modality.units}, but {reason} ({low:.3g}..{high:.3g})"
+    return [("implausible_units", "warning", message)] if reason else []
 
 
 def _dtype(modality: Modality, held: _Present) -> list[Found]:
     """Fractions where numbers are counted, or none where they are measured."""
-    whole, (low, high) = map(_whole, held.values), held.extremes
+    whole, (low, high) = map(whole_numbers, held.values), held.extremes
     message = ""
     # bands that were brought to a finer grid have fractions, those of that grid have none
     if modality.units == "DN" and not any(whole):
@@ -114,10 +100,6 @@ def _dtype(modality: Modality, held: _Present) -> list[Found]:
     elif modality.units != "DN" and low < high and all(whole):
         message = f"is declared as {modality.units} but holds whole numbers only: rounded, or DN?"
     return [("implausible_dtype", "warning", message)] if message else []
-
-
-def _whole(band: NDArray[Any]) -> bool:
-    return band.dtype.kind != "f" or bool((band == np.rint(band)).all())
 
 
 def _saturated(modality: Modality, held: _Present) -> list[Found]:

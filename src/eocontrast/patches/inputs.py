@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from eocontrast.modalities import Modality, Units
+from eocontrast.modalities import Modality, Units, implausible
 from eocontrast.runtime.errors import UserError
 
 Batch = dict[str, Tensor]
@@ -175,37 +175,16 @@ def _images(values: NDArray[Any] | Tensor, bands: Sequence[str]) -> NDArray[np.f
 
 
 def _refuse_implausible(values: NDArray[np.float64], data: Modality) -> None:
-    """Wrong units cost no error later, only accuracy: features of them are as smooth as any."""
+    """Refuse values in other units: they raise no error later and only cost accuracy."""
     finite = values[np.isfinite(values)]
-    if finite.size == 0 or not (looks := _looks_like(finite, data)):
-        return
-    low, high = data.valid_range
-    valid = f"{low:g} to {high:g} {'dB' if data.units == 'linear' else data.units}"
-    raise UserError(
-        f"values said to be {data.units} lie between {finite.min():.4g} and {finite.max():.4g}: "
-        f"{looks}. Expected are {valid} and NaN for no data; convert the values or name their "
-        "units. Where they are right all the same, pass check_scale=False"
-    )
-
-
-def _looks_like(finite: NDArray[np.float64], data: Modality) -> str | None:
-    low, high = data.valid_range
-    least, most = finite.min(), finite.max()
-    if data.units == "dB" and least >= 0:
-        return "that looks like linear power or DN, for no value is negative"
-    if data.units == "linear" and most < 0:
-        return "that looks like dB, for no power is negative"
-    if data.units == "DN" and 0 < most <= 2 < high:
-        return "that looks like reflectance"
-    whole = data.units == "DN" and least >= 0 and bool((finite == np.rint(finite)).all())
-    if whole and 2 < most <= 255 < high:
-        return "that looks like an image of 8 bits"
-    if data.units == "reflectance" and np.median(finite) > 2:
-        return "that looks like DN"
-    stored = data.decode(data.encode(finite))  # linear power as dB
-    if ((stored < low) | (stored > high)).all():
-        return "all of them are outside the valid range"
-    return None
+    if finite.size and (reason := implausible(finite, data)):
+        low, high = data.valid_range
+        valid = f"{low:g} to {high:g} {'dB' if data.units == 'linear' else data.units}"
+        raise UserError(
+            f"values in {data.units} lie between {finite.min():.4g} and {finite.max():.4g}: "
+            f"{reason}; expected {valid}, and NaN for no data. Convert the values or name their "
+            "units; if they are right, pass check_scale=False"
+        )
 
 
 class Scale(nn.Module):
