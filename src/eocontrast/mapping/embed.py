@@ -52,6 +52,7 @@ def load_backbones(file: Path, sensors: Collection[Sensor]) -> Backbones:
     backbones = _backbones_of(file)
     if not backbones:
         raise UserError(f"{file} holds no trained backbones: take another file")
+    # a backbone for stacked sensors needs all of them, one per sensor only its own
     sensors = sensors or set(inputs_of(backbones))
     chosen = {name: b.eval() for name, b in backbones.items() if set(b.inputs) <= set(sensors)}
     served = {sensor for backbone in chosen.values() for sensor in backbone.inputs}
@@ -170,6 +171,7 @@ def _scene_columns(
     corners = np.array([(tile.row, tile.col) for tile in windows.tiles])[:, :, None, None]
     # (2, B, h, w): row and column of every patch
     position = corners.swapaxes(0, 1) + np.mgrid[:height, :width][:, None]
+    # a patch without any pixel has no features worth a row
     kept = np.flatnonzero(windows.valid > 0)
     rows, cols = side * position.reshape(2, -1)[:, kept].astype(np.int32)
     patches = {sensor: cut(stored, side)[kept] for sensor, stored in windows.batch.items()}
@@ -196,6 +198,7 @@ def _joined(parts: Iterable[Columns]) -> Columns:
 def _footprints(grid: Grid, rows: NDArray[Any], cols: NDArray[Any]) -> NDArray[Any]:
     """Return the polygons of a grid's pixels."""
     ring = np.array([(0, 0), (0, 1), (1, 1), (1, 0), (0, 0)])
+    # by the transform, so that rotated and south-up grids get their true outlines
     x, y = grid.transform @ (cols[:, None] + ring[:, 0], rows[:, None] + ring[:, 1])
     polygons: NDArray[Any] = shapely.polygons(np.stack([x, y], -1))
     return polygons

@@ -98,8 +98,10 @@ def _confidence(exclusive: bool) -> Callable[[Tensor], Tensor]:
     """
 
     def bytes_of(probabilities: Tensor) -> Tensor:
+        # entr(p) is -p log(p), and 0 at p = 0
         entropy = torch.special.entr(probabilities)
         if exclusive:
+            # a single class has no entropy, but log(1) = 0 would divide
             share = entropy.sum(0) / math.log(max(len(probabilities), 2))
         else:
             share = (entropy + torch.special.entr(1 - probabilities)).mean(0) / math.log(2)
@@ -120,6 +122,7 @@ def layers(classes: tuple[str, ...], exclusive: bool, probabilities: bool) -> li
         exclusive: Whether exactly one class is right.
         probabilities: Whether to write one band per class.
     """
+    # overviews: means of probabilities, but the most frequent class
     shares = (1 / STEPS, 255, "AVERAGE")
     confidence = Layer("_confidence", ("confidence", "entropy"), *shares, _confidence(exclusive))
     by_class = Layer("_probabilities", classes, *shares, _share_bytes)
@@ -166,6 +169,7 @@ def write_map(
     bands = sum(len(layer.names) for layer in wanted)
     # twice: while a file is optimised it is there in both forms
     check_free_disk(out.parent, 2 * bands * grid.height * grid.width, "the map")
+    # beside `out`, because the files move into place within one file system
     with TemporaryDirectory(dir=out.parent, prefix=f".{out.stem}.") as folder:
         drafts = [Path(folder, f"{number}.tif") for number in range(len(wanted))]
         _draft(drafts, grid, wanted, colours, tags, blocks)
@@ -215,6 +219,7 @@ def _create(path: Path, grid: Grid, layer: Layer) -> rasterio.io.DatasetWriter:
         tiled=True,
         blockxsize=512,
         blockysize=512,
+        # a plain TIFF cannot address more than 4 GiB
         bigtiff="IF_SAFER",
         photometric="MINISBLACK" if layer.suffix else "PALETTE",
     )
@@ -225,6 +230,7 @@ def _create(path: Path, grid: Grid, layer: Layer) -> rasterio.io.DatasetWriter:
 
 
 def _colour_table(colours: Mapping[str, str]) -> dict[int, tuple[int, ...]]:
+    # 0 is no data: transparent
     table: dict[int, tuple[int, ...]] = {0: (0, 0, 0, 0)}
     for value, colour in enumerate(colours.values(), start=1):
         table[value] = (*bytes.fromhex(colour.removeprefix("#")), 255)
@@ -239,6 +245,7 @@ def _write_names(out: Path, colours: Mapping[str, str]) -> None:
 
 
 def _optimise(draft: Path, out: Path, overviews: str) -> None:
+    # a COG begins with its overviews, so it can only be written when all pixels are known
     rasterio.shutil.copy(
         draft,
         out,

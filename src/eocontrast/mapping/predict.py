@@ -90,12 +90,14 @@ def map_scene(
     check_sensors(model, images)
     task, classes = TASKS[header["task"]], tuple(header["classes"])
     wanted = layers(classes, task.exclusive, probabilities)
+    # names first: hours of work should not end at an existing file
     check_names(out, wanted, overwrite)
     colours = {name: header["palette"][name] for name in classes}
     tags = model_tags(header, file.name, file_sha256(file))
     with open_scene(images, model.inputs, check_scale) as scene:
         layout = lay_out(model, header, scene.grid, tile, overlap)
         blocks = predict_blocks(model, task, len(classes), scene, layout, accelerator("auto"))
+        # closed before the scene: no thread may read a file that is closed already
         with closing(blocks):
             return write_map(out, scene.grid.coarser(layout.cell), wanted, colours, tags, blocks)
 
@@ -135,6 +137,7 @@ def lay_out(
     if header["task"] != "segmentation":
         if overlap:
             raise UserError(f"a map by {header['head']} has patches side by side, no --overlap")
+        # patches of another size show the model objects at another scale
         cell = tile or trained
         coarse = grid.coarser(cell)
         return Layout(cell, Tiling(coarse.height, coarse.width, max(1, TILE // cell), 0))
@@ -172,6 +175,7 @@ def predict_blocks(
 
     def predict(tiles: list[Tile]) -> tuple[Windows, Tensor]:
         windows = read_windows(scene, layout.cell, tiles)
+        # a swath's edge leaves much of a scene empty
         if (windows.valid >= MIN_VALID).any():
             return windows, _probabilities(model, task, windows.batch, layout.cell, device)
         size, height, width = windows.valid.shape
@@ -182,6 +186,7 @@ def predict_blocks(
         for windows, probabilities in work:
             for tile, p_CHW, valid in zip(windows.tiles, probabilities, windows.valid, strict=True):
                 final, blended_CHW = blend.add(tile, p_CHW)
+                # the rest of the tile is still being blended, and is valid in later blocks
                 usable = valid[: final.height, : final.width] >= MIN_VALID
                 yield Block(final, blended_CHW, usable)
             bar.update(len(windows.tiles))

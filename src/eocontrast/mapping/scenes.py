@@ -103,6 +103,7 @@ class SceneReader:
             shape = (len(bands), window.height, window.width)
             stored[sensor] = np.full(shape, storage.nodata, storage.dtype)
             if sensor in self.images:
+                # bands that the files do not hold stay at no data
                 image = self.images[sensor]
                 with self._reading:
                     values = image.read(Window(window.col, window.row, width, height))
@@ -138,7 +139,9 @@ def open_scene(
             data on the grid.
     """
     with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), gdal_settings(), ExitStack() as stack:
+        # the cache is small because windows are read once, and overlaps soon after each other
         opened = {s: image.open(stack, inputs[s]) for s, image in images.items()}
+        # the sharper image keeps its pixels
         main = opened["s2"] if "s2" in opened else next(iter(opened.values()))
         grid = finest(main.grids)
         opened = {sensor: image.on_grid(stack, grid) for sensor, image in opened.items()}

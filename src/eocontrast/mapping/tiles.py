@@ -78,6 +78,7 @@ class Tiling:
 
     def batches(self, pixels: int) -> Iterator[list[Tile]]:
         """Yield neighbours of one shape with at most `pixels` together, but at least one tile."""
+        # tiles at the right edge are narrower: one forward pass needs one shape
         for _, group in groupby(self, key=lambda tile: (tile.row, tile.width)):
             row = list(group)
             most = max(1, pixels // (row[0].height * row[0].width))
@@ -116,14 +117,17 @@ class Blend:
             The rectangle of final pixels, which begins where the tile does, and their values.
         """
         whole, shared = self.tiling, self.tiling.overlap
+        # separable weights: those of the up to four tiles over a pixel sum to 1
         rows = self._weights(tile.row, tile.height, whole.height).to(values_CHW)
         cols = self._weights(tile.col, tile.width, whole.width).to(values_CHW)
         values = values_CHW * rows[:, None] * cols
+        # columns shared with the left neighbour get its part; those shared with the right one wait
         if tile.col:
             values[:, :, :shared] += self._right
         if tile.col + tile.width < whole.width:
             alone = tile.width - shared
             self._right, values = values[:, :, alone:].clone(), values[:, :, :alone]
+        # rows likewise, but over the whole width: the tiles below come a full row later
         across = slice(tile.col, tile.col + values.shape[2])
         if tile.row:
             values[:, :shared] += self._below[:, :, across]
@@ -149,6 +153,7 @@ def _rise(overlap: int) -> Tensor:
     """Return weights (overlap,) that rise from 0 to 1 in the middle half of an overlap."""
     quarter = overlap // 4
     steps = (torch.arange(overlap) - quarter + 0.5) / max(overlap - 2 * quarter, 1)
+    # sin² rises where the other tile's weight, cos², falls: they sum to 1, with flat ends
     return torch.sin(math.pi / 2 * steps.clamp(0, 1)).square()
 
 
@@ -159,5 +164,6 @@ def cut(images_BCHW: Tensor, side: int) -> Tensor:
         Patches (B * H/side * W/side, C, side, side), those of one image row by row.
     """
     size, bands, height, width = images_BCHW.shape
+    # h and w count patches, P is their side
     split_BChPwP = images_BCHW.reshape(size, bands, height // side, side, width // side, side)
     return split_BChPwP.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)

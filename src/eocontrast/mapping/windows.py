@@ -57,6 +57,7 @@ def read_windows(scene: SceneReader, cell: int, tiles: list[Tile]) -> Windows:
         sensor: torch.from_numpy(np.stack([stored[sensor] for stored in windows]))
         for sensor in scene.inputs
     }
+    # a cell counts as valid by its share of pixels; cells of one pixel are 0 or 1
     pixels = np.stack([scene.has_data(stored) for stored in windows])
     size, height, width = pixels.shape
     cells = pixels.reshape(size, height // cell, cell, width // cell, cell)

@@ -1,4 +1,4 @@
-"""Names of the bands in a raster file."""
+"""Names of the bands in raster files, and the bands to read."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def band_names(
             another order than declared, or describes several by one name.
     """
     described = tuple(name for name in raster.descriptions if name)
+    # the user's word comes first: archives describe bands by all kinds of names
     names = declared or (described if len(described) == raster.count else default)
     if raster.count != len(names):
         hint = "correct it, or the declaration" if declared else _OPTIONS
@@ -37,12 +38,39 @@ def band_names(
     if len(set(names)) != len(names):
         message = f"{path}: bands are {', '.join(names)}, expected distinct names; {_OPTIONS}"
         raise RasterError("bands", message)
+    # the same names in another order are the one case where the file is surely right
     if described != names and sorted(described) == sorted(names):
         raise RasterError(
             "bands",
             f"{path}: bands are {', '.join(described)}, declared {', '.join(names)}; use one order",
         )
     return names
+
+
+def choose_bands(
+    path: str | Path, names: tuple[str, ...], bands: tuple[str, ...], optional: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return the bands to read: all of them except optional ones that the files do not hold.
+
+    Args:
+        path: Path for messages.
+        names: Names of the bands in the files.
+        bands: Names of the expected bands.
+        optional: Names of bands that may be missing.
+
+    Raises:
+        RasterError: another band is missing, or all are.
+    """
+    chosen = tuple(band for band in bands if band in names or band not in optional)
+    missing = [band for band in chosen if band not in names]
+    if missing or not chosen:
+        raise RasterError(
+            "bands",
+            f"{path} has no band {', '.join(missing or bands)}; it has {', '.join(names)}. Pass "
+            "--s1-bands or --s2-bands if it holds them under other names, or --fill-bands to do "
+            "without some of them",
+        )
+    return chosen
 
 
 def _bands(count: int) -> str:

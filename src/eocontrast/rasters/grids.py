@@ -92,6 +92,7 @@ class Grid:
 
     def refines(self, other: Grid) -> bool:
         """Return whether every pixel of the other grid is a square of these pixels."""
+        # both sizes must agree: a cut scene may end within a coarse pixel, and is warped then
         factor = round(self.width / other.width)
         whole = (other.height * factor, other.width * factor) == (self.height, self.width)
         return whole and self.located and other.located and self.coarser(factor).coincides(other)
@@ -100,6 +101,7 @@ class Grid:
 def finest(grids: Iterable[Grid]) -> Grid:
     """Return the grid of the smallest pixels; without any georeference, of the most pixels."""
     grids = list(grids)
+    # areas can be compared because the bands of one image share a CRS
     located = [grid for grid in grids if grid.located]
     if located:
         return min(located, key=lambda grid: abs(grid.transform.determinant))

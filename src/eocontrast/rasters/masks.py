@@ -35,6 +35,7 @@ def read_mask_raster(path: Path) -> Raster:
         values = mark_missing(read_values(path, raster, [1]), raster.nodatavals[:1])
         grids = (Grid.of(raster),)
     if values.dtype.kind == "f":
+        # NaN marks pixels without data; -1 survives the comparison with class values
         values = np.where(np.isnan(values), -1, values)
         odd = values[(values != np.rint(values)) | np.isinf(values)]
         if odd.size:
@@ -48,6 +49,7 @@ def _check_mask(path: Path, raster: DatasetReader) -> None:
     if raster.driver == "JPEG":
         message = f"{path}: a JPEG does not keep class values; use PNG or GeoTIFF"
         raise RasterError("mask", message)
+    # grey with alpha has two bands, colours have three or more
     if raster.driver == "PNG" and raster.count > 2:
         message = f"{path} is a colour picture, expected class values in a single band"
         raise RasterError("mask", message)

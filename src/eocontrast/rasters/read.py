@@ -14,9 +14,9 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from eocontrast.modalities import Modality, Units
-from eocontrast.rasters.bands import band_names
+from eocontrast.rasters.bands import band_names, choose_bands
 from eocontrast.rasters.grids import Grid, bilinear, common_size, on_grid, span
-from eocontrast.rasters.open import RasterError, expand, gdal_settings, open_raster, read_values
+from eocontrast.rasters.open import expand, gdal_settings, open_raster, read_values
 from eocontrast.rasters.values import mark_missing, to_units
 
 
@@ -55,12 +55,14 @@ class BandFile:
         self, units: Units, window: Window | None, out_shape: tuple[int, int] | None
     ) -> NDArray[Any]:
         """Read values in `units`, shape (bands, h, w), NaN for no data."""
+        # thinned pixels serve to look at values only: nearest neighbours of a coarse band will do
         if out_shape or self.size == self.raster.shape:
             return self._stored(units, window, out_shape)
         window = window or Window(0, 0, self.size[1], self.size[0])
         (height, width), (fine_height, fine_width) = self.raster.shape, self.size
         rows = span(window.row_off, window.height, height, fine_height)
         cols = span(window.col_off, window.width, width, fine_width)
+        # the coarse window reaches one pixel beyond the fine one, so windows join without seams
         (top, bottom), (left, right) = ((axis[0][0], axis[1][-1] + 1) for axis in (rows, cols))
         coarse = Window.from_slices((top, bottom), (left, right))
         return bilinear(self._stored(units, coarse, None), rows, cols)
@@ -79,6 +81,7 @@ class BandFile:
     def _stored(
         self, units: Units, window: Window | None, out_shape: tuple[int, int] | None
     ) -> NDArray[Any]:
+        # a header has one entry per band of the file, `numbers` names those that are read
         values = read_values(self.path, self.raster, self.numbers, window, out_shape)
         nodata, scales, offsets = (
             [header[number - 1] for number in self.numbers]
@@ -178,7 +181,8 @@ def open_image(
     default = tuple(band for band in bands if band not in optional)
     with gdal_settings(), ExitStack() as stack:
         if "{band}" in str(path):
-            chosen = _choose(path, declared or default, bands, optional)
+            chosen = choose_bands(path, declared or default, bands, optional)
+            # only the files of these bands are opened: others may be missing
             paths = expand(path, chosen)
             rasters = [stack.enter_context(open_raster(file)) for file in paths]
             for file, raster, band in zip(paths, rasters, chosen, strict=True):
@@ -190,26 +194,10 @@ def open_image(
         else:
             raster = stack.enter_context(open_raster(Path(path)))
             names = band_names(Path(path), raster, declared, default)
-            chosen = _choose(path, names, bands, optional)
+            chosen = choose_bands(path, names, bands, optional)
             numbers = [names.index(band) + 1 for band in chosen]
             files = [BandFile(Path(path), raster, numbers, raster.shape)]
         yield SensorImage(tuple(files), chosen, units)
-
-
-def _choose(
-    path: str | Path, names: tuple[str, ...], bands: tuple[str, ...], optional: tuple[str, ...]
-) -> tuple[str, ...]:
-    """Return the bands to read: all of them except optional ones that the files do not hold."""
-    chosen = tuple(band for band in bands if band in names or band not in optional)
-    missing = [band for band in chosen if band not in names]
-    if missing or not chosen:
-        raise RasterError(
-            "bands",
-            f"{path} has no band {', '.join(missing or bands)}; it has {', '.join(names)}. Pass "
-            "--s1-bands or --s2-bands if it holds them under other names, or --fill-bands to do "
-            "without some of them",
-        )
-    return chosen
 
 
 def bands_size(path: str | Path, modality: Modality) -> tuple[int, int]:

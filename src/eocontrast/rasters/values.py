@@ -28,6 +28,7 @@ def mark_missing(values: NDArray[Any], nodata: Sequence[float | None]) -> NDArra
     }
     if missing and values.dtype.kind != "f":
         values = values.astype(np.promote_types(values.dtype, np.float32))
+    # band by band: a pixel may have a value in one band and none in another
     for band, absent in missing.items():
         values[band][absent] = np.nan
     return values
@@ -58,6 +59,8 @@ def missing_pixels(modality: Modality, values: NDArray[Any]) -> NDArray[np.bool_
     A pixel is missing if any of its bands is not finite, or if all its digital numbers are 0,
     which ESA's products use outside the swath without declaring it.
     """
+    # one missing band hides the pixel: networks see it as the band's mean, and beside the true
+    # values of the other bands that would look like a spectrum
     missing: NDArray[np.bool_] = np.zeros(values.shape[1:], dtype=np.bool_)
     if values.dtype.kind == "f":
         missing |= ~np.isfinite(values).all(axis=0)
