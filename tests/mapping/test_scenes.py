@@ -115,6 +115,9 @@ def test_missing_band_is_filled(write: WriteImage) -> None:
     assert (whole({"s2": both})["s2"] < 65535).all()  # a band that is there is kept
     with pytest.raises(UserError, match=r"has no band B02; it has B03\. .* --fill-bands"):
         whole({"s2": Image(named)})
+    other = write("other.tif", one, descriptions=("B09",))
+    with pytest.raises(UserError, match="has no band B02, B03; it has B09"):
+        whole({"s2": Image(other, fill_bands=("B02", "B03"))})
 
 
 def test_coarse_band_equals_the_store(write: WriteImage) -> None:

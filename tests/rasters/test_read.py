@@ -94,12 +94,3 @@ def test_other_bands_are_refused(
     ):
         pass
     assert caught.value.rule == "bands"
-
-
-def test_optional_bands_cannot_be_all(tmp_path: Path) -> None:
-    path = write_raster(tmp_path / "a.tif", noise(1, 4, 4), descriptions=("B9",))
-    with (
-        pytest.raises(RasterError, match="has no band B01, B02"),
-        open_image(path, TWO.bands, "DN", optional=TWO.bands),
-    ):
-        pass

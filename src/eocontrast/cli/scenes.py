@@ -44,23 +44,12 @@ patch store. The whole table is held in memory.
 
 def add_scene_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `predict` and `embed` to the subcommands."""
-    raw = argparse.RawDescriptionHelpFormatter
-    _add_predict(
-        commands.add_parser(
-            "predict",
-            help="map a scene with a fine-tuned model",
-            description=_PREDICT,
-            formatter_class=raw,
-        )
-    )
-    _add_embed(
-        commands.add_parser(
-            "embed",
-            help="write features of a scene or a patch store",
-            description=_EMBED,
-            formatter_class=raw,
-        )
-    )
+    for name, summary, text, add in (
+        ("predict", "map a scene with a fine-tuned model", _PREDICT, _add_predict),
+        ("embed", "write features of a scene or a patch store", _EMBED, _add_embed),
+    ):
+        raw = argparse.RawDescriptionHelpFormatter
+        add(commands.add_parser(name, help=summary, description=text, formatter_class=raw))
 
 
 def predict(arguments: argparse.Namespace) -> int:

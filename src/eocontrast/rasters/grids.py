@@ -109,13 +109,7 @@ def finest(grids: Iterable[Grid]) -> Grid:
 
 
 def on_grid(stack: ExitStack, path: Path, raster: DatasetReader, grid: Grid) -> DatasetReader:
-    """Return the raster if it lies on the grid, else a bilinear float32 view of it that does.
-
-    Args:
-        stack: Closes the view.
-        path: Path for messages.
-        raster: Open raster.
-        grid: Grid of the view.
+    """Return the raster if it lies on the grid, else a bilinear float32 view closed by `stack`.
 
     Raises:
         RasterError: sizes differ, and one of them has no georeference.
@@ -167,13 +161,9 @@ Span = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]
 
 
 def span(start: int, length: int, coarse: int, fine: int) -> Span:
-    """Return the coarse pixels that `length` fine pixels from `start` lie between.
+    """Return the span of `length` fine pixels from `start`.
 
-    Args:
-        start: First fine pixel.
-        length: Number of fine pixels.
-        coarse: Coarse pixels along the whole axis.
-        fine: Fine pixels along the whole axis.
+    `coarse` and `fine` are the numbers of pixels along the whole axis.
     """
     centres = np.arange(start, start + length) + 0.5
     # constant beyond the centres of the outermost coarse pixels

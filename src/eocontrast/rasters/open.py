@@ -103,9 +103,9 @@ def read_values(
     Args:
         path: Path for messages.
         raster: Open raster.
-        numbers: Numbers of the bands, from 1; all of them if None.
-        window: Part to read; everything if None.
-        out_shape: Height and width to reduce the pixels to, by nearest neighbour.
+        numbers: Numbers of the bands, from 1; all if None.
+        window: Part to read; all if None.
+        out_shape: Height and width to thin the pixels to.
 
     Raises:
         RasterError: the file is truncated.

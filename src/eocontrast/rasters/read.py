@@ -25,9 +25,8 @@ class Raster:
     """Values and grids of the files behind one cell of a manifest.
 
     Attributes:
-        values: (bands, H, W), NaN for no data. They keep the type of the file, since copies in a
-            wider one cost more than reading, unless a pixel is missing, a scale is declared, or a
-            band was resampled.
+        values: (bands, H, W), NaN for no data. They keep the type of the file unless a pixel is
+            missing, a scale is declared, or a band was resampled: copies cost more than reading.
         grids: Grid of each file.
     """
 
@@ -145,15 +144,7 @@ class SensorImage:
         return replace(self, files=tuple(replace(file, size=size) for file in self.files))
 
     def on_grid(self, stack: ExitStack, grid: Grid) -> SensorImage:
-        """Return the image on another grid.
-
-        Args:
-            stack: Closes warped views.
-            grid: Grid of all bands.
-
-        Raises:
-            RasterError: a file of another size has no georeference.
-        """
+        """Return the image on another grid, as `BandFile.on_grid` does for each file."""
         return replace(self, files=tuple(file.on_grid(stack, grid) for file in self.files))
 
 
@@ -179,24 +170,21 @@ def open_image(
         RasterError: a file cannot be read, or a band is missing.
     """
     default = tuple(band for band in bands if band not in optional)
+    files: list[BandFile] = []
     with gdal_settings(), ExitStack() as stack:
         if "{band}" in str(path):
             chosen = choose_bands(path, declared or default, bands, optional)
             # only the files of these bands are opened: others may be missing
-            paths = expand(path, chosen)
-            rasters = [stack.enter_context(open_raster(file)) for file in paths]
-            for file, raster, band in zip(paths, rasters, chosen, strict=True):
+            for band, file in zip(chosen, expand(path, chosen), strict=True):
+                raster = stack.enter_context(open_raster(file))
                 band_names(file, raster, (band,), ())
-            files = [
-                BandFile(path, raster, [1], raster.shape)
-                for path, raster in zip(paths, rasters, strict=True)
-            ]
+                files.append(BandFile(file, raster, [1], raster.shape))
         else:
             raster = stack.enter_context(open_raster(Path(path)))
             names = band_names(Path(path), raster, declared, default)
             chosen = choose_bands(path, names, bands, optional)
             numbers = [names.index(band) + 1 for band in chosen]
-            files = [BandFile(Path(path), raster, numbers, raster.shape)]
+            files.append(BandFile(Path(path), raster, numbers, raster.shape))
         yield SensorImage(tuple(files), chosen, units)
 
 
