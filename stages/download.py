@@ -6,7 +6,7 @@ from eocontrast.runtime.stage import run_stage
 from eocontrast.config.params import load_params
 from eocontrast.config.sources import SourceName
 from eocontrast.sources.catalogue import check_paths, fetch_source
-from eocontrast.sources.download.curl import without_credentials
+from eocontrast.sources.download.transfer import without_credentials
 from eocontrast.tracking.tracker import Tracker
 
 

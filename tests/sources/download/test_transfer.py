@@ -1,32 +1,51 @@
-"""Transfers from a real HTTP server that cuts, stalls, refuses or knows no ranges."""
+"""Downloads from servers on this machine that cut, stall, refuse or cannot resume."""
 
 import hashlib
+import ipaddress
 import random
-import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from servers import HttpServer
+from cryptography import x509  # comes with MLflow
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from servers import FtpServer, HttpServer
 
 from eocontrast.runtime.errors import UserError
-from eocontrast.sources.download.transfer import fetch_file
+from eocontrast.sources.download.transfer import fetch_file, without_credentials
 
 CONTENT = random.Random(0).randbytes(200_001)
 PATH = "/pairs.tar.gz"
 MD5, SIZE, HALF = hashlib.md5(CONTENT).hexdigest(), len(CONTENT), len(CONTENT) // 2
 
 
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1,nowhere.invalid")
+
+
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HttpServer]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
+def http() -> Iterator[HttpServer]:
     server = HttpServer({PATH: CONTENT})
+    server.url += PATH
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def ftp(tmp_path: Path) -> Iterator[FtpServer]:
+    (tmp_path / "served").mkdir()
+    (tmp_path / f"served{PATH}").write_bytes(CONTENT)
+    server = FtpServer(tmp_path / "served")
     server.url += PATH
     yield server
     server.stop()
@@ -37,226 +56,233 @@ def target(tmp_path: Path) -> Path:
     return tmp_path / "raw" / "pairs.tar.gz"
 
 
-def partial_of(target: Path, content: bytes) -> Path:
-    path = target.with_name("pairs.tar.gz.partial")
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(content)
-    return path
+def write_partial(target: Path, content: bytes) -> None:
+    target.parent.mkdir(exist_ok=True)
+    target.with_name("pairs.tar.gz.partial").write_bytes(content)
 
 
-def check_whole(target: Path) -> None:
+def check_complete(target: Path) -> None:
     assert target.read_bytes() == CONTENT
     assert list(target.parent.iterdir()) == [target]
 
 
-@pytest.mark.parametrize("size", [SIZE, None])
 @pytest.mark.parametrize("sizes", [True, False])
-def test_a_file_is_fetched_once_and_quietly(
-    server: HttpServer,
-    target: Path,
-    size: int | None,
-    sizes: bool,
-    capsys: pytest.CaptureFixture[str],
+def test_file_is_downloaded_once(
+    http: HttpServer, target: Path, sizes: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server.sizes = sizes
-    assert fetch_file(server.url, target, md5=MD5.upper(), size=size) == target
-    assert fetch_file(server.url, target, md5=MD5, size=size) == target
-    check_whole(target)
-    assert server.asked == [None]
+    http.sizes = sizes
+    for _ in range(2):
+        assert fetch_file(http.url, target, md5=MD5) == target
+    check_complete(target)
+    assert http.asked == [None]
     assert capsys.readouterr().err == ""
 
 
-def test_a_damaged_file_is_replaced_by_a_right_one_alone(server: HttpServer, target: Path) -> None:
+def test_ftp_file_is_downloaded_once(ftp: FtpServer, target: Path) -> None:
+    for _ in range(2):
+        fetch_file(ftp.url, target, md5=MD5)
+    check_complete(target)
+    assert (ftp.sent, ftp.logins) == (SIZE, 1)
+
+
+def test_damaged_target_is_replaced(http: HttpServer, target: Path) -> None:
     target.parent.mkdir()
     target.write_bytes(b"x" * SIZE)
-    server.refusals = [404]
+    http.refusals = [404]
     with pytest.raises(UserError, match="404"):
-        fetch_file(server.url, target, md5=MD5)
+        fetch_file(http.url, target, md5=MD5)
     assert target.read_bytes() == b"x" * SIZE
-    fetch_file(server.url, target, md5=MD5)
-    check_whole(target)
+    fetch_file(http.url, target, md5=MD5)
+    check_complete(target)
 
 
-@pytest.mark.parametrize("sizes", [True, False])
 @pytest.mark.parametrize("end", [0, 1, HALF, SIZE - 1])
-def test_a_cut_transfer_goes_on_at_its_byte(
-    server: HttpServer, target: Path, end: int, sizes: bool
+def test_cut_download_resumes(http: HttpServer, target: Path, end: int) -> None:
+    http.ends = [end, end]  # the second connection brings nothing
+    fetch_file(http.url, target, md5=MD5, attempts=3, pause=0.01)
+    check_complete(target)
+    assert http.sent == SIZE
+    assert http.asked == [None, *[f"bytes={end}-" if end else None] * 2]
+
+
+@pytest.mark.parametrize("cut", [1, HALF, SIZE - 1])
+def test_cut_ftp_download_resumes(ftp: FtpServer, target: Path, cut: int) -> None:
+    ftp.cuts = [cut]
+    fetch_file(ftp.url, target, md5=MD5, attempts=2, pause=0.01)
+    check_complete(target)
+    assert ftp.sent == SIZE
+
+
+@pytest.mark.parametrize("present", [1, HALF, SIZE])
+def test_partial_file_is_completed(
+    http: HttpServer, ftp: FtpServer, target: Path, present: int
 ) -> None:
-    server.ends, server.sizes = [end, end], sizes  # the second brings nothing
-    fetch_file(server.url, target, md5=MD5, size=SIZE, attempts=3, pause=0.01)
-    check_whole(target)
-    assert server.sent == SIZE
-    assert server.asked == [None, *[f"bytes={end}-" if end else None] * 2]
+    for server in (http, ftp):
+        write_partial(target, CONTENT[:present])
+        fetch_file(server.url, target, md5=MD5)
+        check_complete(target)
+        assert server.sent == SIZE - present
+        target.unlink()
 
 
-def test_attempts_are_counted_anew_when_bytes_arrived(server: HttpServer, target: Path) -> None:
-    server.ends = [end for step in range(1, 9) for end in (step * 9000, step * 9000)]
-    fetch_file(server.url, target, md5=MD5, attempts=3, pause=0)
-    check_whole(target)
-    assert server.sent == SIZE
-
-
-@pytest.mark.parametrize("ranges", ["known", "unknown", "refused"])
-def test_no_progress_ends_with_what_is_there_kept(
-    server: HttpServer, target: Path, ranges: str
+@pytest.mark.parametrize("content", [CONTENT + b"x", b"x" * HALF])
+def test_partial_of_another_file(
+    http: HttpServer, ftp: FtpServer, target: Path, content: bytes
 ) -> None:
-    server.ends, server.ranges = [HALF] * 50, ranges
-    start = time.monotonic()
-    with pytest.raises(UserError, match=rf"stopped at byte {HALF} .*, and 3 attempts"):
-        fetch_file(server.url, target, md5=MD5, attempts=3, pause=0.05)
-    assert time.monotonic() - start >= 0.05 + 0.1  # the pause is doubled
-    assert [path.stat().st_size for path in target.parent.iterdir()] == [HALF]
-    assert len(server.asked) <= 6
+    for server in (http, ftp):
+        write_partial(target, content)
+        fetch_file(server.url, target, md5=MD5, pause=0)
+        check_complete(target)
+        target.unlink()
 
 
 @pytest.mark.parametrize("ranges", ["unknown", "refused"])
-def test_a_server_without_ranges_starts_over(server: HttpServer, target: Path, ranges: str) -> None:
-    server.ranges = ranges
-    partial_of(target, CONTENT[:HALF])
-    fetch_file(server.url, target, md5=MD5, size=SIZE, attempts=1)
-    check_whole(target)
-    assert server.asked == [f"bytes={HALF}-", None]
+def test_server_without_ranges(http: HttpServer, target: Path, ranges: str) -> None:
+    http.ranges = ranges
+    write_partial(target, CONTENT[:HALF])
+    fetch_file(http.url, target, md5=MD5, pause=0)
+    check_complete(target)
+    assert http.asked == [f"bytes={HALF}-", None]
 
 
-def test_a_partial_file_that_holds_all_needs_no_byte(server: HttpServer, target: Path) -> None:
-    partial_of(target, CONTENT)
-    fetch_file(server.url, target, md5=MD5)
-    check_whole(target)
-    assert server.sent == 0
-    target.rename(partial_of(target, b""))
-    fetch_file("http://nowhere.invalid", target, md5=MD5, size=SIZE)
-    check_whole(target)
+def test_attempts_restart_with_progress(http: HttpServer, target: Path) -> None:
+    http.ends = [end for step in range(1, 9) for end in (step * 9000, step * 9000)]
+    fetch_file(http.url, target, md5=MD5, attempts=3, pause=0)
+    check_complete(target)
+    assert http.sent == SIZE
 
 
-def test_more_than_the_file_starts_over(server: HttpServer, target: Path) -> None:
-    partial_of(target, CONTENT + b"x")
-    fetch_file(server.url, target, md5=MD5, size=SIZE)
-    check_whole(target)
-    partial_of(target, CONTENT + b"x")
-    target.unlink()
-    fetch_file(server.url, target, md5=MD5)
-    check_whole(target)
+@pytest.mark.parametrize("ranges", ["known", "unknown"])
+def test_no_progress_keeps_the_partial(http: HttpServer, target: Path, ranges: str) -> None:
+    http.ends, http.ranges = [HALF] * 50, ranges
+    start = time.monotonic()
+    with pytest.raises(UserError, match=r"stopped at byte \d+ .*; 3 attempts received nothing"):
+        fetch_file(http.url, target, md5=MD5, attempts=3, pause=0.05)
+    assert time.monotonic() - start >= 0.05 + 0.1  # the pause doubles
+    assert [path.stat().st_size for path in target.parent.iterdir()] == [HALF]
 
 
 @pytest.mark.parametrize("start", [0, HALF])
-def test_a_wrong_hash_is_named_and_its_bytes_removed(
-    server: HttpServer, target: Path, start: int
-) -> None:
-    partial_of(target, b"x" * start)
-    server.files[PATH] = CONTENT[:-1] + b"x"
-    found = hashlib.md5(b"x" * start + server.files[PATH][start:]).hexdigest()
-    with pytest.raises(UserError, match=f"has md5 {found}, expected {MD5}"):
-        fetch_file(server.url, target, md5=MD5, size=SIZE)
+def test_wrong_digest_removes_the_download(http: HttpServer, target: Path, start: int) -> None:
+    if start:
+        write_partial(target, CONTENT[:start])
+    http.files[PATH] = CONTENT[:-1] + b"x"
+    digest = hashlib.md5(http.files[PATH]).hexdigest()
+    with pytest.raises(UserError, match=f"has md5 {digest}, expected {MD5}"):
+        fetch_file(http.url, target, md5=MD5)
     assert not list(target.parent.iterdir())
-    assert len(server.asked) == 1
+    assert len(http.asked) == (2 if start else 1)
 
 
-@pytest.mark.parametrize("content", [CONTENT + b"x", CONTENT[:-1]])
-def test_another_size_is_seen_before_the_transfer(
-    server: HttpServer, target: Path, content: bytes
-) -> None:
-    server.files[PATH] = content
-    with pytest.raises(UserError, match=rf"has {len(content)} bytes, expected {SIZE}"):
-        fetch_file(server.url, target, md5=MD5, size=SIZE)
-    assert not list(target.parent.iterdir())
-    server.sizes = False  # then only when it comes
-    with pytest.raises(UserError, match=f"after the expected {SIZE} bytes|stopped at byte"):
-        fetch_file(server.url, target, md5=MD5, size=SIZE, attempts=1)
-    assert not target.exists()
-
-
-@pytest.mark.parametrize("answer", [401, 403, 404, 410])
-def test_a_refusal_is_said_at_once_without_the_password(
-    server: HttpServer, target: Path, answer: int
-) -> None:
-    server.refusals = [answer] * 3
-    url = server.url.replace("//", "//user:secret@") + "?token=secret"
-    with pytest.raises(UserError, match=f"{server.url} is not to be had .*{answer}") as caught:
-        fetch_file(url, target, md5=MD5, size=SIZE)
+@pytest.mark.parametrize("status", [401, 403, 404, 410])
+def test_refusal_is_final(http: HttpServer, target: Path, status: int) -> None:
+    http.refusals = [status] * 3
+    url = http.url.replace("//", "//user:secret@") + "?token=secret"
+    with pytest.raises(UserError, match=f"{http.url} cannot be downloaded .*{status}") as caught:
+        fetch_file(url, target, md5=MD5)
     assert "secret" not in str(caught.value)
-    assert len(server.asked) == 1
+    assert len(http.asked) == 1
     assert not list(target.parent.iterdir())
 
 
-def test_a_busy_server_is_asked_again(server: HttpServer, target: Path) -> None:
-    server.refusals = [503, 429, 500]
-    fetch_file(server.url, target, md5=MD5, size=SIZE, attempts=4, pause=0)
-    check_whole(target)
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("pairs", "pears", ""),
+        ("/pairs", "/no/pairs", ""),
+        ("secret", "guess", "Access denied: 530"),
+    ],
+)
+def test_ftp_refusal_is_final(
+    ftp: FtpServer, target: Path, old: str, new: str, reason: str
+) -> None:
+    with pytest.raises(UserError, match=rf"ftp://127.* cannot be downloaded .*{reason}") as caught:
+        fetch_file(ftp.url.replace(old, new), target, md5=MD5)
+    assert "secret" not in str(caught.value)
+    assert "guess" not in str(caught.value)
+    assert ftp.logins == 1
+    assert not list(target.parent.iterdir())
 
 
-def test_a_redirect_is_followed_over_http_alone(server: HttpServer, target: Path) -> None:
-    server.moved = {"/old": server.url, "/file": target.as_uri(), "/ftp": "ftp://127.0.0.1/x"}
-    root = server.url.rpartition("/")[0]
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("file:///etc/hostname", "rotocol"),
+        ("scp://user:secret@127.0.0.1/a", "rotocol"),
+        ("http://user:secret@127.0.0.1:x/a", "ort"),
+        ("http://user:secret@nowhere.invalid/a", "resolve"),
+    ],
+)
+def test_unusable_address_is_final(target: Path, url: str, reason: str) -> None:
+    with pytest.raises(UserError, match=f"cannot be downloaded .*{reason}") as caught:
+        fetch_file(url, target, md5=MD5)
+    assert "secret" not in str(caught.value)
+
+
+def test_busy_server_is_retried(http: HttpServer, target: Path) -> None:
+    http.refusals = [503, 429, 500]
+    fetch_file(http.url, target, md5=MD5, attempts=4, pause=0)
+    check_complete(target)
+
+
+def test_unreachable_server_is_retried(ftp: FtpServer, target: Path) -> None:
+    ftp.stop()
+    start = time.monotonic()
+    with pytest.raises(UserError, match=r"stopped at byte 0 .*3 attempts"):
+        fetch_file(ftp.url, target, md5=MD5, attempts=3, pause=0.05)
+    assert time.monotonic() - start >= 0.15
+
+
+def test_redirects_stay_on_http(http: HttpServer, target: Path) -> None:
+    http.moved = {"/old": http.url, "/file": target.as_uri(), "/ftp": "ftp://127.0.0.1/x"}
+    root = http.url.rpartition("/")[0]
     for path in ("file", "ftp"):
-        with pytest.raises(UserError, match="is not to be had"):
+        with pytest.raises(UserError, match="cannot be downloaded"):
             fetch_file(f"{root}/{path}", target, md5=MD5)
     fetch_file(f"{root}/old", target, md5=MD5)
-    check_whole(target)
+    check_complete(target)
 
 
-@pytest.mark.parametrize("size", [SIZE, None])
-def test_a_full_disk_is_seen_beforehand(
-    server: HttpServer, target: Path, size: int | None, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("beside", "needed"), [(0, SIZE - HALF), (None, 2 * SIZE - HALF)])
+def test_full_disk_stops_the_download(
+    http: HttpServer,
+    target: Path,
+    beside: int | None,
+    needed: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    partial_of(target, CONTENT[:HALF])
-    coming = SIZE - HALF
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=coming - 1))
-    with pytest.raises(UserError, match=r"needs 0.1 MiB, .* has 0.1 MiB free"):
-        fetch_file(server.url, target, md5=MD5, size=size)
-    assert len(server.asked) == (0 if size else 1)
+    write_partial(target, CONTENT[:HALF])
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=needed - 1))
+    with pytest.raises(UserError, match=r"needs 0\.\d MiB, .* has 0\.\d MiB free"):
+        fetch_file(http.url, target, md5=MD5, beside=beside)
     assert [path.stat().st_size for path in target.parent.iterdir()] == [HALF]
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=coming))
-    fetch_file(server.url, target, md5=MD5, size=size)
-    check_whole(target)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=needed))
+    fetch_file(http.url, target, md5=MD5, beside=beside)
+    check_complete(target)
 
 
-def test_an_unknown_content_is_taken_for_as_large_as_the_file(
-    server: HttpServer, target: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2 * SIZE - 1))
-    with pytest.raises(UserError, match="free some space"):
-        fetch_file(server.url, target, md5=MD5, beside=None)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2 * SIZE))
-    fetch_file(server.url, target, md5=MD5, beside=None)
-    check_whole(target)
-
-
-def test_a_stalled_transfer_is_connected_anew(server: HttpServer, target: Path) -> None:
+def test_stalled_download_reconnects(http: HttpServer, target: Path) -> None:
     released = threading.Event()
-    # few bytes: the speed is an average of the last seconds
-    server.ends, server.after = [500], lambda: len(server.asked) > 1 or released.wait(30)
+    # few bytes: the speed is an average over the last seconds
+    http.ends, http.after = [500], lambda: len(http.asked) > 1 or released.wait(30)
     start = time.monotonic()
-    fetch_file(server.url, target, md5=MD5, size=SIZE, pause=0, stall=1)
+    fetch_file(http.url, target, md5=MD5, pause=0, stall=1)
     released.set()
-    check_whole(target)
-    assert server.sent == SIZE
+    check_complete(target)
+    assert http.sent == SIZE
     assert time.monotonic() - start < 10
 
 
-def test_a_server_that_was_restarted_is_found_again(server: HttpServer, target: Path) -> None:
-    restarted: list[HttpServer] = []
-
-    def restart() -> None:
-        server.stop()
-        time.sleep(0.3)
-        restarted.append(HttpServer({PATH: CONTENT}, server.server_port))
-
-    server.ends, server.after = [HALF], threading.Thread(target=restart).start
-    fetch_file(server.url, target, md5=MD5, size=SIZE, pause=0.1)
-    check_whole(target)
-    assert server.sent + restarted[0].sent == SIZE
-    restarted[0].stop()
-
-
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
-def test_a_killed_run_is_gone_on_with(
-    server: HttpServer, target: Path, end: signal.Signals
-) -> None:
+def test_killed_download_resumes(http: HttpServer, target: Path, end: signal.Signals) -> None:
     released = threading.Event()
-    server.ends, server.after = [HALF], lambda: len(server.asked) > 1 or released.wait(30)
-    code = "import sys; from pathlib import Path; from eocontrast.transfer import fetch_file; "
-    code += f"fetch_file(sys.argv[1], Path(sys.argv[2]), md5='{MD5}')"
-    command = [sys.executable, "-c", code, server.url, str(target)]
+    http.ends, http.after = [HALF], lambda: len(http.asked) > 1 or released.wait(30)
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from eocontrast.sources.download.transfer import fetch_file\n"
+        f"fetch_file(sys.argv[1], Path(sys.argv[2]), md5='{MD5}')"
+    )
+    command = [sys.executable, "-c", code, http.url, str(target)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         partial = target.with_name("pairs.tar.gz.partial")
         while not (partial.exists() and partial.stat().st_size > HALF - 2**13):
@@ -265,8 +291,62 @@ def test_a_killed_run_is_gone_on_with(
         process.send_signal(end)
         assert process.wait(5) != 0
     assert not target.exists()
-    kept = partial.stat().st_size
+    present = partial.stat().st_size
     released.set()
-    fetch_file(server.url, target, md5=MD5, size=SIZE)
-    check_whole(target)
-    assert server.asked == [None, f"bytes={kept}-"]
+    fetch_file(http.url, target, md5=MD5)
+    check_complete(target)
+    assert http.asked == [None, f"bytes={present}-"]
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate for 127.0.0.1 and its key, in one file."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    signed = (
+        x509.CertificateBuilder(issuer_name=name, subject_name=name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(1))
+        .not_valid_after(now + timedelta(1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain)
+    path = tmp_path_factory.mktemp("certificate") / "server.pem"
+    path.write_bytes(signed.public_bytes(pem) + private)
+    return path
+
+
+def test_https_needs_a_trusted_certificate(
+    certificate: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server = HttpServer({PATH: CONTENT}, context=context)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    with pytest.raises(UserError, match=r"pairs\.tar\.gz cannot be downloaded .*certificate"):
+        fetch_file(server.url + PATH, target, md5=MD5)
+    assert not server.asked
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    server.ends = [1, HALF, SIZE - 1]
+    fetch_file(server.url + PATH, target, md5=MD5, pause=0.01)
+    server.stop()
+    check_complete(target)
+    assert server.asked == [None, *(f"bytes={end}-" for end in (1, HALF, SIZE - 1))]
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("ftp://user:pw@host/a.tar.gz", "ftp://host/a.tar.gz"),
+        ("ftp://user:p%40w@host:21/a", "ftp://host:21/a"),
+        ("ftp://user:p@w@host/a@b", "ftp://host/a@b"),
+        ("https://host/a?signature=pw#b", "https://host/a"),
+        ("https://[::1]:80/a", "https://[::1]:80/a"),
+    ],
+)
+def test_credentials_are_removed(url: str, shown: str) -> None:
+    assert without_credentials(url) == shown

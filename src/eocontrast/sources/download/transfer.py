@@ -1,29 +1,56 @@
-"""Verified transfer of large files, which goes on where it stopped.
-
-Nothing stands under its final name before its hash is right; until then it is `<name>.partial`.
-"""
+"""Downloads of large files over FTP and HTTP(S), resumed where they stopped and verified by MD5."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
+from collections.abc import Generator
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import certifi
+import pycurl
 from tqdm import tqdm
 
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import check_free_disk, file_md5
-from eocontrast.sources.download.curl import (
-    OffsetError,
-    Request,
-    TemporaryError,
-    without_credentials,
-)
-from eocontrast.sources.download.partial import PartialFile
 
 _LONGEST_PAUSE = 60.0  # seconds
+_BUFFER = 2**19  # bytes; curl's default of 16 KiB would wake Python 32 times as often
+_LOW_SPEED = 1024  # bytes per second; a slower connection counts as stalled
+
+_HTTP = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
+_BUSY = {408, 425, 429}  # HTTP statuses that mean "later", from RFC 9110, 8470 and 6585
+_UNKNOWN_HOST = {pycurl.E_COULDNT_RESOLVE_HOST, pycurl.E_COULDNT_RESOLVE_PROXY}
+_NO_RESUME = {
+    pycurl.E_RANGE_ERROR,
+    pycurl.E_BAD_DOWNLOAD_RESUME,
+    pycurl.E_FTP_COULDNT_USE_REST,
+}
+_PERMANENT = {
+    pycurl.E_UNSUPPORTED_PROTOCOL,
+    pycurl.E_URL_MALFORMAT,
+    pycurl.E_PEER_FAILED_VERIFICATION,
+    pycurl.E_SSL_CACERT_BADFILE,
+    pycurl.E_TOO_MANY_REDIRECTS,
+}
+_FTP_REFUSED = {
+    pycurl.E_LOGIN_DENIED,
+    pycurl.E_REMOTE_ACCESS_DENIED,
+    pycurl.E_REMOTE_FILE_NOT_FOUND,
+    pycurl.E_FTP_COULDNT_RETR_FILE,
+}
+
+
+class _TransferError(Exception):
+    """A connection that ended early, with curl's error code and the server's last status."""
+
+    def __init__(self, code: int, message: str, status: int) -> None:
+        super().__init__(message or f"curl error {code}")
+        self.code, self.status = code, status
 
 
 def fetch_file(
@@ -31,150 +58,161 @@ def fetch_file(
     target: Path,
     *,
     md5: str,
-    size: int | None = None,
     beside: int | None = 0,
     attempts: int = 8,
     pause: float = 1.0,
     stall: int = 60,
 ) -> Path:
-    """The file of a URL at `target`; one that is there already is kept if its hash is right.
+    """Download a file unless `target` already has the right digest.
+
+    The download goes to `<target>.partial`, which a later run resumes, and gets its final name once
+    its digest is right. A resumed file with a wrong digest is downloaded once more from the start.
 
     Args:
-        url: ftp, ftps, http or https; may hold a user and a password.
-        target: where to keep it.
-        md5: of the file, in hex.
-        size: of the file in bytes, where known: then its room is checked before the first request.
-        beside: bytes that must be free beside it, such as for what it unpacks to; where None they
-            are not known, and taken for as many as the file has.
-        attempts: connections in a row that may fail without a new byte.
-        pause: seconds before the second of them, doubled each time up to a minute.
-        stall: seconds after which a connection that brings nothing is given up.
+        url: ftp, ftps, http or https address; may contain a user and a password.
+        target: where to store the file.
+        md5: expected digest in lower-case hex.
+        beside: bytes that must stay free for the unpacked content; None reserves the file's size.
+        attempts: consecutive connections that may fail without receiving a new byte.
+        pause: seconds before the second attempt; doubles with each further one, up to a minute.
+        stall: seconds after which a connection without data is closed.
 
     Raises:
-        UserError: no such file or host, no access, no connection in all attempts, another size or
-            hash, or a full disk.
+        UserError: the server refuses the file, all attempts fail, the digest is wrong, or the disk
+            is full.
     """
-    md5 = md5.lower()
-    if target.exists() and size in (None, target.stat().st_size) and file_md5(target) == md5:
+    if target.exists() and file_md5(target) == md5:
         return target
+    partial = target.with_name(f"{target.name}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with PartialFile(target.with_name(f"{target.name}.partial")) as partial:
-            _Transfer(url, partial, md5, size, beside, stall).run(attempts, pause)
-        os.replace(partial.path, target)
+        for _ in range(2 if partial.exists() else 1):
+            _download(url, partial, beside, attempts, pause, stall)
+            digest = file_md5(partial)
+            if digest == md5:
+                os.replace(partial, target)
+                return target
+            partial.unlink()
     except OSError as error:
         raise UserError(
-            f"{target} cannot be written ({error}): is there room, and is the folder yours?"
+            f"{target} cannot be written ({error}); check free space and permissions"
         ) from error
-    return target
+    raise UserError(
+        f"{without_credentials(url)} has md5 {digest}, expected {md5}; the download was removed. "
+        "Check the address, then run it again"
+    )
 
 
-class _Transfer:
-    """A file on its way from `url` into `partial`."""
+def without_credentials(url: str) -> str:
+    """Return the URL without user, password and query, which may be secret."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=host, query="", fragment="").geturl()
 
-    def __init__(
-        self,
-        url: str,
-        partial: PartialFile,
-        md5: str,
-        size: int | None,
-        beside: int | None,
-        stall: int,
-    ) -> None:
-        self.url, self.shown = url, without_credentials(url)
-        self.partial, self.md5, self.size = partial, md5, size
-        self.beside, self.stall = beside, stall
-        self.bar = tqdm(
-            total=size,
-            desc=partial.path.stem,
-            initial=partial.size,
-            unit="B",
-            unit_scale=True,
-            disable=None,
-        )
 
-    def run(self, attempts: int, pause: float) -> None:
-        """Fetch what is missing and check the whole."""
-        with self.bar:
-            if self.size is not None:
-                if self.partial.size > self.size:
-                    self._start_over("holds more than the file")
-                self._check_room(self.size)
-            self._persist(attempts, pause)
-        if self.partial.md5 != self.md5:
-            self._refuse(f"has md5 {self.partial.md5}, expected {self.md5}")
-
-    def _persist(self, attempts: int, pause: float) -> None:
-        """Connect until all is there; only bytes beyond all earlier ones are progress."""
-        failures, furthest = 0, self.partial.size
-        while self.partial.size != self.size:
-            try:
-                self._receive()
-                break
-            except OffsetError as error:
-                if self.partial.md5 == self.md5:
-                    break
-                self._start_over(str(error))
-                continue
-            except TemporaryError as error:
-                said = str(error)
-            failures = 1 if self.partial.size > furthest else failures + 1
-            furthest = max(furthest, self.partial.size)
-            self._wait(said, failures, attempts, pause)
-
-    def _receive(self) -> None:
-        request = Request(self.url, self.partial.size, self.stall)
-        with closing(request.chunks()) as chunks:
-            for chunk in chunks:
-                if self.partial.size == request.start:
-                    self._check_announced(request.announced)
-                self.partial.append(chunk)
-                self.bar.update(len(chunk))
-                if self.size is not None and self.partial.size > self.size:
-                    self._refuse(f"goes on after the expected {self.size} bytes")
-        if self.size is not None and self.partial.size < self.size:
-            raise TemporaryError(
-                f"the connection ended at {self.partial.size} of {self.size} bytes"
-            )
-
-    def _wait(self, said: str, failures: int, attempts: int, pause: float) -> None:
-        if failures >= attempts:
-            raise UserError(
-                f"{self.shown} stopped at byte {self.partial.size} ({said}), and {attempts} "
-                "attempts brought nothing more: check the network, then run it again to go on"
-            )
-        seconds = min(pause * 2 ** (failures - 1), _LONGEST_PAUSE)
-        self._say(f"{said}; the next attempt is in {seconds:g} s")
+def _download(
+    url: str, partial: Path, beside: int | None, attempts: int, pause: float, stall: int
+) -> None:
+    """Append to `partial` until the server has sent everything."""
+    failures, furthest, shown = 0, _size(partial), without_credentials(url)
+    while True:
+        try:
+            _receive(url, partial, beside, stall)
+            return
+        except _TransferError as error:
+            if _is_permanent(error, resumed=_size(partial) > 0):
+                raise UserError(
+                    f"{shown} cannot be downloaded ({error}); check the address, the login and the "
+                    "network"
+                ) from None
+            failures = 1 if _size(partial) > furthest else failures + 1
+            furthest = max(furthest, _size(partial))
+            if failures >= attempts:
+                raise UserError(
+                    f"{shown} stopped at byte {_size(partial)} ({error}); {attempts} attempts "
+                    "received nothing more. Check the network, then run it again to resume"
+                ) from None
+            if error.code in _NO_RESUME:
+                partial.unlink()
+            seconds = min(pause * 2 ** (failures - 1), _LONGEST_PAUSE)
+            tqdm.write(f"{shown}: {error}; next attempt in {seconds:g} s", file=sys.stderr)
         time.sleep(seconds)
 
-    def _check_announced(self, announced: int | None) -> None:
-        if announced is None:
-            return
-        if self.size is None:
-            self.bar.total = announced
-            self._check_room(announced)
-        elif announced != self.size:
-            raise UserError(
-                f"{self.shown} has {announced} bytes, expected {self.size}: the server holds "
-                "another file, check the address"
-            )
 
-    def _check_room(self, size: int) -> None:
-        beside = size if self.beside is None else self.beside
-        missing = size - self.partial.size + beside
-        check_free_disk(self.partial.path.parent, missing, self.shown)
+def _receive(url: str, partial: Path, beside: int | None, stall: int) -> None:
+    """Append what one connection sends, starting at the current size of `partial`."""
+    start = _size(partial)
+    handle = _open(url, start, stall)
+    bar = tqdm(desc=partial.stem, initial=start, unit="B", unit_scale=True, disable=None)
+    with bar, closing(_chunks(handle)) as chunks:
+        first = next(chunks, b"")
+        remaining = int(handle.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T)) if first else 0
+        if remaining >= 0:  # -1 if the server does not report a size
+            bar.total = start + remaining
+            needed = remaining + (bar.total if beside is None else beside)
+            check_free_disk(partial.parent, needed, without_credentials(url))
+        with partial.open("ab") as file:
+            for chunk in chain([first], chunks):
+                file.write(chunk)
+                bar.update(len(chunk))
 
-    def _start_over(self, reason: str) -> None:
-        self.partial.clear()
-        self.bar.reset()
-        self._say(f"{reason}; starting over")
 
-    def _refuse(self, found: str) -> None:
-        self.partial.clear()  # which removes it in the end
-        raise UserError(
-            f"{self.shown} {found}: what was transferred is removed; check that the address is "
-            "right, then run it again"
-        )
+def _chunks(handle: pycurl.Curl) -> Generator[bytes, None, None]:
+    """Yield what a connection sends; raise `_TransferError` if it ends early."""
+    received: list[bytes] = []
+    # a method in C: libcurl would swallow a signal or an error raised within a Python callback
+    handle.setopt(pycurl.WRITEFUNCTION, received.append)
+    multi = pycurl.CurlMulti()
+    multi.add_handle(handle)
+    try:
+        running = 1
+        while running:
+            _, running = multi.perform()
+            yield from received
+            received.clear()
+            if running:
+                multi.select(1.0)
+        failures = multi.info_read()[2]
+        if failures:
+            _, code, message = failures[0]
+            raise _TransferError(code, message, int(handle.getinfo(pycurl.RESPONSE_CODE)))
+    finally:
+        multi.remove_handle(handle)
+        handle.close()
+        multi.close()
 
-    def _say(self, what: str) -> None:
-        self.bar.write(f"{self.shown}: {what}", file=sys.stderr)
+
+def _is_permanent(error: _TransferError, resumed: bool) -> bool:
+    if error.code in _UNKNOWN_HOST:
+        return not resumed  # a host that sent bytes before exists: the network is down
+    if error.code == pycurl.E_HTTP_RETURNED_ERROR:
+        return error.status < 500 and error.status not in _BUSY
+    return error.code in _PERMANENT or (error.code in _FTP_REFUSED and error.status >= 500)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _open(url: str, start: int, stall: int) -> pycurl.Curl:
+    handle = pycurl.Curl()
+    options = {
+        pycurl.URL: url,
+        pycurl.PROTOCOLS: _HTTP | pycurl.PROTO_FTP | pycurl.PROTO_FTPS,
+        pycurl.REDIR_PROTOCOLS: _HTTP,
+        pycurl.FOLLOWLOCATION: 1,
+        pycurl.MAXREDIRS: 10,
+        pycurl.FAILONERROR: 1,
+        pycurl.RESUME_FROM_LARGE: start,
+        pycurl.BUFFERSIZE: _BUFFER,
+        pycurl.CONNECTTIMEOUT: stall,
+        pycurl.FTP_RESPONSE_TIMEOUT: stall,
+        pycurl.LOW_SPEED_LIMIT: _LOW_SPEED,
+        pycurl.LOW_SPEED_TIME: stall,
+        pycurl.NOSIGNAL: 1,  # time-outs by signal do not work in threads
+        # the libcurl in pycurl's wheels finds no certificates, neither the system's nor this one
+        pycurl.CAINFO: os.environ.get("SSL_CERT_FILE", certifi.where()),
+    }
+    for option, value in options.items():
+        handle.setopt(option, value)
+    return handle
