@@ -30,8 +30,14 @@ from eocontrast.labels import DFC_CLASSES, DFC_PALETTE
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
 from eocontrast.rasters.source import COLUMNS, Source
 from eocontrast.runtime.errors import UserError
-from eocontrast.sources.download.published import Archive, fetched, in_place, listed_as, unwrapped
-from eocontrast.sources.download.unpacked import how_again
+from eocontrast.sources.download.published import (
+    Archive,
+    fetch_archives,
+    find_root,
+    locate_data,
+    manifest_path,
+    unpack_again,
+)
 from eocontrast.sources.official_splits import apply_lists, divide_groups
 from eocontrast.sources.overlaps import footprint, merge_overlapping
 from eocontrast.sources.rois import BY_SCENE, RoiPatch, content, expected, look_for_patches
@@ -79,11 +85,11 @@ def fetch(folder: Path, params: DFC2020Params, *, keep_archives: bool = False) -
             test on.
     """
     if params.path:
-        data = in_place(params.path, [], folder, TOPS, params.md5s)
+        data = locate_data(params.path, [], folder, TOPS, params.md5s)
     else:
-        fetched([MIRROR], params.url, params.md5s, folder, keep=keep_archives)
-        data = unwrapped(folder, TOPS)
-    advice = ADVICE + how_again(data, folder)
+        fetch_archives([MIRROR], params.url, params.md5s, folder, keep=keep_archives)
+        data = find_root(folder, TOPS)
+    advice = ADVICE + unpack_again(data, folder)
     halves = _look(data, HALVES, LAYOUTS, advice)
     seasons = _look(data, SEASONS, (BY_SCENE,), advice)
     _check_found(data, halves, seasons, advice)
@@ -163,6 +169,6 @@ def _manifest(
         for patch in patches:
             # patches of a half start alone where overlaps then join them
             alone = patch.name if params.find_overlaps else f"{part}_{patch.scene}"
-            paths = [listed_as(data, patch.path(kind), folder) for kind in KINDS]
+            paths = [manifest_path(data, patch.path(kind), folder) for kind in KINDS]
             rows.append((patch.name, *paths, alone if halves else patch.scene, split))
     return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -23,8 +23,7 @@ import pandas as pd
 from eocontrast.rasters.source import COLUMNS
 from eocontrast.runtime.errors import UserError
 from eocontrast.sources.bigearthnet_labels import groups_held
-from eocontrast.sources.download.published import Archive, in_place, listed_as
-from eocontrast.sources.download.unpacked import how_again
+from eocontrast.sources.download.published import Archive, locate_data, manifest_path, unpack_again
 from eocontrast.sources.neighbours import Place, neighbours
 from eocontrast.sources.rois import LISTED, content, data_folder
 
@@ -53,7 +52,7 @@ def describe_folder(path: Path, folder: Path) -> pd.DataFrame:
             the metadata are not on disk.
     """
     table = _metadata(data_folder(path))
-    data = in_place(path, ARCHIVES, folder)
+    data = locate_data(path, ARCHIVES, folder)
     _check_layout(data, [archive.holds for archive in ARCHIVES])
     splits = [_known_split(split) for split in table["split"]]
     groups = neighbours(
@@ -61,12 +60,12 @@ def describe_folder(path: Path, folder: Path) -> pd.DataFrame:
     )
     for sensor, names in (("S1", table["s1_name"]), ("S2", table["patch_id"])):
         wanted = [_folder(sensor, name) for name in names]
-        _check_on_disk(data / f"BigEarthNet-{sensor}", wanted, ADVICE + how_again(data, folder))
+        _check_on_disk(data / f"BigEarthNet-{sensor}", wanted, ADVICE + unpack_again(data, folder))
     rows = []
     for row, split, group in zip(table.to_dict("records"), splits, groups, strict=True):
         name, label = row["patch_id"], _label(row["patch_id"], row["labels"])
         rasters = (_raster("S1", row["s1_name"]), _raster("S2", name))
-        paths = (listed_as(data, raster, folder) for raster in rasters)
+        paths = (manifest_path(data, raster, folder) for raster in rasters)
         learnt = "pretrain" if split == "train" and not label else split
         rows.append((name, *paths, label, group, learnt))
     return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values("id", ignore_index=True)

@@ -18,8 +18,13 @@ from eocontrast.config.sources import Season, SEN12MSParams
 from eocontrast.labels import DFC_CLASSES, DFC_PALETTE
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
 from eocontrast.rasters.source import COLUMNS, Source
-from eocontrast.sources.download.published import Archive, fetched, in_place, listed_as
-from eocontrast.sources.download.unpacked import how_again
+from eocontrast.sources.download.published import (
+    Archive,
+    fetch_archives,
+    locate_data,
+    manifest_path,
+    unpack_again,
+)
 from eocontrast.sources.official_splits import apply_lists, divide_groups
 from eocontrast.sources.overlaps import footprint, merge_overlapping
 from eocontrast.sources.rois import find_patches
@@ -94,13 +99,14 @@ def fetch(folder: Path, params: SEN12MSParams, *, keep_archives: bool = False) -
     wanted, rows = archives(params.seasons), []
     if params.path:
         rois = [ROIS[season] for season in params.seasons]
-        data = in_place(params.path, wanted, folder, rois, params.md5s)
+        data = locate_data(params.path, wanted, folder, rois, params.md5s)
     else:
-        data = fetched(wanted, params.url, params.md5s, folder, keep=keep_archives)
-    advice = ADVICE + how_again(data, folder)
+        fetch_archives(wanted, params.url, params.md5s, folder, keep=keep_archives)
+        data = folder
+    advice = ADVICE + unpack_again(data, folder)
     for season in params.seasons:
         for patch in find_patches(data, ROIS[season], ("s1", "s2"), advice):
-            s1, s2 = (listed_as(data, patch.path(kind), folder) for kind in ("s1", "s2"))
+            s1, s2 = (manifest_path(data, patch.path(kind), folder) for kind in ("s1", "s2"))
             rows.append((patch.name, s1, s2, "", f"{season}_{patch.scene}", "pretrain"))
     manifest = pd.DataFrame(rows, columns=list(COLUMNS))
     if params.splits:

@@ -1,4 +1,4 @@
-"""The real names and layouts, made by the simulator and served on this machine."""
+"""Archives with the published names and layouts, simulated and served on this machine."""
 
 import hashlib
 import shutil
@@ -21,38 +21,46 @@ from servers import FtpServer, HttpServer
 from eocontrast.config.sources import Split
 from eocontrast.runtime.errors import UserError
 from eocontrast.sources import dfc2020, sen12ms
-from eocontrast.sources.download.published import Archive, fetched, in_place, read_md5s
+from eocontrast.sources.download.published import Archive, fetch_archives, locate_data, read_md5s
 
 
-def test_seasons_come_through_cut_connections(
+def test_seasons_arrive_despite_cuts(
     server: FtpServer, published: Path, scenes: Path, tmp_path: Path
 ) -> None:
     size = (published / "ROIs1158_spring_s1.tar.gz").stat().st_size
     server.cuts = [1, size // 2, 100, 7, 50_000]
-    source = sen12ms.fetch(tmp_path, seasons(server.url, published))
-    rows = source.manifest
+    rows = sen12ms.fetch(tmp_path, seasons(server.url, published)).manifest
     assert not server.cuts
     assert len(rows) == 12
-    for sensor in ("s1", "s2"):
-        for path in rows[sensor]:
-            assert (tmp_path / path).read_bytes() == (scenes / path).read_bytes()
-    notes = {path.name for path in (tmp_path / "archives").iterdir()}
-    names = [archive.name for archive in sen12ms.archives(SEASONS)]
-    assert notes == {f"{name}.{end}" for name in names for end in ("md5", "json")}
+    for path in (*rows["s1"], *rows["s2"]):
+        assert (tmp_path / path).read_bytes() == (scenes / path).read_bytes()
+    names = {f"{archive.name}.md5" for archive in sen12ms.archives(SEASONS)}
+    assert {path.name for path in (tmp_path / "archives").iterdir()} == names
     logins = server.logins
     again = sen12ms.fetch(tmp_path, seasons(server.url, published)).manifest
     pd.testing.assert_frame_equal(again, rows)
-    assert server.logins == logins, "what is unpacked is not fetched again"
+    assert server.logins == logins
 
 
-def test_archives_may_stay(server: FtpServer, published: Path, tmp_path: Path) -> None:
+def test_removed_note_fetches_again(server: FtpServer, published: Path, tmp_path: Path) -> None:
+    params = seasons(server.url, published)
+    rows = sen12ms.fetch(tmp_path, params).manifest
+    (tmp_path / rows["s1"][1]).unlink()
+    with pytest.raises(UserError, match=r"is missing.*; remove .*archives/<archive>\.md5"):
+        sen12ms.fetch(tmp_path, params)
+    (tmp_path / "archives/ROIs1158_spring_s1.tar.gz.md5").unlink()
+    pd.testing.assert_frame_equal(sen12ms.fetch(tmp_path, params).manifest, rows)
+    assert (tmp_path / rows["s1"][1]).is_file()
+
+
+def test_archives_are_kept_on_request(server: FtpServer, published: Path, tmp_path: Path) -> None:
     sen12ms.fetch(tmp_path, seasons(server.url, published), keep_archives=True)
     for archive in sen12ms.archives(SEASONS):
         kept = tmp_path / "archives" / archive.name
         assert kept.read_bytes() == (published / archive.name).read_bytes()
 
 
-def test_the_publisher_s_digests_hold_where_no_others_are_named(
+def test_published_digests_are_the_default(
     server: FtpServer, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=2**40))
@@ -62,25 +70,24 @@ def test_the_publisher_s_digests_hold_where_no_others_are_named(
     assert not list(tmp_path.rglob("*.tif"))
 
 
-def test_room_is_needed_for_archive_and_content(
+def test_disk_must_hold_the_content(
     server: FtpServer, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     patches = {"spring": 40_883, "summer": 45_753}
-    free = sum(patches.values()) * 256 * 256 * (2 * 4 + 13 * 2)  # what all of them unpack to
+    free = sum(patches.values()) * 256 * 256 * (2 * 4 + 13 * 2)
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free - 1))
-    said = r"the content of 4 archives needs 179\.8 GiB, .* has 179\.8 GiB free"
-    with pytest.raises(UserError, match=said):
+    message = r"the content of 4 archives needs 179\.8 GiB, .* has 179\.8 GiB free"
+    with pytest.raises(UserError, match=message):
         sen12ms.fetch(tmp_path, seasons(server.url, published, md5s=None))
     assert not server.logins
-    free = 40_883 * 256 * 256 * 2 * 4  # as much as the first archive unpacks to
-    spring = sen12ms.archives(["spring"])[:1]
+    free = 40_883 * 256 * 256 * 2 * 4  # the content of the first archive, without the archive
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
     with pytest.raises(UserError, match=r"spring_s1.tar.gz needs .* free"):
-        fetched(spring, server.url, None, tmp_path, keep=False)
+        fetch_archives(sen12ms.archives(["spring"])[:1], server.url, None, tmp_path, keep=False)
     assert not list(tmp_path.rglob("*.partial"))
 
 
-def test_the_content_of_a_mirror_s_archive_needs_as_much_room_as_the_archive(
+def test_repacked_content_reserves_archive_size(
     server: FtpServer, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size = (published / "ROIs1158_spring_s1.tar.gz").stat().st_size
@@ -90,18 +97,7 @@ def test_the_content_of_a_mirror_s_archive_needs_as_much_room_as_the_archive(
     assert not list(tmp_path.rglob("*.partial"))
 
 
-def test_how_many_archives_are_left_is_told(
-    server: FtpServer, published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    sen12ms.fetch(tmp_path, seasons(server.url, published))
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[:2] == [
-        "ROIs1158_spring_s1.tar.gz is unpacked, 1 of 4",
-        "ROIs1158_spring_s2.tar.gz is unpacked, 2 of 4",
-    ]
-
-
-def test_the_mirror_has_one_half(server: FtpServer, published: Path, tmp_path: Path) -> None:
+def test_mirror_has_one_half(server: FtpServer, published: Path, tmp_path: Path) -> None:
     server.cuts = [1000]
     params = mirrored(url=server.url, md5s=published / "md5sums")
     rows = dfc2020.fetch(tmp_path, params).manifest
@@ -110,24 +106,27 @@ def test_the_mirror_has_one_half(server: FtpServer, published: Path, tmp_path: P
     assert all((tmp_path / path).exists() for path in rows["label"])
 
 
-def test_the_user_s_archive_is_unpacked_once_and_kept(
-    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mine = tmp_path / "my own.tar"
+def test_user_archive_is_unpacked_once(scenes: Path, tmp_path: Path) -> None:
+    mine, raw = tmp_path / "my own.tar", tmp_path / "raw"
     with tarfile.open(mine, "w") as packed:
         for half in dfc2020.HALVES:
             packed.add(scenes / f"ROIs0000_{half}", f"ROIs0000_{half}")
-    rows = dfc2020.fetch(tmp_path / "raw", mirrored(path=mine)).manifest
+    rows = dfc2020.fetch(raw, mirrored(path=mine)).manifest
     assert rows["split"].value_counts().to_dict() == {"train": 12, "test": 4}
     assert mine.exists()
-    monkeypatch.setattr(
-        "eocontrast.sources.download.archives.extract", lambda *_: pytest.fail("unpacked again")
-    )
-    again = dfc2020.fetch(tmp_path / "raw", mirrored(path=mine)).manifest
-    pd.testing.assert_frame_equal(again, rows)
+    written = (raw / rows["s1"][0]).stat().st_ctime_ns
+    pd.testing.assert_frame_equal(dfc2020.fetch(raw, mirrored(path=mine)).manifest, rows)
+    assert (raw / rows["s1"][0]).stat().st_ctime_ns == written
+    for removed in (rows["s1"][0], "my own.tar/ROIs0000_test", "my own.tar/ROIs0000_*"):
+        for path in raw.glob(removed):
+            path.unlink() if path.is_file() else shutil.rmtree(path)
+        with pytest.raises(UserError, match=r"remove .*raw/my own\.tar/archives/<archive>\.md5 to"):
+            dfc2020.fetch(raw, mirrored(path=mine, find_overlaps=False))
+        (raw / "my own.tar/archives/my own.tar.md5").unlink()
+        pd.testing.assert_frame_equal(dfc2020.fetch(raw, mirrored(path=mine)).manifest, rows)
 
 
-def packed_zstd(folder: Path, name: str) -> None:
+def pack_zstd(folder: Path, name: str) -> None:
     with (
         zstandard.open(folder / f"{name}.tar.zst", "wb") as stream,
         tarfile.open(fileobj=stream, mode="w|") as packed,
@@ -135,48 +134,45 @@ def packed_zstd(folder: Path, name: str) -> None:
         packed.add(folder / name, name)
 
 
-def test_archives_in_the_user_s_folder_are_unpacked_elsewhere(tmp_path: Path) -> None:
-    mine, wanted = tmp_path / "mine", []
+def test_archives_in_user_folder(tmp_path: Path) -> None:
+    mine, raw, wanted = tmp_path / "mine", tmp_path / "raw", []
     for name in ("S1", "S2"):
         (mine / name).mkdir(parents=True)
         (mine / name / "a.tif").write_text(name)
-        packed_zstd(mine, name)
+        pack_zstd(mine, name)
         wanted.append(Archive(f"{name}.tar.zst", "", 0, name))
-    assert in_place(mine, wanted, tmp_path / "raw") == mine, "rasters are read where they are"
+    assert locate_data(mine, wanted, raw) == mine
     for name in ("S1", "S2"):
         shutil.rmtree(mine / name)
-    assert in_place(mine, wanted, tmp_path / "raw") == tmp_path / "raw"
-    for name in ("S1", "S2"):
-        assert (tmp_path / "raw" / name / "a.tif").read_text() == name
+    assert locate_data(mine, wanted, raw) == raw
+    assert [(raw / name / "a.tif").read_text() for name in ("S1", "S2")] == ["S1", "S2"]
     (mine / "S2.tar.zst").unlink()
-    with pytest.raises(
-        UserError, match=r"mine has 1 of 2 archives .*, and lacks S2\.tar\.zst: put"
-    ):
-        in_place(mine, wanted, tmp_path / "raw")
+    with pytest.raises(UserError, match=r"mine has 1 of 2 archives; S2\.tar\.zst are missing"):
+        locate_data(mine, wanted, raw)
     (mine / "S1.tar.zst").unlink()
-    assert in_place(mine, wanted, tmp_path / "raw") == mine, "the source says what is missing"
+    assert locate_data(mine, wanted, raw) == mine
 
 
-def test_a_damaged_archive_of_the_user_is_named(tmp_path: Path) -> None:
+def test_damaged_user_archive(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(b"x" * 2000)
-    with pytest.raises(UserError, match=r"a.tar has md5 \w{32}, expected 0{32}: it is damaged"):
-        in_place(tmp_path, [Archive("a.tar", "0" * 32, 0, "a")], tmp_path / "raw")
+    with pytest.raises(UserError, match=r"a.tar has md5 \w{32}, expected 0{32}; it is damaged"):
+        locate_data(tmp_path, [Archive("a.tar", "0" * 32, 0, "a")], tmp_path / "raw")
     with pytest.raises(UserError, match=r"a.tar cannot be unpacked"):
-        in_place(tmp_path / "a.tar", [], tmp_path / "raw")
+        locate_data(tmp_path / "a.tar", [], tmp_path / "raw")
 
 
-def test_a_user_s_own_digests_hold_for_the_user_s_archives(published: Path, tmp_path: Path) -> None:
+def test_user_digests_check_user_archives(published: Path, tmp_path: Path) -> None:
     url, raw = "ftp://127.0.0.1", tmp_path / "raw"
     params = seasons(url, published, path=published, find_overlaps=False)
     assert len(sen12ms.fetch(raw, params).manifest) == 12
     sums = tmp_path / "sums"
     sums.write_text(f"{'0' * 32}  dfc2020.zip\n")
     mine = mirrored(path=published / "dfc2020.zip", md5s=sums)
-    with pytest.raises(UserError, match=rf"dfc2020\.zip has md5 \w+, expected {'0' * 32}: it is"):
+    with pytest.raises(UserError, match=rf"dfc2020\.zip has md5 \w+, expected {'0' * 32}; it is"):
         dfc2020.fetch(raw, mine)
 
 
-def test_lists_that_come_with_the_mirror_s_archive_can_be_named(
+def test_lists_inside_the_mirror(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -198,8 +194,8 @@ def test_lists_that_come_with_the_mirror_s_archive_can_be_named(
     assert rows["split"].value_counts().to_dict() == {"train": 8, "pretrain": 2, "test": 2}
 
 
-def packed_within(data: Path, *around: str) -> Path:
-    """An archive with folders around the data set, and what a Mac leaves beside it."""
+def pack_within(data: Path, *around: str) -> Path:
+    """Pack the data set within folders, with the files that macOS adds."""
     path, top = data.with_name("DFC_Public_Dataset.zip"), Path(*around)
     with zipfile.ZipFile(path, "w") as packed:
         for raster in sorted(data.rglob("*.tif")):
@@ -212,14 +208,14 @@ def packed_within(data: Path, *around: str) -> Path:
 
 
 @pytest.mark.parametrize("around", [(), ("DFC_Public_Dataset",), ("DFC", "DFC_Public_Dataset")])
-def test_folders_around_a_data_set_are_looked_into(
+def test_wrapping_folders_are_searched(
     scenes: Path, tmp_path: Path, around: tuple[str, ...]
 ) -> None:
     data, raw = tmp_path / "data", tmp_path / "raw"
     for half in dfc2020.HALVES:
         shutil.copytree(scenes / f"ROIs0000_{half}", data / f"ROIs0000_{half}")
     by_regions(data)
-    mine = packed_within(data, *around)
+    mine = pack_within(data, *around)
     rows = dfc2020.fetch(raw, mirrored(path=mine)).manifest
     first = "ROIs0000_spring/s1_KippaRing/ROIs0000_spring_s1_KippaRing_p0.tif"
     assert rows["s1"][0] == "/".join((mine.name, *around, first))
@@ -233,9 +229,7 @@ def test_folders_around_a_data_set_are_looked_into(
 
 
 @pytest.mark.skipif(shutil.which("unzip") is None, reason="the page's commands need unzip")
-def test_archives_of_one_kind_become_a_layout_as_the_page_says(
-    scenes: Path, tmp_path: Path
-) -> None:
+def test_documented_commands_build_a_layout(scenes: Path, tmp_path: Path) -> None:
     for half, rest in (("validation", "validation"), ("test", "0")):
         for kind in dfc2020.KINDS:
             with zipfile.ZipFile(tmp_path / f"{kind}_{rest}.zip", "w") as packed:
@@ -248,19 +242,19 @@ def test_archives_of_one_kind_become_a_layout_as_the_page_says(
     assert rows["split"].value_counts().to_dict() == {"train": 12, "test": 4}
 
 
-def test_an_archive_of_one_s_own_is_read_where_the_mirror_s_was_fetched_before(
+def test_user_archive_beside_mirror_data(
     server: FtpServer, published: Path, scenes: Path, tmp_path: Path
 ) -> None:
     raw = tmp_path / "raw"
     fetched_before = mirrored(url=server.url, md5s=published / "md5sums")
     assert len(dfc2020.fetch(raw, fetched_before).manifest) == 12
     data = shutil.copytree(scenes / "ROIs0000_validation", tmp_path / "data/ROIs0000_validation")
-    mine = packed_within(data.parent, "DFC_Public_Dataset")
+    mine = pack_within(data.parent, "DFC_Public_Dataset")
     ids = dfc2020.fetch(raw, mirrored(path=mine)).manifest["id"]
     assert list(ids) == [f"ROIs0000_validation_0_p{number}" for number in range(4)]
 
 
-def test_several_folders_with_a_data_set_are_not_chosen_from(scenes: Path, tmp_path: Path) -> None:
+def test_two_copies_are_ambiguous(scenes: Path, tmp_path: Path) -> None:
     for copy in ("first", "second"):
         shutil.copytree(scenes / "ROIs0000_test", tmp_path / copy / "ROIs0000_test")
     with pytest.raises(UserError, match=r"found in .*: first, second; sources\.dfc2020\.path"):
@@ -268,15 +262,13 @@ def test_several_folders_with_a_data_set_are_not_chosen_from(scenes: Path, tmp_p
 
 
 @pytest.mark.parametrize("text", ["0" * 31 + "  a.tar\n", "a.tar " + "0" * 32, "\n0  a"])
-def test_digests_are_as_md5sum_writes_them(tmp_path: Path, text: str) -> None:
+def test_digest_file_format(tmp_path: Path, text: str) -> None:
     (tmp_path / "sums").write_text(f"{'A' * 32} *b.tar\n{text}")
     with pytest.raises(UserError, match=r"sums line \d is .*expected 32 hex digits"):
         read_md5s(tmp_path / "sums")
 
 
-def test_an_archive_without_a_digest_is_named(
-    server: FtpServer, published: Path, tmp_path: Path
-) -> None:
+def test_missing_digest_is_named(server: FtpServer, published: Path, tmp_path: Path) -> None:
     sums = tmp_path / "sums"
     sums.write_text(f"{'a' * 32}  other.zip\n")
     with pytest.raises(UserError, match=r"sums has no line for dfc2020.zip"):
@@ -292,7 +284,7 @@ def test_an_archive_without_a_digest_is_named(
         (flat, {"train": 8, "test": 4}),
     ],
 )
-def test_every_layout_becomes_a_store(
+def test_layout_becomes_a_store(
     scenes: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
