@@ -14,6 +14,7 @@ from eocontrast.curve.report import Beside, render, render_times
 from eocontrast.curve.report_contents import Contents, read_contents
 from eocontrast.curve.report_times import Times, duration
 from eocontrast.runtime.errors import UserError
+from eocontrast.tracking.card_scores import leading_card
 from eocontrast.tracking.runs import StageTime
 
 RUNS = ("random", "dual_simclr")
@@ -79,8 +80,10 @@ def folder(tmp_path: Path, tiny_inits: dict[str, Path]) -> Path:
 
 
 def contents_of(folder: Path, source: str = "own") -> Contents:
-    where, inits = (folder / "metrics", folder / "pretrained"), {"dual": "dual_simclr"}
-    return read_contents(*where, source, source, RUNS, inits)
+    metrics, pretrained, inits = folder / "metrics", folder / "pretrained", {"dual": "dual_simclr"}
+    file = metrics / "summary.json"
+    card = leading_card(json.loads(file.read_text()), pretrained, inits) if file.exists() else ""
+    return read_contents(metrics, pretrained, source, source, RUNS, card)
 
 
 @pytest.fixture

@@ -14,8 +14,6 @@ import pandas as pd
 from eocontrast.curve.headline import leading_arm
 from eocontrast.models.weights import Pretrained
 from eocontrast.runtime.errors import UserError
-from eocontrast.tracking.card_scores import with_scores
-from eocontrast.tracking.cards import pretrained_card
 
 _BY_CLASS = {"AA": "recall", "macro_F1": "F1", "mIoU": "IoU"}
 """The score of a class that the metric of a task is the mean of."""
@@ -53,7 +51,7 @@ def read_contents(
     pretrain: str,
     finetune: str,
     runs: Iterable[str],
-    inits: Mapping[str, str],
+    card: str,
 ) -> Contents:
     """Gather what the stages before left.
 
@@ -63,7 +61,7 @@ def read_contents(
         pretrain: source that the backbones were trained on.
         finetune: source of the labels.
         runs: names of the pretrainings.
-        inits: of the arms of the curve, those of `runs` that they started from.
+        card: of the leading backbones, in Markdown; empty if there are none.
 
     Raises:
         UserError: a file is missing or damaged.
@@ -87,7 +85,7 @@ def read_contents(
             name: _read(metrics / f"{name}.png", Path.read_bytes)
             for name in ("label_curve", "qualitative")
         },
-        card=_card(summary, pretrained, inits),
+        card=card,
     )
 
 
@@ -193,22 +191,3 @@ def _audit(path: Path) -> dict[str, Any]:
 def _example(findings: Rows) -> dict[str, Any]:
     distinct = {finding["id"] for finding in findings}
     return {"patches": len(distinct), "message": findings[0]["message"]}
-
-
-def _card(summary: Mapping[str, Any], folder: Path, inits: Mapping[str, str]) -> str:
-    """The card of the backbones under the leading arm of the first task that has one.
-
-    Without its provenance, which is no function of tracked files; the file beside it has that.
-    """
-    leaders = (leading_arm(found) or "" for found in summary.values())
-    init = next((inits[arm] for arm in leaders if arm in inits), None)
-    if init is None:
-        return ""
-    rows = [
-        {"arm": arm, "task": task, "metric": found["metric"], "labels": p["n_labels"], **p}
-        for task, found in summary.items()
-        for arm, points in found["pretrained"].items()
-        for p in points
-        if inits.get(arm) == init
-    ]
-    return with_scores(pretrained_card(Pretrained.load(folder / f"{init}.safetensors"), {}), rows)

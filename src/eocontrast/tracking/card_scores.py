@@ -8,8 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from eocontrast.curve.headline import leading_arm
 from eocontrast.curve.label_curve import ArmCurve
+from eocontrast.models.weights import Pretrained
 from eocontrast.runtime.files import write_text
+from eocontrast.tracking.cards import pretrained_card
 from eocontrast.tracking.markdown import plain, table
 
 SCORES = "## Scores on the label curve"
@@ -59,3 +62,30 @@ def _score(row: Mapping[str, Any]) -> tuple[str, ...]:
     named = [plain(row[name]) for name in ("arm", "task", "metric", "fraction", "labels")]
     interval = f"{row['low']:.3f} to {row['high']:.3f}"
     return (*named, f"{row['value']:.3f}", interval)
+
+
+def leading_card(summary: Mapping[str, Any], folder: Path, inits: Mapping[str, str]) -> str:
+    """Write the card of the backbones under the leading arm of the first task that has one.
+
+    Provenance is left out: the card is an output of a stage, and times and machines vary.
+
+    Args:
+        summary: results by task, as `label_curve.summarise` returns them.
+        folder: folder of the pretrained weights.
+        inits: name of the pretraining of every arm.
+
+    Returns:
+        Markdown; empty if no arm is pretrained.
+    """
+    leaders = (leading_arm(found) or "" for found in summary.values())
+    init = next((inits[arm] for arm in leaders if arm in inits), None)
+    if init is None:
+        return ""
+    rows = [
+        {"arm": arm, "task": task, "metric": found["metric"], "labels": p["n_labels"], **p}
+        for task, found in summary.items()
+        for arm, points in found["pretrained"].items()
+        for p in points
+        if inits.get(arm) == init
+    ]
+    return with_scores(pretrained_card(Pretrained.load(folder / f"{init}.safetensors"), {}), rows)
