@@ -31,7 +31,7 @@ from eocontrast.modalities import SENSORS, SENTINEL1, SENTINEL2_L1C
 from eocontrast.normalisation.build import build_store
 from eocontrast.patches.store import PatchStore, Rows
 from eocontrast.rasters.source import COLUMNS, Source
-from eocontrast.training.allocator import keep_freed_memory
+from eocontrast.training.devices import keep_freed_memory
 
 
 def write_pairs(raw: Path, patches: int, size: int, interleave: str) -> None:

@@ -9,13 +9,13 @@ from tempfile import TemporaryDirectory
 
 from eocontrast.runtime.stage import run_stage
 from eocontrast.config.params import load_params
-from eocontrast.curve.confusion import draw_confusion
 from eocontrast.evaluation.evaluate import evaluate
 from eocontrast.evaluation.results import write_point, write_predictions
 from eocontrast.models.point_files import read_index
 from eocontrast.patches.store import PatchStore
 from eocontrast.runtime.files import write_text
 from eocontrast.tracking.cards import finetuned_card
+from eocontrast.tracking.confusion import draw_confusion
 from eocontrast.tracking.provenance import provenance
 from eocontrast.tracking.registry import register
 from eocontrast.tracking.tracker import Tracker

@@ -1,0 +1,40 @@
+"""The confusion matrix of a fine-tuned model as a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+import pandas as pd
+from sklearn.metrics import ConfusionMatrixDisplay
+
+from eocontrast.runtime.files import whole
+
+
+def draw_confusion(confusion: pd.DataFrame, classes: Sequence[str], path: Path) -> None:
+    """Draw the share of each actual class (a row) that was predicted as each class.
+
+    Args:
+        confusion: `actual, predicted, count`, as `Evaluation.confusion` returns it.
+        classes: order of rows and columns; combinations of several labels follow.
+        path: PNG to write.
+    """
+    names = dict.fromkeys((*classes, *confusion["actual"], *confusion["predicted"]))
+    counts = confusion.pivot_table("count", "actual", "predicted", "sum", fill_value=0)
+    counts = counts.reindex(index=list(names), columns=list(names), fill_value=0)
+    shares = counts.div(counts.sum(axis=1).clip(lower=1), axis=0).to_numpy()
+    side = 2.6 + 0.6 * len(names)
+    figure, axes = plt.subplots(figsize=(side, side), layout="constrained")
+    display = ConfusionMatrixDisplay(shares, display_labels=list(names))
+    limits = {"vmin": 0, "vmax": 1}
+    display.plot(
+        ax=axes, cmap="Blues", values_format=".2f", xticks_rotation=40, colorbar=False, im_kw=limits
+    )
+    axes.set(xlabel="predicted", ylabel="actual", title="share of each actual class")
+    with whole(path) as partial:
+        figure.savefig(partial, format="png", dpi=110, metadata={"Software": None})
+    plt.close(figure)
