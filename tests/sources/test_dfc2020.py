@@ -108,7 +108,7 @@ def test_groups_of_one_patch_are_no_danger_to_a_split_that_is_given(
 ) -> None:
     read(data, find_overlaps=True)
     assert capsys.readouterr().err.splitlines() == [
-        "16 groups of 16 patches: 0 joined others by content, 0 more by place, 16 are left"
+        "16 groups of 16 patches: 0 merged by content, 0 more by place, 16 remain"
     ]
 
 
@@ -125,7 +125,7 @@ def test_a_flat_folder_is_the_half_test_split_by_group(
     assert [Path(path) for path in rows["s2"]] == [data / folder / "s2" / name for name in names]
     said = capsys.readouterr().err
     assert f"only the half test of DFC2020 is in {data}, 12 patches: it is split by group" in said
-    assert "none shares ground with another" in said
+    assert "no patches share ground" in said
 
 
 def test_one_half_without_overlaps_or_lists_leaves_nothing_to_test_on(data: Path) -> None:

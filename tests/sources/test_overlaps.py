@@ -17,7 +17,7 @@ from eocontrast.sources.overlaps import (
     corner_blocks,
     footprint,
     intersecting,
-    joined,
+    merge_groups,
     merge_overlapping,
     sharing_place,
 )
@@ -63,7 +63,7 @@ def groups(paths: list[Path]) -> list[str]:
     return list(merge_overlapping(manifest(paths), footprint)["group"])
 
 
-def test_windows_at_half_a_stride_are_one_group_without_any_georeference(tmp_path: Path) -> None:
+def test_half_stride_windows_are_grouped(tmp_path: Path) -> None:
     pixels, other = scene(0), scene(1)
     places = [(0, 0), (0, 16), (16, 32), (64, 64)]
     paths = [write(tmp_path / f"a{n}.tif", window(pixels, *at)) for n, at in enumerate(places)]
@@ -72,21 +72,21 @@ def test_windows_at_half_a_stride_are_one_group_without_any_georeference(tmp_pat
     assert groups(paths) == ["a0", "a0", "a0", "a3", "b"]
 
 
-def test_groups_found_by_content_are_those_of_the_windows(tmp_path: Path) -> None:
-    """Against the closure of windows that share a quadrant, by brute force."""
+def test_content_groups_match_brute_force(tmp_path: Path) -> None:
+    """Compare with the transitive closure of windows that share a quadrant."""
     pixels = scene(2, 160)
     rng = np.random.default_rng(3)
     places = [(int(row) * 16, int(column) * 16) for row, column in rng.integers(0, 9, (14, 2))]
     paths = [write(tmp_path / f"p{n:02d}.tif", window(pixels, *at)) for n, at in enumerate(places)]
     near = np.array([[max(abs(a - c), abs(b - d)) <= 16 for a, b in places] for c, d in places])
     linked = np.linalg.matrix_power(near.astype(float), len(places)) > 0
-    found = np.array(groups(paths))
-    np.testing.assert_array_equal(found[:, None] == found, linked)
-    assert 1 < len(set(found)) < len(set(places))
+    merged = np.array(groups(paths))
+    np.testing.assert_array_equal(merged[:, None] == merged, linked)
+    assert 1 < len(set(merged)) < len(set(places))
 
 
 @pytest.mark.parametrize("value", [0, 65535, np.nan])
-def test_blocks_of_one_value_say_nothing(value: float) -> None:
+def test_constant_blocks_are_ignored(value: float) -> None:
     dtype = np.float32 if np.isnan(value) else np.uint16
     patch = window(scene(4), 0, 0).astype(dtype)
     patch[:, :16] = value
@@ -95,21 +95,21 @@ def test_blocks_of_one_value_say_nothing(value: float) -> None:
     assert len(corner_blocks(patch)) == 3
 
 
-def test_the_size_of_a_block_can_be_said() -> None:
+def test_block_size_is_a_parameter() -> None:
     pixels = scene(5)
     one, other = window(pixels, 0, 0), window(pixels, 24, 24)
     assert not corner_blocks(one) & corner_blocks(other)
     assert len(corner_blocks(one, 8) & corner_blocks(other, 8)) == 1
 
 
-def test_one_changed_pixel_makes_another_block() -> None:
+def test_changed_pixel_changes_one_block() -> None:
     one = window(scene(6), 0, 0)
     other = one.copy()
     other[2, 31, 31] ^= 1
     assert len(corner_blocks(one) & corner_blocks(other)) == 3
 
 
-def test_places_that_intersect_are_one_group_whatever_they_hold(tmp_path: Path) -> None:
+def test_intersecting_places_are_grouped(tmp_path: Path) -> None:
     corners = [(500000, 5000000), (500310, 5000000), (500320, 5000000), (500630, 5000310), None]
     paths = [
         write(tmp_path / f"p{n}.tif", window(scene(10 + n), 0, 0), corner)
@@ -120,7 +120,7 @@ def test_places_that_intersect_are_one_group_whatever_they_hold(tmp_path: Path) 
     assert groups(paths) == ["p0", "p0", "p0", "p0", "p4"]
 
 
-def test_places_that_only_touch_are_apart(tmp_path: Path) -> None:
+def test_touching_places_stay_apart(tmp_path: Path) -> None:
     corners = [(500000, 5000000), (500320, 5000000), (500000, 4999680)]
     paths = [
         write(tmp_path / f"p{n}.tif", window(scene(20 + n), 0, 0), corner)
@@ -129,14 +129,14 @@ def test_places_that_only_touch_are_apart(tmp_path: Path) -> None:
     assert groups(paths) == ["p0", "p1", "p2"]
 
 
-def test_equal_numbers_of_two_reference_systems_are_two_places() -> None:
+def test_reference_systems_are_kept_apart() -> None:
     box = (0.0, 0.0, 10.0, 10.0)
     patches = [Footprint(frozenset(), crs, box) for crs in ("EPSG:32633", "EPSG:32634", "", "")]
     assert sharing_place(patches) == []
     assert sharing_place([*patches, patches[0]]) == [[0, 4]]
 
 
-def test_intersections_are_those_of_all_pairs() -> None:
+def test_intersections_match_brute_force() -> None:
     rng = np.random.default_rng(7)
     corners = rng.uniform(-3000, 3000, (300, 2)).round()
     sizes = rng.uniform(20, 400, 300).round()
@@ -155,28 +155,26 @@ def test_intersections_are_those_of_all_pairs() -> None:
     assert len(expected) > 100
 
 
-def test_joined_groups_are_named_by_their_first_and_linked_by_steps() -> None:
-    found = joined(["c", "b", "a", "d", "b"], [[2, 4], [0, 1]])
-    assert found == ["c", "c", "c", "d", "c"]
-    assert joined(["x", "y"], []) == ["x", "y"]
+def test_merged_groups_keep_first_name() -> None:
+    groups = ["c", "b", "a", "d", "b"]
+    assert merge_groups(groups, [[2, 4], [0, 1]]) == ["c", "c", "c", "d", "c"]
+    assert merge_groups(["x", "y"], []) == ["x", "y"]
 
 
-def test_what_was_joined_is_said_and_test_patches_that_leak_are_counted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_merges_and_leaks_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pixels = scene(8)
     places = [(0, 0), (0, 16), (0, 32), (64, 64)]
     paths = [write(tmp_path / f"p{n}.tif", window(pixels, *at)) for n, at in enumerate(places)]
     rows = manifest(paths, ["train", "test", "test", "test"])
     merged = merge_overlapping(rows, footprint)
     assert list(merged["split"]) == list(rows["split"])
-    said = capsys.readouterr().err
-    assert "4 groups of 4 patches: 2 joined others by content, 0 more by place, 2 are left" in said
+    printed = capsys.readouterr().err
+    assert "4 groups of 4 patches: 2 merged by content, 0 more by place, 2 remain" in printed
     # the third is linked to the training patch by the second alone
-    assert "warning: 1 of 3 test patches share ground" in said
+    assert "warning: 1 of 3 test patches share ground" in printed
 
 
-def test_a_damaged_raster_is_named(tmp_path: Path) -> None:
+def test_damaged_raster_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", window(scene(9), 0, 0))
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(UserError, match=r"a\.tif"):

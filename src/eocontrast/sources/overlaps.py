@@ -1,11 +1,11 @@
-"""Patches that share ground become one group, found by what they hold and by where they lie.
+"""Groups of patches that share ground, found by their pixels and by their position.
 
-By content: archives cut patches of 256 px out of a scene at a stride of 128, so neighbours share
-whole quadrants, to the bit. By place: two rasters of one reference system whose bounds intersect.
-Both are needed: DFC2020 may carry no georeference, and two dates of one place differ in content.
+Archives cut patches of 256 px from a scene at a stride of 128 px, so neighbours share identical
+quadrants. Georeferenced patches share ground if their bounds intersect. Both tests are needed:
+DFC2020 may have no georeference, and the pixels of one place differ between two dates.
 
-Where the split is official, patches of one group may be both learnt from and scored. This module
-counts them and changes no split; `official_splits.divide_groups` keeps such groups apart.
+An official split may put patches that share ground on both sides. This module only counts them;
+`official_splits.divide_groups` gives them separate groups.
 """
 
 from __future__ import annotations
@@ -14,36 +14,41 @@ import hashlib
 import sys
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import product
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 import rasterio
+import shapely
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 from tqdm import tqdm
 
 from eocontrast.rasters.open import open_raster, read_values
+from eocontrast.sources.neighbours import first_linked
 
 Box = tuple[float, float, float, float]
-"""Left, bottom, right, top, in the units of the reference system."""
+"""Left, bottom, right and top in the units of the reference system."""
+
+Key = TypeVar("Key", bound=Hashable)
 
 Sharers = list[list[int]]
-"""Positions of patches; those of one list share ground."""
+"""Lists of row numbers; the patches of one list share ground."""
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """What tells that a patch shares ground with another.
+    """The ground that a patch covers.
 
     Attributes:
-        blocks: digests of its corner blocks, but for those that hold one value a band.
-        crs: reference system, empty where the raster carries no georeference.
-        box: its bounds in that system.
+        blocks: digests of its corner blocks, without constant blocks.
+        crs: reference system; empty if the raster has no georeference.
+        box: bounds in that system.
     """
 
     blocks: frozenset[bytes]
@@ -52,15 +57,15 @@ class Footprint:
 
 
 def footprint(path: str | Path, block: int | None = None) -> Footprint:
-    """Read one raster whole and describe what it covers.
+    """Read all bands of a raster and return its footprint.
 
     Args:
-        path: of a raster with all bands.
-        block: side in pixels of the blocks at its four corners; half of the raster's shorter side,
-            the stride of the archives, where None.
+        path: the raster.
+        block: side in pixels of the four corner blocks. None takes half of the shorter side, the
+            stride of the archives.
 
     Raises:
-        UserError: the file is missing, damaged or of another format.
+        UserError: the file is missing, damaged or has another format.
     """
     file = Path(path)
     with open_raster(file) as raster:
@@ -71,152 +76,134 @@ def footprint(path: str | Path, block: int | None = None) -> Footprint:
 
 
 def corner_blocks(values: NDArray[np.generic], block: int | None = None) -> frozenset[bytes]:
-    """Digests of the blocks at the four corners of (bands, H, W), constant ones left out."""
+    """Return digests of the corner blocks of (bands, H, W), without constant blocks."""
     height, width = values.shape[1:]
     side = block or min(height, width) // 2
     digests = set()
     for top, left in product({0, height - side}, {0, width - side}):
         part = values[:, top : top + side, left : left + side]
-        # saturation and no data look alike everywhere; NaN differs from itself
-        known = np.nan_to_num(part)
-        if (known != known[:, :1, :1]).any():
+        # saturation and no data look the same everywhere; NaN differs from itself
+        finite = np.nan_to_num(part)
+        if (finite != finite[:, :1, :1]).any():
             digests.add(hashlib.blake2b(part.tobytes(), digest_size=16).digest())
     return frozenset(digests)
 
 
 def merge_overlapping(manifest: pd.DataFrame, read: Callable[[str], Footprint]) -> pd.DataFrame:
-    """The manifest with groups joined wherever their patches share ground; splits stay as they are.
+    """Return the manifest with groups merged if their patches share ground; splits do not change.
 
-    A joined group has the name of the first of its groups. How many groups were joined by what, and
-    how many test patches share ground with one that is learnt from, is said on stderr.
+    A merged group keeps the name of its first group. A line on stderr counts the merged groups, and
+    a warning the test patches that share ground with a patch outside the test split.
 
     Args:
         manifest: rows with `s2`, `group` and `split`.
-        read: describes the Sentinel-2 raster of one row.
+        read: function that returns the footprint of a Sentinel-2 raster.
 
     Raises:
         UserError: a raster cannot be read.
     """
     footprints = _all_footprints(list(manifest["s2"]), read)
     content, place = sharing_content(footprints), sharing_place(footprints)
-    by_content = joined(list(manifest["group"]), content)
-    groups = joined(by_content, place)
-    to_be_split = bool((manifest["split"] == "").any())
-    _say_what_joined(list(manifest["group"]), by_content, groups, to_be_split)
+    by_content = merge_groups(list(manifest["group"]), content)
+    groups = merge_groups(by_content, place)
+    unsplit = bool((manifest["split"] == "").any())
+    _print_merged(list(manifest["group"]), by_content, groups, unsplit)
     _warn_of_shared_ground(list(manifest["split"]), [*content, *place])
     return manifest.assign(group=groups)
 
 
 def _all_footprints(paths: list[str], read: Callable[[str], Footprint]) -> list[Footprint]:
-    # warnings are of the process: what `open_raster` ignores in one thread, another would restore
+    # warning filters belong to the process: one thread would restore what another ignores
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         # threads: reading and hashing release the interpreter's lock
         with ThreadPoolExecutor() as pool:
-            found = pool.map(read, paths)
-            bar = tqdm(found, "overlaps", len(paths), unit="patch", leave=False, disable=None)
+            footprints = pool.map(read, paths)
+            bar = tqdm(footprints, "overlaps", len(paths), unit="patch", leave=False, disable=None)
             return list(bar)
 
 
 def sharing_content(footprints: Sequence[Footprint]) -> Sharers:
-    """The patches that hold one block, a list a block."""
-    holders: dict[bytes, list[int]] = defaultdict(list)
-    for position, patch in enumerate(footprints):
-        for digest in patch.blocks:
-            holders[digest].append(position)
-    return [positions for positions in holders.values() if len(positions) > 1]
+    """Return the patches that contain the same block, a list per block."""
+    blocks = ((digest, row) for row, patch in enumerate(footprints) for digest in patch.blocks)
+    return [rows for rows in _rows_by_key(blocks).values() if len(rows) > 1]
 
 
 def sharing_place(footprints: Sequence[Footprint]) -> Sharers:
-    """The patches of equal bounds, a list each, joined with those of bounds that intersect them."""
-    holders: dict[str, dict[Box, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for position, patch in enumerate(footprints):
-        if patch.crs:
-            holders[patch.crs][patch.box].append(position)
-    equal = [at for boxes in holders.values() for at in boxes.values() if len(at) > 1]
+    """Return the patches with equal bounds, then those of each pair of intersecting bounds."""
+    boxes = ((patch.crs, patch.box) for patch in footprints)
+    rows_by_box = _rows_by_key((key, row) for row, key in enumerate(boxes) if key[0])
+    boxes_by_crs: dict[str, list[Box]] = defaultdict(list)
+    for crs, box in rows_by_box:
+        boxes_by_crs[crs].append(box)
+    equal = [rows for rows in rows_by_box.values() if len(rows) > 1]
     crossing = [
-        boxes[a] + boxes[b] for boxes in holders.values() for a, b in intersecting(list(boxes))
+        rows_by_box[crs, one] + rows_by_box[crs, other]
+        for crs, boxes_of_crs in boxes_by_crs.items()
+        for one, other in intersecting(boxes_of_crs)
     ]
     return equal + crossing
 
 
 def intersecting(boxes: Sequence[Box]) -> set[tuple[Box, Box]]:
-    """Pairs of distinct boxes that have an area in common; to touch is not enough.
-
-    Boxes are compared within the cells of a grid as wide as the largest box, so time grows with
-    their number and not with its square.
-    """
-    widest = max((max(b[2] - b[0], b[3] - b[1]) for b in boxes), default=1.0)
-    cells: dict[tuple[int, int], list[Box]] = defaultdict(list)
-    for box in boxes:
-        columns, rows = (range(int(lo // widest), int(hi // widest) + 1) for lo, hi in _spans(box))
-        for cell in product(columns, rows):
-            cells[cell].append(box)
-    # a set, for two boxes may meet in several cells
-    return {
-        pair
-        for here in cells.values()
-        for pair in combinations(sorted(here), 2)
-        if _intersect(*pair)
-    }
+    """Return the pairs of distinct boxes that share an area; touching is not enough."""
+    ordered = sorted(boxes)
+    corners = np.reshape(ordered, (-1, 4))
+    shapes = shapely.box(*corners.T)
+    one, other = shapely.STRtree(shapes).query(shapes)
+    one, other = one[one < other], other[one < other]
+    shared = np.minimum(corners[one, 2:], corners[other, 2:])
+    shared -= np.maximum(corners[one, :2], corners[other, :2])
+    # a thousandth of a box is far less than a pixel and more than rounding moves a corner
+    smallest = 1e-3 * (corners[one, 2:] - corners[one, :2])
+    overlap = (shared > smallest).all(axis=1)
+    return {(ordered[a], ordered[b]) for a, b in zip(one[overlap], other[overlap], strict=True)}
 
 
-def joined(groups: Sequence[str], sharers: Iterable[Sequence[int]]) -> list[str]:
-    """The group of each patch after groups of patches in one list are joined, by union and find."""
-    parent = {group: group for group in groups}
-    rank = {group: number for number, group in enumerate(dict.fromkeys(groups))}
-
-    def root(group: str) -> str:
-        while parent[group] != group:
-            parent[group] = group = parent[parent[group]]
-        return group
-
-    for positions in sharers:
-        for position in positions[1:]:
-            pair = root(groups[positions[0]]), root(groups[position])
-            parent[max(pair, key=rank.__getitem__)] = min(pair, key=rank.__getitem__)
-    return [root(group) for group in groups]
+def merge_groups(groups: Sequence[str], sharers: Iterable[Sequence[int]]) -> list[str]:
+    """Return the group of each patch after merging the groups that each list of rows connects."""
+    names = list(dict.fromkeys(groups))
+    number = {name: position for position, name in enumerate(names)}
+    links = [
+        (number[groups[first]], number[groups[row]]) for first, *rows in sharers for row in rows
+    ]
+    merged = dict(zip(names, first_linked(names, links), strict=True))
+    return [merged[group] for group in groups]
 
 
-def _say_what_joined(
-    before: list[str], by_content: list[str], after: list[str], to_be_split: bool
+def _rows_by_key(items: Iterable[tuple[Key, int]]) -> dict[Key, list[int]]:
+    rows: dict[Key, list[int]] = defaultdict(list)
+    for key, row in items:
+        rows[key].append(row)
+    return rows
+
+
+def _print_merged(
+    before: list[str], by_content: list[str], after: list[str], unsplit: bool
 ) -> None:
     first, second, third = (len(set(groups)) for groups in (before, by_content, after))
     print(
-        f"{first} groups of {len(before)} patches: {first - second} joined others by content, "
-        f"{second - third} more by place, {third} are left",
+        f"{first} groups of {len(before)} patches: {first - second} merged by content, "
+        f"{second - third} more by place, {third} remain",
         file=sys.stderr,
     )
-    if to_be_split and third == len(before):
+    if unsplit and third == len(before):
         print(
-            "warning: none shares ground with another, each is a group of its own: a split by "
-            "group may put neighbours on either side",
+            "warning: no patches share ground, so each is its own group: a split by group may "
+            "separate neighbours",
             file=sys.stderr,
         )
 
 
 def _warn_of_shared_ground(splits: Sequence[str], sharers: Sharers) -> None:
     leaking = set()
-    for positions in sharers:
-        test = {position for position in positions if splits[position] == "test"}
-        if len(test) < len(positions):
+    for rows in sharers:
+        test = {row for row in rows if splits[row] == "test"}
+        if len(test) < len(rows):
             leaking |= test
     if leaking:
         print(
             f"warning: {len(leaking)} of {splits.count('test')} test patches share ground with a "
-            "patch that is learnt from; the official split is kept",
+            "patch that is trained on; the official split is kept",
             file=sys.stderr,
         )
-
-
-def _spans(box: Box) -> tuple[tuple[float, float], tuple[float, float]]:
-    """From where to where a box reaches, across and up."""
-    return (box[0], box[2]), (box[1], box[3])
-
-
-def _intersect(one: Box, other: Box) -> bool:
-    # a thousandth of a box is far less than a pixel, and more than corners are rounded by
-    return all(
-        min(high, end) - max(low, start) > 1e-3 * (high - low)
-        for (low, high), (start, end) in zip(_spans(one), _spans(other), strict=True)
-    )
