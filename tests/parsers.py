@@ -23,7 +23,7 @@ from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.sealed import write_sealed
 from eocontrast.sources.download.archives import unpack
 from eocontrast.sources.manifest_table import check_table, read_table
-from eocontrast.sources.official_splits import listed_names
+from eocontrast.sources.official_splits import read_list
 
 ROOT = Path(__file__).parents[1]
 MANIFEST = b"id,s1,s2,label,group,split\na,b,c,d,e,\n"
@@ -113,7 +113,7 @@ PARSERS = {
     "manifest": Parser(_table, "pairs.csv", PAIRS),
     "curve": Parser(read_runs, "curve.csv", CURVE),
     "splits": Parser(
-        lambda path: listed_names(path, "splits"), "test.csv", b"ROIs0000_test_s2_0_p12.tif,x\n"
+        lambda path: read_list(path, "splits"), "test.csv", b"ROIs0000_test_s2_0_p12.tif,x\n"
     ),
     "weights": Parser(Pretrained.load, "w.safetensors", _weights()),
     "checkpoint": Parser(read_checkpoint, "w.pth", _checkpoint(zipped=True)),
