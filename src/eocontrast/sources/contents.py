@@ -1,9 +1,14 @@
-"""What the rasters of a source hold, in short: small enough for DVC, unlike the rasters."""
+"""Sizes and digests of a source's rasters: a small table that DVC tracks in place of the rasters.
+
+Digests are kept beside the rasters in `.digests.csv`. A patch whose files have the same sizes and
+modification times as before is not read again, so a code change does not hash a data set twice.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import os
+import re
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,42 +20,76 @@ from eocontrast.modalities import Modality
 from eocontrast.rasters.open import expand
 from eocontrast.rasters.source import Source
 from eocontrast.runtime.errors import UserError
+from eocontrast.runtime.files import write_text
 
-Row = tuple[str, int, str]
+DIGESTS = ".digests.csv"
+
+Row = tuple[str, int, str, str]
 
 
 def contents(source: Source, folder: Path) -> pd.DataFrame:
-    """Size and digest of every patch's rasters, one row a patch: `id, bytes, md5`.
+    """Return size and digest of the rasters of every patch, with the columns `id, bytes, md5`.
 
-    What lies elsewhere is somebody else's, and may be half a terabyte: it is not read, and has no
-    digest. Where rasters change without changing in size, `dvc repro -f download` does not see it.
+    Rasters outside `folder` belong to the user and may be very large. They are not read and have no
+    digest, so DVC only notices when their size changes.
 
     Args:
-        source: what was fetched.
-        folder: that relative paths of the manifest are relative to.
+        source: the source to describe.
+        folder: folder that relative paths of the manifest refer to.
 
     Raises:
-        UserError: names a raster that is missing.
+        UserError: a raster is missing.
     """
     rows = source.manifest.to_dict("records")
+    known = _read_digests(folder / DIGESTS)
     # threads: hashing and reading release the interpreter's lock
     with ThreadPoolExecutor() as pool:
-        found = pool.map(lambda row: _content(source, folder, row), rows)
-        every = list(tqdm(found, "list", len(rows), unit="patch", leave=False, disable=None))
-    return pd.DataFrame(every, columns=["id", "bytes", "md5"])
+        results = pool.map(lambda row: _content(source, folder, row, known), rows)
+        every = list(tqdm(results, "list", len(rows), unit="patch", leave=False, disable=None))
+    digests = {stamp: md5 for _, _, md5, stamp in every if md5}
+    if digests != known:
+        lines = [f"{stamp},{md5}\n" for stamp, md5 in digests.items()]
+        write_text(folder / DIGESTS, "".join(lines))
+    return pd.DataFrame([row[:3] for row in every], columns=["id", "bytes", "md5"])
 
 
-def _content(source: Source, folder: Path, row: dict[str, str]) -> Row:
-    digest, size, ours = hashlib.md5(usedforsecurity=False), 0, True
-    for file in _files(source, row):
-        ours = ours and not file.is_absolute()
-        try:
-            size += os.stat(folder / file).st_size
-            if ours:
-                digest.update((folder / file).read_bytes())
-        except OSError as error:
-            raise UserError(f"patch {row['id']}: {folder / file} cannot be read: {error}") from None
-    return row["id"], size, digest.hexdigest() if ours else ""
+def _content(source: Source, folder: Path, row: dict[str, str], known: Mapping[str, str]) -> Row:
+    """Return id, bytes, digest and stamp of one patch."""
+    files = _files(source, row)
+    try:
+        stats = [(folder / file).stat() for file in files]
+        size = sum(stat.st_size for stat in stats)
+        if any(file.is_absolute() for file in files):
+            return row["id"], size, "", ""
+        stamp = _stamp(
+            [
+                (file.as_posix(), s.st_size, s.st_mtime_ns)
+                for file, s in zip(files, stats, strict=True)
+            ]
+        )
+        md5 = known.get(stamp) or _md5([folder / file for file in files])
+    except OSError as error:
+        raise UserError(f"patch {row['id']}: a raster cannot be read: {error}") from None
+    return row["id"], size, md5, stamp
+
+
+def _stamp(files: list[tuple[str, int, int]]) -> str:
+    return hashlib.blake2b(repr(files).encode(), digest_size=16).hexdigest()
+
+
+def _md5(files: list[Path]) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _read_digests(path: Path) -> dict[str, str]:
+    """Return digests by stamp; damaged lines are ignored, so that their patches are read again."""
+    if not path.exists():
+        return {}
+    text = path.read_text(errors="replace")
+    return dict(re.findall(r"^([0-9a-f]{32}),([0-9a-f]{32})$", text, re.MULTILINE))
 
 
 def _files(source: Source, row: dict[str, str]) -> list[Path]:
