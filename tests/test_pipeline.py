@@ -165,7 +165,7 @@ def test_two_revisions_are_compared_by_few_numbers(clones: list[Path]) -> None:
     files = next(iter(shown.values()))["data"]
     assert set(files) == {"metrics/headline.json", "metrics/test.json"}
     headline = files["metrics/headline.json"]["data"]
-    assert headline["single_label"]["labels_alone"] == "s2"
+    assert headline["single_label"]["supervised"] == "s2"
     assert headline["segmentation"]["label_saving_factor"] >= 0
 
 

@@ -1,44 +1,50 @@
 from typing import Any
 
-from eocontrast.curve.headline import headline, leading_arm
+import pytest
+
+from eocontrast.curve.headline import headline, leading_arm, nearest
 
 
-def task(**factors: float) -> dict[str, Any]:
-    """A summary in which an arm ends at .5, .6, ... in the order given."""
-    scores = {name: 0.5 + 0.1 * number for number, name in enumerate(factors)}
+def task(**scores: float) -> dict[str, Any]:
+    """Make a summary whose arms have these scores at 10 %, and 0.99 or less at all labels."""
+    arms = {
+        name: [{"fraction": 0.1, "value": value}, {"fraction": 1.0, "value": 0.99 - value}]
+        for name, value in scores.items()
+    }
     return {
         "metric": "AA",
         "best_supervised": {"arm": "late", "n_labels": 100, "value": 0.55},
-        "pretrained": {n: [{"value": 0.99}, {"value": value}] for n, value in scores.items()},
-        "label_saving_factor": {
-            name: {"value": value, "low": value / 2, "high": value * 2}
-            for name, value in factors.items()
-        },
+        "pretrained": arms,
+        "label_saving_factor": {n: {"value": 8.0, "low": 4.0, "high": 16.0} for n in scores},
     }
 
 
-def test_the_arm_that_saves_most_labels_leads() -> None:
-    assert leading_arm(task(a=2.0, b=8.0, c=0.0)) == "b"
+def test_leading_arm_best_at_ten_percent() -> None:
+    assert leading_arm(task(a=0.2, b=0.5, c=0.4)) == "b"
 
 
-def test_of_equals_the_one_that_ends_higher_leads() -> None:
-    assert leading_arm(task(a=0.0, b=0.0, c=0.0)) == "c"
+@pytest.mark.parametrize(("fractions", "expected"), [((0.01, 1.0), 0.01), ((0.05, 0.2), 0.05)])
+def test_nearest_fraction_without_ten_percent(
+    fractions: tuple[float, ...], expected: float
+) -> None:
+    points = [{"fraction": fraction, "value": 0.5} for fraction in fractions]
+    assert nearest(points)["fraction"] == expected
 
 
-def test_without_a_pretrained_arm_or_one_from_labels_alone_none_leads() -> None:
+def test_headline_without_rivals() -> None:
     assert leading_arm(task()) is None
-    alone = {"metric": "AA", "best_supervised": None, "pretrained": {"a": [{"value": 0.5}]}}
+    alone = {"metric": "AA", "best_supervised": None, "pretrained": task(a=0.5)["pretrained"]}
     assert leading_arm(alone) is None
     assert headline({"single_label": alone}) == {"single_label": {}}
 
 
-def test_the_headline_is_a_handful_of_numbers_a_task() -> None:
-    assert headline({"single_label": task(a=2.0, b=8.0)}) == {
+def test_headline_numbers() -> None:
+    assert headline({"single_label": task(a=0.2, b=0.5)}) == {
         "single_label": {
-            "labels_alone": "late",
-            "labels_alone_AA": 0.55,
+            "supervised": "late",
+            "supervised_AA": 0.55,
             "pretrained": "b",
-            "pretrained_AA": 0.6,
+            "pretrained_AA": 0.5,
             "label_saving_factor": 8.0,
             "label_saving_low": 4.0,
             "label_saving_high": 16.0,

@@ -2,43 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+FRACTION = 0.1
+"""Share of the labels at which pretrained arms are compared, as the papers' claim has it."""
 
-def leading_arm(found: Mapping[str, Any]) -> str | None:
-    """The pretrained arm that saves most labels; of equals the one that ends highest.
+
+def nearest(points: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the point of an arm whose fraction is nearest to `FRACTION`, the larger on ties."""
+    return min(points, key=lambda p: (abs(p.get("fraction", 1.0) - FRACTION), -p["value"]))
+
+
+def leading_arm(task: Mapping[str, Any]) -> str | None:
+    """Return the pretrained arm with the best score at 10 % of the labels.
 
     Args:
-        found: of one task, as `label_curve.summarise` leaves it.
+        task: results of one task, as `label_curve.summarise` returns them.
 
     Returns:
-        Its name; None where no arm is pretrained, or none is not.
+        The arm's name; None if no arm is pretrained, or none is supervised.
     """
-    savings, arms = found.get("label_saving_factor", {}), found["pretrained"]
-    leader: str | None = max(
-        savings, key=lambda arm: (savings[arm]["value"], arms[arm][-1]["value"]), default=None
-    )
-    return leader
+    arms = task["pretrained"]
+    rivals = [name for name in task.get("label_saving_factor", {}) if name in arms]
+    return max(rivals, key=lambda name: nearest(arms[name])["value"], default=None)
 
 
 def headline(summary: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float | str]]:
-    """By task: labels alone against the leading pretrained arm, both on all labels.
+    """Compare by task the leading arm at 10 % with the best supervised arm at all labels.
 
     Args:
-        summary: of every task, as `label_curve.summarise` leaves it.
+        summary: results by task, as `label_curve.summarise` returns them.
     """
-    return {task: _headline(found) for task, found in summary.items()}
+    return {name: _numbers(task) for name, task in summary.items()}
 
 
-def _headline(found: Mapping[str, Any]) -> dict[str, float | str]:
-    told: dict[str, float | str] = {}
-    metric, best, arm = found["metric"], found["best_supervised"], leading_arm(found)
+def _numbers(task: Mapping[str, Any]) -> dict[str, float | str]:
+    numbers: dict[str, float | str] = {}
+    metric, best, arm = task["metric"], task["best_supervised"], leading_arm(task)
     if best is not None:
-        told |= {"labels_alone": best["arm"], f"labels_alone_{metric}": best["value"]}
+        numbers |= {"supervised": best["arm"], f"supervised_{metric}": best["value"]}
     if arm is not None:
-        saved = found["label_saving_factor"][arm]
-        told |= {"pretrained": arm, f"pretrained_{metric}": found["pretrained"][arm][-1]["value"]}
-        told |= {"label_saving_factor": saved["value"]}
-        told |= {f"label_saving_{end}": saved[end] for end in ("low", "high")}
-    return told
+        factor = task["label_saving_factor"][arm]
+        numbers["pretrained"] = arm
+        numbers[f"pretrained_{metric}"] = nearest(task["pretrained"][arm])["value"]
+        numbers |= {"label_saving_factor": factor["value"]}
+        numbers |= {f"label_saving_{end}": factor[end] for end in ("low", "high")}
+    return numbers
