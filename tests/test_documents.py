@@ -23,13 +23,13 @@ RUN_IN_TESTS = (
     "dvc plots show",
     "dvc plots diff",
     "dvc exp run -S finetune.recipe.classification.labels=multi_label",
+    "eocontrast plan",
     "eocontrast audit",
     "dvc exp run -S data.pretrain=manifest",
     "eocontrast predict",
     "eocontrast embed",
     "cp $(find mlartifacts",
     "MLFLOW_TRACKING_URI=sqlite:///mlflow.db mlflow models predict",
-    "eocontrast plan",
 )
 """How the README's commands begin that `test_pipeline.py` runs, and `test_mlflow_ui.py` the first.
 
