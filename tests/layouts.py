@@ -1,4 +1,4 @@
-"""The layouts in which DFC2020 goes round, made of the simulator's."""
+"""The folder layouts of DFC2020, made from the simulator's."""
 
 import io
 import shutil
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def zipped(data: Path) -> bytes:
-    """A folder as an archive of that layout."""
+    """Return a folder as a zip archive."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for path in sorted(data.rglob("*")):
@@ -16,18 +16,18 @@ def zipped(data: Path) -> bytes:
 
 
 def by_halves(_: Path) -> None:
-    """The layout that the simulator writes."""
+    """Keep the layout of the simulator."""
 
 
 def by_validation_folders(data: Path) -> None:
-    """The layout of IEEE DataPort's older archive."""
+    """Make the layout of IEEE DataPort's older archive."""
     for kind in ("s1", "s2", "lc", "dfc"):
         half = data / "ROIs0000_validation"
         (half / f"{kind}_0").rename(half / f"{kind}_validation")
 
 
 def flat(data: Path, folder: str = "dfc2020_s1s2") -> None:
-    """The layout of Copernicus-Bench: the half `test` alone, without `lc`."""
+    """Make the layout of Copernicus-Bench: the half `test` only, without `lc`."""
     (data / folder).mkdir(exist_ok=True)
     for kind in ("s1", "s2", "dfc"):
         (data / f"ROIs0000_test/{kind}_0").rename(data / folder / kind)
@@ -37,7 +37,7 @@ def flat(data: Path, folder: str = "dfc2020_s1s2") -> None:
 
 
 def by_regions(data: Path) -> None:
-    """The layout of four seasons: the simulated halves as patches of two regions, one of 16."""
+    """Make the layout by regions: each half becomes one region."""
     for path in sorted(data.glob("ROIs0000_*/*/*.tif")):
         _, half, kind, _, number = path.stem.split("_")
         season, region = ("autumn", "Mumbai") if half == "test" else ("spring", "KippaRing")

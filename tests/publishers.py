@@ -1,4 +1,4 @@
-"""Parameters of sources whose archives are served on this machine, and the store of what comes."""
+"""Parameters of sources whose archives are served on this machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SEASONS: tuple[Season, ...] = ("spring", "summer")
 
 
 def seasons(url: str, published: Path, **fields: object) -> SEN12MSParams:
-    """Those that are served at a URL."""
+    """Parameters of SEN12MS for archives served at a URL."""
     return SEN12MSParams.model_validate(
         {
             "path": None,
@@ -27,7 +27,7 @@ def seasons(url: str, published: Path, **fields: object) -> SEN12MSParams:
 
 
 def mirrored(**fields: object) -> DFC2020Params:
-    """Of the mirror of DFC2020, with these fields."""
+    """Parameters of DFC2020 with these fields."""
     defaults = {"path": None, "url": "ftp://127.0.0.1", "md5s": None, "train": "test"}
     return DFC2020Params.model_validate(
         {**defaults, "splits": None, "find_overlaps": True, **fields}
@@ -35,7 +35,7 @@ def mirrored(**fields: object) -> DFC2020Params:
 
 
 def stored(folder: Path) -> PatchStore:
-    """The store of the manifest in a folder."""
+    """Build the store of the manifest in a folder."""
     build_store(
         folder,
         folder / "store",

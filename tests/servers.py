@@ -1,4 +1,4 @@
-"""Servers on this machine, which cut connections as those far away do."""
+"""FTP and HTTP servers on this machine that cut connections on request."""
 
 import ssl
 import threading
@@ -13,7 +13,7 @@ from pyftpdlib.servers import FTPServer
 
 
 class FtpServer:
-    """Serves a folder to m1474000:secret; each of `cuts` is how many bytes a connection sends."""
+    """An FTP server of a folder; `cuts` are the bytes that each next connection sends."""
 
     def __init__(self, folder: Path) -> None:
         self.sent, self.logins = 0, 0
@@ -101,9 +101,9 @@ class _HttpHandler(BaseHTTPRequestHandler):
 
 
 class HttpServer(ThreadingHTTPServer):
-    """Serves bytes by path; `ends` are offsets at which the next connections are cut.
+    """An HTTP server of bytes by path; `ends` are the offsets at which next connections end.
 
-    With a context it speaks HTTPS.
+    With a context it is an HTTPS server.
     """
 
     def __init__(

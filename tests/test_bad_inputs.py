@@ -260,23 +260,23 @@ WRONG_PLACES: dict[str, tuple[SourceName, Callable[[Path], dict[str, Any]], str]
     "no such folder": (
         "sen12ms",
         lambda f: {"path": f / "none"},
-        r"sen12ms\.path .*/none, which is not there: name",
+        r"sen12ms\.path .*/none, which does not exist",
     ),
     "flat folder": (
         "sen12ms",
         flat_folder,
         r"looked for .*s1_<scene>.*found in .*_p1\.tif; sources",
     ),
-    "md5s of bytes": ("sen12ms", binary_md5s, r"sums cannot be read .*what md5sum writes"),
+    "md5s of bytes": ("sen12ms", binary_md5s, r"sums cannot be read .*the output of md5sum"),
     "no md5s": (
         "dfc2020",
         lambda f: {"path": None, "md5s": f / "none"},
-        r"dfc2020\.md5s .*/none, which is not there: name",
+        r"dfc2020\.md5s .*/none, which does not exist",
     ),
     "no list": (
         "dfc2020",
         lambda f: {"splits": {"train": f / "none"}},
-        r"dfc2020\.splits .*/none, which is not there: name",
+        r"dfc2020\.splits .*/none, which does not exist",
     ),
     "no metadata": ("bigearthnet", lambda f: {"path": f}, r"metadata\.parquet.* is missing"),
 }

@@ -1,4 +1,4 @@
-"""Land-cover classes: IGBP to DFC2020, targets, and the palette of the maps."""
+"""Land-cover classes of DFC2020, their palette, and targets from masks and class names."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 IGNORE_INDEX = 255
 
 MIN_SHARE = 0.1
-"""Of a patch, that a class must cover to be one of its labels."""
+"""Smallest share of a patch that makes a class one of its labels."""
 
 IGBP_TO_DFC = np.array([0, 1, 1, 1, 1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 6, 8, 9, 10], dtype=np.uint8)
-"""DFC2020's simplified classes by IGBP value 0..17 (Robinson et al. 2021, table I)."""
+"""DFC2020 class of each IGBP value from 0 to 17 (Robinson et al. 2021, table I)."""
 
 DFC_CLASSES: dict[str, int] = {
     "Forest": 1,
@@ -25,7 +25,7 @@ DFC_CLASSES: dict[str, int] = {
     "Barren": 9,
     "Water": 10,
 }
-"""Scored classes by value in a DFC mask. Savanna (3) and Snow/Ice (8) are ignored, as is 0."""
+"""Scored classes and their values in DFC masks. Savanna (3), Snow/Ice (8) and 0 are ignored."""
 
 DFC_PALETTE: dict[str, str] = {
     "Forest": "#009900",
@@ -40,15 +40,18 @@ DFC_PALETTE: dict[str, str] = {
 
 
 SEPARATOR = "|"
-"""Between the names of the classes that one patch holds."""
+"""Separator of the class names of one patch."""
 
 
 def named_classes(label: str, classes: Sequence[str]) -> list[int] | None:
-    """Indices of the classes that `label` names, the main one first; None where it names none.
+    """Return the indices of the classes in a label, the main one first.
 
     Args:
         label: one name, or several joined by `|`.
         classes: names by index.
+
+    Returns:
+        None if any name is not a class.
     """
     names = label.split(SEPARATOR)
     if not all(name in classes for name in names):
@@ -57,18 +60,18 @@ def named_classes(label: str, classes: Sequence[str]) -> list[int] | None:
 
 
 def mask_targets(mask: NDArray[np.integer], values: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Raster values to class indices, same shape; a value that is no class becomes 255."""
-    # by a table from -1 to one beyond the largest class: all that is outside is cut to these two
+    """Map raster values to class indices, same shape; other values become 255."""
+    # a table from -1 to one beyond the largest class; values outside are clipped to its ends
     table = np.full(max(values, default=0) + 3, IGNORE_INDEX, dtype=np.uint8)
     table[np.array(values, dtype=np.intp) + 1] = np.arange(len(values))
     return table.take(mask.astype(np.intp) + 1, mode="clip")
 
 
 def class_shares(targets: NDArray[np.uint8], num_classes: int) -> NDArray[np.float32]:
-    """Share of the patch that each class covers, shape (num_classes,); ignored pixels are in none.
+    """Return the share of a patch that each class covers, shape (C,).
 
     Args:
-        targets: class indices of one patch, 255 where ignored.
+        targets: class indices of one patch, 255 for ignored pixels, which count as area.
         num_classes: number of classes C.
     """
     counts = np.bincount(targets.ravel(), minlength=256)[:num_classes]
@@ -76,10 +79,10 @@ def class_shares(targets: NDArray[np.uint8], num_classes: int) -> NDArray[np.flo
 
 
 def single_label(shares: NDArray[np.floating]) -> int:
-    """The most frequent class of a patch (P1, section 3), -1 where no pixel has a class."""
+    """Return the most frequent class of a patch (P1, section 3), or -1 if no pixel has a class."""
     return int(shares.argmax()) if shares.sum() > 0 else -1
 
 
 def multi_label(shares: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Which classes cover at least a tenth of a patch (P1, section 3), same shape."""
+    """Return a mask of the classes that cover at least a tenth of a patch (P1, section 3)."""
     return shares >= np.float32(MIN_SHARE)

@@ -1,4 +1,4 @@
-"""A few simulated scenes in the folders of SEN12MS and DFC2020, made once, and as archives."""
+"""Simulated scenes in the folders of SEN12MS and DFC2020, and as archives."""
 
 import hashlib
 import tarfile
@@ -46,7 +46,7 @@ def published(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def server(published: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FtpServer]:
-    """Serves them on this machine."""
+    """An FTP server of these archives."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr("time.sleep", lambda _: None)
     server = FtpServer(published)

@@ -15,18 +15,18 @@ from eocontrast.rasters.read import read_raster
 from eocontrast.rasters.source import Source
 from eocontrast.sources import bigearthnet
 from eocontrast.sources.bigearthnet import Pair, describe
-from eocontrast.sources.bigearthnet_labels import CLASSES, PALETTE, groups_held
+from eocontrast.sources.bigearthnet_labels import CLASSES, PALETTE, level1_groups
 from eocontrast.sources.catalogue import check_manifest
 
 
 @pytest.fixture(scope="session")
 def fetched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Source]:
-    """The real pairs, by the user's own pip configuration: 59 MiB, once a session."""
+    """The real pairs, downloaded by pip: 59 MiB, once per session."""
     folder = tmp_path_factory.mktemp("bigearthnet")
     return folder, bigearthnet.fetch(folder, BigEarthNetParams(path=None))
 
 
-def test_thirty_pairs_with_both_classes_learnt_and_scored(fetched: tuple[Path, Source]) -> None:
+def test_sample_has_thirty_pairs(fetched: tuple[Path, Source]) -> None:
     folder, source = fetched
     check_manifest(source.manifest)
     main = source.manifest["label"].str.split("|").str[0]
@@ -44,7 +44,7 @@ def test_thirty_pairs_with_both_classes_learnt_and_scored(fetched: tuple[Path, S
     }
 
 
-def test_every_pair_reads_as_one_grid(fetched: tuple[Path, Source]) -> None:
+def test_pairs_share_one_grid(fetched: tuple[Path, Source]) -> None:
     folder, source = fetched
     for row in source.manifest.itertuples():
         s1 = read_raster(f"{folder}/{row.s1}", source.s1).values
@@ -55,7 +55,7 @@ def test_every_pair_reads_as_one_grid(fetched: tuple[Path, Source]) -> None:
         assert np.nanmax(s2) < 20000  # snow and cloud, some brighter than 10,000
 
 
-def test_both_sensors_lie_at_the_same_place(fetched: tuple[Path, Source]) -> None:
+def test_sensors_share_their_place(fetched: tuple[Path, Source]) -> None:
     folder, source = fetched
     for row in source.manifest.itertuples():
         places = set()
@@ -71,8 +71,8 @@ def test_both_sensors_lie_at_the_same_place(fetched: tuple[Path, Source]) -> Non
             assert crs.to_epsg() == bigearthnet._CORNERS["33UUP"][0]
 
 
-def test_most_real_pairs_lie_on_each_other_or_show_nothing(fetched: tuple[Path, Source]) -> None:
-    """Snow, cloud and open sea are no evidence; what there is says at most 2 px, but for one."""
+def test_sample_shows_no_shift(fetched: tuple[Path, Source]) -> None:
+    """Snow, cloud and open sea show nothing; the other pairs are within 2 px, except one."""
     folder, source = fetched
     shifts = []
     for row in source.manifest.itertuples():
@@ -87,10 +87,8 @@ def test_most_real_pairs_lie_on_each_other_or_show_nothing(fetched: tuple[Path, 
 
 
 @pytest.mark.parametrize(("sensor", "band"), [("s1", 0), ("s2", 7)])
-def test_neighbours_continue_each_other(
-    fetched: tuple[Path, Source], sensor: str, band: int
-) -> None:
-    """Place and orientation are right: values change less over a seam than across a patch."""
+def test_neighbours_match_at_seams(fetched: tuple[Path, Source], sensor: str, band: int) -> None:
+    """Values change less over a seam than across a patch if position and orientation are right."""
     folder, source = fetched
     modality = source.s1 if sensor == "s1" else source.s2
     values, seams, across = {}, [], []
@@ -111,7 +109,7 @@ def test_neighbours_continue_each_other(
 
 
 def segmenter(file: Path, bands: tuple[str, ...]) -> None:
-    """A model of both sensors that expects these bands of Sentinel-2."""
+    """Write a model of both sensors that expects these bands of Sentinel-2."""
     s2 = Modality(bands, "DN", (0.0, 10000.0))
     specs = {
         sensor: InputSpec(modality, (0.0,) * len(modality.bands), (10.0,) * len(modality.bands), 32)
@@ -133,10 +131,10 @@ def segmenter(file: Path, bands: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("place", [0, 20])  # of version 1 and of version 2
 @pytest.mark.parametrize(("expects", "more"), [(12, ()), (13, ("--fill-bands", "B10"))])
-def test_a_pair_becomes_a_map(
+def test_pair_becomes_a_map(
     fetched: tuple[Path, Source], tmp_path: Path, place: int, expects: int, more: tuple[str, ...]
 ) -> None:
-    """12 bands of 120, 60 and 20 px; a model that learnt from 13 meets them by name."""
+    """A model of 13 bands accepts 12 bands of 120, 60 and 20 px by name."""
     folder, source = fetched
     model, out = tmp_path / "model.safetensors", tmp_path / "map.tif"
     segmenter(model, source.s2.bands if expects == 12 else SENTINEL2_L1C.bands)
@@ -152,7 +150,7 @@ def test_a_pair_becomes_a_map(
         assert set(np.unique(drawn.read(1))) <= set(range(1, len(CLASSES) + 1))
 
 
-def test_a_second_fetch_changes_nothing(
+def test_second_fetch_changes_nothing(
     fetched: tuple[Path, Source], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, source = fetched
@@ -167,7 +165,7 @@ def pair(column: int, *labels: str, test: bool) -> Pair:
     return Pair(f"S1A_33UUP_{column}_0", f"S2A_{column}", labels, test)
 
 
-def test_a_group_is_scored_only_if_all_of_it_is() -> None:
+def test_mixed_groups_are_trained_on() -> None:
     manifest = describe(
         [
             pair(0, "Pastures", test=True),
@@ -196,15 +194,15 @@ def test_a_group_is_scored_only_if_all_of_it_is() -> None:
         ([], ""),
     ],
 )
-def test_groups_of_most_classes_come_first(labels: list[str], expected: str) -> None:
-    assert groups_held(labels) == expected
+def test_largest_group_comes_first(labels: list[str], expected: str) -> None:
+    assert level1_groups(labels) == expected
 
 
-def test_a_label_of_no_nomenclature_is_a_defect() -> None:
+def test_unknown_label_raises() -> None:
     with pytest.raises(KeyError):
-        groups_held(["Lava"])
+        level1_groups(["Lava"])
 
 
-def test_classes_have_colours() -> None:
+def test_classes_have_distinct_colours() -> None:
     assert list(PALETTE) == list(CLASSES)
     assert len(set(PALETTE.values())) == len(CLASSES)

@@ -61,13 +61,11 @@ def table(row: int = 0, column: str = "id", value: str = "a") -> pd.DataFrame:
     return manifest
 
 
-def test_every_source_of_the_schema_can_be_fetched() -> None:
+def test_every_source_has_a_function() -> None:
     assert set(SOURCES) == set(get_args(SourceName)) == set(SourcesParams.model_fields)
 
 
-def test_a_source_describes_itself_in_its_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_source_is_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fetch(folder: Path, params: object) -> Source:
         assert params == PARAMS.bigearthnet
         classes = {"Water": 10, "Forest": 1}
@@ -91,39 +89,43 @@ def test_a_source_describes_itself_in_its_folder(
     assert {path.name for path in (tmp_path / "raw").iterdir()} == {*rasters, ".digests.csv"}
 
 
-def test_an_unknown_source_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no source 'landsat', only simulated, bigearthnet"):
+def test_unknown_source_is_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match="unknown source 'landsat', expected one of simulated, bigearthnet"
+    ):
         fetch_source("landsat", tmp_path, tmp_path, PARAMS)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("manifest", "expected"),
     [
-        (table().drop(columns="group"), "lacks group"),
+        (table().drop(columns="group"), "has no column group"),
         (table().iloc[:0], "no rows"),
         (table(1, "s2", ""), "column s2 is empty at row 1"),
         (table(1, "id", "a"), "id 'a' twice"),
         (table(1, "split", "val"), "split 'val', expected pretrain, train, test"),
-        (table(1, "split", "test"), "group 'north' has rows of splits test and train"),
-        (table(1, "split", ""), "group 'north' has rows of splits none and train"),
-        (table(3, "group", "south"), "group 'south' has rows of splits none and test"),
+        (table(1, "split", "test"), "group 'north' has the splits test and train"),
+        (table(1, "split", ""), "group 'north' has the splits none and train"),
+        (table(3, "group", "south"), "group 'south' has the splits none and test"),
     ],
 )
-def test_what_no_source_may_do(manifest: pd.DataFrame, expected: str) -> None:
+def test_wrong_manifest_is_refused(manifest: pd.DataFrame, expected: str) -> None:
     with pytest.raises(UserError, match=expected):
         check_manifest(manifest)
 
 
-def test_learning_twice_from_a_group_is_no_leak() -> None:
+def test_group_may_be_pretrained_on() -> None:
     check_manifest(table())
 
 
-def test_a_list_may_come_with_what_is_fetched(tmp_path: Path) -> None:
+def test_lists_inside_a_download(tmp_path: Path) -> None:
     params = load_params(Path(__file__).parents[2] / "params.yaml").sources
     lists = {"test": tmp_path / "raw/dfc2020/test.csv", "train": tmp_path / "mine.csv"}
-    told = params.dfc2020.model_copy(update={"splits": lists})
-    asked = params.model_copy(update={"dfc2020": told})
-    with pytest.raises(UserError, match=r"splits in params.yaml names .*/mine\.csv, which is not"):
-        check_paths({"dfc2020": tmp_path / "raw/dfc2020"}, asked)
+    listed = params.dfc2020.model_copy(update={"splits": lists})
+    changed = params.model_copy(update={"dfc2020": listed})
+    with pytest.raises(
+        UserError, match=r"splits in params.yaml names .*/mine\.csv, which does not"
+    ):
+        check_paths({"dfc2020": tmp_path / "raw/dfc2020"}, changed)
     (tmp_path / "mine.csv").touch()
-    check_paths({"dfc2020": tmp_path / "raw/dfc2020"}, asked)
+    check_paths({"dfc2020": tmp_path / "raw/dfc2020"}, changed)

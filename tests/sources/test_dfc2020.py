@@ -1,28 +1,25 @@
 import shutil
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 import pytest
 import rasterio
-from layouts import by_regions, by_validation_folders, flat
+from layouts import by_halves, by_regions, by_validation_folders, flat
 from numpy.typing import NDArray
+from publishers import mirrored
 from rasterio.errors import NotGeoreferencedWarning
 
-from eocontrast.config.sources import DFC2020Params, Split
 from eocontrast.labels import DFC_CLASSES, DFC_PALETTE
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
-from eocontrast.normalisation.build import build_store
 from eocontrast.rasters.masks import mask_size
 from eocontrast.rasters.read import bands_size
 from eocontrast.rasters.source import COLUMNS, Source
 from eocontrast.runtime.errors import UserError
 from eocontrast.sources.catalogue import check_manifest
 from eocontrast.sources.dfc2020 import HALVES, fetch
-
-Half = Literal["validation", "test"]
 
 
 @pytest.fixture
@@ -33,37 +30,27 @@ def data(scenes: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def read(
-    data: Path,
-    train: Half = "validation",
-    splits: Path | dict[Split, Path] | None = None,
-    find_overlaps: bool = False,
-) -> Source:
-    params = DFC2020Params(
-        path=data,
-        url="https://nowhere.invalid/folder",
-        md5s=None,
-        train=train,
-        splits=splits,
-        find_overlaps=find_overlaps,
+def read(data: Path, **fields: object) -> Source:
+    return fetch(
+        Path("unused"),
+        mirrored(path=data, **{"train": "validation", "find_overlaps": False, **fields}),
     )
-    return fetch(Path("unused"), params)
 
 
 @pytest.mark.parametrize(
     ("train", "counts"),
     [("validation", {"train": 4, "test": 12}), ("test", {"train": 12, "test": 4})],
 )
-def test_either_half_can_be_learnt_from(data: Path, train: Half, counts: dict[str, int]) -> None:
-    rows = read(data, train).manifest
+def test_either_half_is_trained_on(data: Path, train: str, counts: dict[str, int]) -> None:
+    rows = read(data, train=train).manifest
     check_manifest(rows)
     assert rows["split"].value_counts().to_dict() == counts
-    learnt = rows[rows["split"] == "train"]
-    assert set(learnt["group"]) == {f"{train}_0"}
-    assert learnt["s1"].str.contains(f"ROIs0000_{train}/s1_0/").all()
+    train_rows = rows[rows["split"] == "train"]
+    assert set(train_rows["group"]) == {f"{train}_0"}
+    assert train_rows["s1"].str.contains(f"ROIs0000_{train}/s1_0/").all()
 
 
-def test_every_pair_is_named_where_it_lies_with_its_mask(data: Path) -> None:
+def test_pairs_and_masks_in_place(data: Path) -> None:
     source = read(data)
     rows = source.manifest
     assert tuple(rows.columns) == COLUMNS
@@ -75,7 +62,7 @@ def test_every_pair_is_named_where_it_lies_with_its_mask(data: Path) -> None:
     assert {Path(path) for path in rows["label"]} == set(data.glob("ROIs0000_*/dfc_0/*.tif"))
 
 
-def test_rows_come_in_the_order_in_which_people_count(data: Path) -> None:
+def test_rows_are_in_natural_order(data: Path) -> None:
     ids = list(read(data).manifest["id"])
     halves = ["validation"] * 4 + ["test"] * 12
     numbers = [*range(4), *range(12)]
@@ -84,14 +71,20 @@ def test_rows_come_in_the_order_in_which_people_count(data: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["s1", "s2", "dfc"])
-def test_a_missing_partner_is_named(data: Path, kind: str) -> None:
-    (data / f"ROIs0000_test/{kind}_0/ROIs0000_test_{kind}_0_p10.tif").unlink()
-    expected = rf"{kind}_0_p10\.tif is missing, but patch ROIs0000_test_0_p10.*lack their {kind}"
-    with pytest.raises(UserError, match=expected):
+@pytest.mark.parametrize(
+    ("layout", "folder", "scene"), [(by_halves, "test", "0"), (by_regions, "autumn", "Mumbai")]
+)
+def test_missing_raster_is_named(
+    data: Path, layout: Callable[[Path], None], folder: str, scene: str, kind: str
+) -> None:
+    layout(data)
+    raster = f"ROIs0000_{folder}/{kind}_{scene}/ROIs0000_{folder}_{kind}_{scene}_p10.tif"
+    (data / raster).unlink()
+    with pytest.raises(UserError, match=rf"{raster} is missing: 1 of 12 patches .* no {kind}"):
         read(data)
 
 
-def test_the_older_folders_hold_the_same_patches(data: Path) -> None:
+def test_older_folders_are_equivalent(data: Path) -> None:
     before = read(data).manifest
     by_validation_folders(data)
     after = read(data).manifest
@@ -103,9 +96,7 @@ def test_the_older_folders_hold_the_same_patches(data: Path) -> None:
     assert all(Path(path).is_file() for path in after["label"])
 
 
-def test_groups_of_one_patch_are_no_danger_to_a_split_that_is_given(
-    data: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_single_groups_need_no_warning(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     read(data, find_overlaps=True)
     assert capsys.readouterr().err.splitlines() == [
         "16 groups of 16 patches: 0 merged by content, 0 more by place, 16 remain"
@@ -113,7 +104,7 @@ def test_groups_of_one_patch_are_no_danger_to_a_split_that_is_given(
 
 
 @pytest.mark.parametrize("folder", ["dfc2020_s1s2", "."])
-def test_a_flat_folder_is_the_half_test_split_by_group(
+def test_flat_folder_is_one_half(
     data: Path, folder: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flat(data, folder)
@@ -123,20 +114,18 @@ def test_a_flat_folder_is_the_half_test_split_by_group(
     assert set(rows["split"]) == {""}
     names = [f"ROIs0000_test_s2_0_p{number}.tif" for number in range(12)]
     assert [Path(path) for path in rows["s2"]] == [data / folder / "s2" / name for name in names]
-    said = capsys.readouterr().err
-    assert f"only the half test of DFC2020 is in {data}, 12 patches: it is split by group" in said
-    assert "no patches share ground" in said
+    printed = capsys.readouterr().err
+    assert f"{data} has only the half test of DFC2020, 12 patches: it is split by group" in printed
+    assert "no patches share ground" in printed
 
 
-def test_one_half_without_overlaps_or_lists_leaves_nothing_to_test_on(data: Path) -> None:
+def test_single_half_needs_overlaps(data: Path) -> None:
     flat(data)
     with pytest.raises(UserError, match=r"only the half test .* 12 patches.*find_overlaps.*found"):
         read(data)
 
 
-def test_regions_are_groups_that_are_split_later(
-    data: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_regions_are_groups(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     by_regions(data)
     rows = read(data).manifest
     assert "sources.dfc2020.train = validation does not apply" in capsys.readouterr().err
@@ -147,52 +136,28 @@ def test_regions_are_groups_that_are_split_later(
     assert all(Path(path).is_file() for path in rows["label"])
 
 
-def test_a_store_of_regions_tests_on_whole_ones(data: Path, tmp_path: Path) -> None:
-    by_regions(data)
-    (tmp_path / "manifests").mkdir()
-    read(data).write(tmp_path / "manifests")
-    counts = build_store(
-        tmp_path / "manifests",
-        tmp_path / "store",
-        tmp_path / "audit.json",
-        seed=0,
-        test_fraction=0.3,
-        shard_mib=1,
-        max_bad_fraction=0,
-        check_shift=False,
-        workers=1,
-    )
-    assert counts == {"test": 4, "train": 12, "quarantined": 0}
-
-
-def test_kinds_that_are_not_read_may_be_missing(data: Path) -> None:
+def test_land_cover_may_be_missing(data: Path) -> None:
     for folder in data.glob("ROIs0000_*/lc_0"):
         shutil.rmtree(folder)
     (data / "ROIs0000_test/readme.txt").touch()
     assert len(read(data).manifest) == 16
 
 
-def test_a_missing_raster_is_named_in_every_layout(data: Path) -> None:
-    by_regions(data)
-    (data / "ROIs0000_autumn/s2_Mumbai/ROIs0000_autumn_s2_Mumbai_p10.tif").unlink()
-    expected = r"s2_Mumbai_p10\.tif is missing.*1 of 12 patches of ROIs0000_autumn lack their s2"
-    with pytest.raises(UserError, match=expected):
-        read(data)
-
-
-def test_the_same_patches_twice_are_refused(data: Path) -> None:
+def test_repeated_patches_are_refused(data: Path) -> None:
     shutil.copytree(data / "ROIs0000_test/s1_0", data / "dfc2020_s1s2/s1")
-    with pytest.raises(UserError, match=r"holds patches of ROIs0000_test twice, as .*dfc2020_s1s2"):
+    with pytest.raises(
+        UserError, match=r"has the patches of ROIs0000_test twice, as .*dfc2020_s1s2"
+    ):
         read(data)
     shutil.rmtree(data / "dfc2020_s1s2")
     copy = shutil.copytree(data, data.with_name("copy"))
     by_regions(copy)
     shutil.copytree(copy, data, dirs_exist_ok=True)
-    with pytest.raises(UserError, match=r"holds DFC2020 twice, by halves .* and by regions"):
+    with pytest.raises(UserError, match=r"has DFC2020 twice, by halves .* and by regions"):
         read(data)
 
 
-def test_no_layout_is_told_with_all_of_them_and_the_page(data: Path) -> None:
+def test_unknown_layout_lists_all(data: Path) -> None:
     for half in ("validation", "test"):
         (data / f"ROIs0000_{half}").rename(data / f"dfc2020_{half}")
     with pytest.raises(UserError) as caught:
@@ -211,7 +176,7 @@ def test_no_layout_is_told_with_all_of_them_and_the_page(data: Path) -> None:
 
 
 def overlap(data: Path, first: str, second: str) -> None:
-    """Give both the ground of the first, without georeference: real archives may carry none."""
+    """Give two patches a common quadrant, without georeference as in some archives."""
     values: list[NDArray[np.uint16]] = []
     for name in (first, second):
         path = data / name
@@ -226,9 +191,7 @@ def overlap(data: Path, first: str, second: str) -> None:
                 raster.write(pixels)
 
 
-def test_overlaps_make_groups_and_leave_the_official_split(
-    data: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_overlaps_keep_the_split(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = {half: f"ROIs0000_{half}/s2_0/ROIs0000_{half}_s2_0" for half in HALVES}
     overlap(data, f"{names['test']}_p3.tif", f"{names['test']}_p9.tif")
     overlap(data, f"{names['validation']}_p1.tif", f"{names['test']}_p5.tif")
@@ -242,7 +205,7 @@ def test_overlaps_make_groups_and_leave_the_official_split(
     assert "1 of 12 test patches share ground" in capsys.readouterr().err
 
 
-def test_lists_take_the_place_of_the_halves(data: Path) -> None:
+def test_lists_replace_the_halves(data: Path) -> None:
     listed = data / "test.csv"
     listed.write_text("ROIs0000_validation_s2_0_p2.tif\nROIs0000_test_0_p7\n")
     rows = read(data, splits=listed).manifest

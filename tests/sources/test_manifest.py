@@ -35,7 +35,7 @@ def write(path: Path, count: int, height: int, width: int, dtype: str = "uint16"
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Three pairs: S1 in one file, S2 in one a band of which one is coarser, one mask."""
+    """Three pairs: S1 in one file, S2 in two files of which one is coarser, one mask."""
     for name in "abc":
         write(tmp_path / f"s1/{name}.tif", 2, 12, 18, "float32")
         write(tmp_path / f"s2/{name}_B02.tif", 1, 12, 18)
@@ -59,7 +59,7 @@ def params(path: Path, **classes: int) -> ManifestParams:
     )
 
 
-def test_the_data_are_used_where_they_are(data: Path, tmp_path: Path) -> None:
+def test_data_are_read_in_place(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     source = fetch(out, params(write_csv(data / "m.csv", ROWS)))
@@ -76,7 +76,7 @@ def test_the_data_are_used_where_they_are(data: Path, tmp_path: Path) -> None:
     assert read_raster(again.manifest.s2[0], again.s2).values.shape == (2, 12, 18)
 
 
-def test_parquet_and_csv_are_read_alike(data: Path) -> None:
+def test_parquet_equals_csv(data: Path) -> None:
     table = pd.DataFrame(ROWS, columns=list(COLUMNS)).replace({"": None})
     table.to_parquet(data / "m.parquet")
     from_parquet = fetch(data, params(data / "m.parquet")).manifest
@@ -84,7 +84,7 @@ def test_parquet_and_csv_are_read_alike(data: Path) -> None:
     pd.testing.assert_frame_equal(from_parquet, from_csv)
 
 
-def test_group_and_split_may_be_missing_and_other_columns_there(data: Path) -> None:
+def test_optional_and_extra_columns(data: Path) -> None:
     rows = [["seen", *row[:4]] for row in ROWS]
     path = write_csv(data / "m.csv", rows, ("note", "id", "s1", "s2", "label"))
     manifest = fetch(data, params(path)).manifest
@@ -93,7 +93,7 @@ def test_group_and_split_may_be_missing_and_other_columns_there(data: Path) -> N
     assert list(manifest.columns) == list(COLUMNS)
 
 
-def test_a_file_from_a_spreadsheet_is_read(data: Path) -> None:
+def test_spreadsheet_csv_is_read(data: Path) -> None:
     text = "\n".join(",".join(row) for row in [list(COLUMNS), *ROWS])
     path = data / "m.csv"
     path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode() + b"\r\n,,,,,\r\n\r\n")
@@ -106,7 +106,7 @@ def test_a_file_from_a_spreadsheet_is_read(data: Path) -> None:
         (1, "id", "a", r"row 3, id 'a', column id: row 2 has this id already"),
         (1, "id", "A", r"row 3, id 'A', column id: row 2 has this id already"),
         (0, "id", "", r"row 2, id '', column id: empty"),
-        (2, "id", "x/y", r"row 4, id 'x/y', column id: '/' cannot be there"),
+        (2, "id", "x/y", r"row 4, id 'x/y', column id: '/' is not allowed"),
         (0, "s1", "", r"row 2, id 'a', column s1: empty"),
         (0, "s2", "s2/none.tif", r"row 2, id 'a', column s2: .*none.tif: no such file"),
         (0, "s2", "s2/a_B02.tif", r"column s2: .*1 band, expected 2: B02, B05"),
@@ -116,12 +116,10 @@ def test_a_file_from_a_spreadsheet_is_read(data: Path) -> None:
         (0, "split", "val", r"row 2, id 'a', column split: 'val', expected pretrain, train, test"),
         (1, "split", "test", r"row 3, id 'b', column split: test, but row 2 .* 'north' has train"),
         (1, "split", "", r"column split: nothing, but row 2 of the same group 'north' has train"),
-        (2, "s1", "s1/b.tif", r"row 4, id 'c', column s1: row 3 names .*b.tif too, .* 'north'"),
+        (2, "s1", "s1/b.tif", r"row 4, id 'c', column s1: row 3 also names .*b.tif, .* 'north'"),
     ],
 )
-def test_a_mistake_is_named_with_its_place(
-    data: Path, row: int, column: str, value: str, expected: str
-) -> None:
+def test_mistake_is_located(data: Path, row: int, column: str, value: str, expected: str) -> None:
     rows = [list(cells) for cells in ROWS]
     rows[row][COLUMNS.index(column)] = value
     with pytest.raises(UserError, match=rf"m.csv, .*{expected}"):
@@ -140,7 +138,7 @@ def test_a_mistake_is_named_with_its_place(
         ("masks/b.png", (3, 12, 18, "uint8"), "row 3.*label: .*colour picture"),
     ],
 )
-def test_a_raster_that_does_not_fit_is_named(
+def test_unfit_raster_is_named(
     data: Path, name: str, shape: tuple[int, int, int, str], expected: str
 ) -> None:
     write(data / name, *shape)
@@ -148,7 +146,7 @@ def test_a_raster_that_does_not_fit_is_named(
         fetch(data, params(write_csv(data / "m.csv", ROWS)))
 
 
-def test_what_is_no_raster_is_named(data: Path) -> None:
+def test_other_format_is_named(data: Path) -> None:
     (data / "s1/c.tif").write_text("<VRTDataset/>")
     with pytest.raises(
         UserError, match=r"row 4, id 'c', column s1: .*c.tif cannot be read as GTiff"
@@ -165,34 +163,34 @@ def cut(path: Path) -> Path:
     ("make", "expected"),
     [
         (lambda path: path, "no such manifest"),
-        (lambda path: write_csv(path, []), r"has no rows: write one row a patch: id .*scene"),
+        (lambda path: write_csv(path, []), r"has no rows: write one row per patch: id .*scene"),
         (lambda path: write_csv(path, ROWS, ("id", "s1", "s3", "label", "x", "y")), "column s2"),
         (lambda path: write_csv(path, ROWS, ("id", "s1", "s2", "label", "id", "y")), "twice"),
         (cut, "row 2: 3 cells, the header has 4"),
         (lambda path: [path, path.write_bytes(b"\xff\xfe\x00id")][0], "cannot be read as CSV"),
-        (lambda path: [path, path.write_bytes(b"")][0], "lacks the column id, s1, s2, label"),
+        (lambda path: [path, path.write_bytes(b"")][0], "has no column id, s1, s2, label"),
         (lambda path: [p := path.with_suffix(".parquet"), p.write_bytes(b"PAR1")][0], "as Parquet"),
     ],
     ids=["none", "header", "column", "twice", "cells", "binary", "empty", "parquet"],
 )
-def test_what_is_no_manifest_is_refused(
+def test_invalid_manifest_is_refused(
     tmp_path: Path, make: Callable[[Path], Path], expected: str
 ) -> None:
     with pytest.raises(UserError, match=expected):
         fetch(tmp_path, params(make(tmp_path / "m.csv")))
 
 
-def test_two_classes_of_one_value_are_refused(data: Path) -> None:
+def test_repeated_class_value_is_refused(data: Path) -> None:
     with pytest.raises(UserError, match="two classes one value"):
         fetch(data, params(write_csv(data / "m.csv", ROWS), Forest=1, Water=1))
 
 
 @pytest.mark.parametrize("many", [2, 10, 15, 40])
-def test_every_class_has_its_own_colour(many: int) -> None:
+def test_palette_has_distinct_colours(many: int) -> None:
     assert len(set(palette({str(index): index for index in range(many)}).values())) == many
 
 
-def test_the_manifest_that_ships_explains_itself(tmp_path: Path) -> None:
+def test_shipped_manifest_explains_itself(tmp_path: Path) -> None:
     shipped = Path(__file__).parents[2] / "data" / "manifest.csv"
-    with pytest.raises(UserError, match="write one row a patch"):
+    with pytest.raises(UserError, match="write one row per patch"):
         fetch(tmp_path, params(shipped))

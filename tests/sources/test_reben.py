@@ -47,7 +47,7 @@ def write(path: Path, side: int, value: int, dtype: str) -> None:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Five pairs as the archives of version 2 unpack; 12 px for 120, coarse bands likewise."""
+    """Five pairs in the layout of version 2, with a tenth of the pixels per side."""
     for column, _, _ in PATCHES:
         s1, s2 = names(column)
         for band in SENTINEL1.bands:
@@ -62,7 +62,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_pairs_are_read_where_they_lie(data: Path, tmp_path: Path) -> None:
+def test_pairs_are_read_in_place(data: Path, tmp_path: Path) -> None:
     source = bigearthnet.fetch(tmp_path / "unused", BigEarthNetParams(path=data))
     check_manifest(source.manifest)
     assert not (tmp_path / "unused").exists()
@@ -73,7 +73,7 @@ def test_pairs_are_read_where_they_lie(data: Path, tmp_path: Path) -> None:
         assert (read_raster(str(row.s2), source.s2).values == 100 * column).all()
 
 
-def test_the_split_is_the_metadata_s_and_cuts_groups(data: Path) -> None:
+def test_official_split_cuts_groups(data: Path) -> None:
     rows = describe_folder(data, Path("unused"))
     assert list(rows["split"]) == ["train", "train", "test", "pretrain", "test"]
     assert list(rows["label"]) == [
@@ -83,11 +83,11 @@ def test_the_split_is_the_metadata_s_and_cuts_groups(data: Path) -> None:
         "",
         "Artificial",
     ]
-    learnt, first, second = "train_33UUP_10_7", "test_33UUP_12_7", "test_33UUP_40_7"
-    assert list(rows["group"]) == [learnt, learnt, first, learnt, second]
+    train, first, second = "train_33UUP_10_7", "test_33UUP_12_7", "test_33UUP_40_7"
+    assert list(rows["group"]) == [train, train, first, train, second]
 
 
-def test_a_patch_that_is_not_unpacked_is_named(data: Path) -> None:
+def test_missing_patch_is_named(data: Path) -> None:
     shutil.rmtree(data / f"BigEarthNet-S1/{S1}/{names(12)[0]}")
     with pytest.raises(UserError, match=rf"1 of 5 patches .*BigEarthNet-S1: {S1}/{names(12)[0]};"):
         describe_folder(data, Path("unused"))
@@ -98,7 +98,7 @@ def test_a_patch_that_is_not_unpacked_is_named(data: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["metadata.parquet", "BigEarthNet-S1", "BigEarthNet-S2"])
-def test_another_layout_is_told_with_what_there_is(data: Path, name: str) -> None:
+def test_other_layout_lists_the_content(data: Path, name: str) -> None:
     (data / name).rename(data / "elsewhere")
     with pytest.raises(UserError, match=rf"{name} is missing; found in .*elsewhere.*bigearth\.net"):
         describe_folder(data, Path("unused"))
@@ -118,13 +118,13 @@ def test_another_layout_is_told_with_what_there_is(data: Path, name: str) -> Non
         ),
     ],
 )
-def test_metadata_that_do_not_fit_are_named(data: Path, table: pd.DataFrame, expected: str) -> None:
+def test_wrong_metadata_are_named(data: Path, table: pd.DataFrame, expected: str) -> None:
     table.to_parquet(data / "metadata.parquet")
     with pytest.raises(UserError, match=expected):
         describe_folder(data, Path("unused"))
 
 
-def test_no_parquet_is_no_metadata(data: Path) -> None:
+def test_metadata_must_be_parquet(data: Path) -> None:
     (data / "metadata.parquet").write_text("patch_id,labels")
     with pytest.raises(UserError, match="cannot be read as Parquet"):
         describe_folder(data, Path("unused"))

@@ -22,17 +22,17 @@ def find(folder: Path) -> list[RoiPatch]:
     return find_patches(folder, "ROIs1_spring", ("s1", "s2"), "see the manual")
 
 
-def test_a_path_is_that_of_the_data_set() -> None:
+def test_path_and_name() -> None:
     patch = RoiPatch("ROIs1158_spring", "1", "30")
     assert patch.path("s2") == "ROIs1158_spring/s2_1/ROIs1158_spring_s2_1_p30.tif"
     assert patch.name == "ROIs1158_spring_1_p30"
 
 
-def test_scenes_and_patches_come_in_the_order_in_which_people_count(tmp_path: Path) -> None:
+def test_patches_are_in_natural_order(tmp_path: Path) -> None:
     places = [("10", "2"), ("2", "100"), ("2", "30"), ("10", "0"), ("1", "7")]
     touch(tmp_path, [path for place in places for path in pair(*place)])
-    found = [(patch.scene, patch.number) for patch in find(tmp_path)]
-    assert found == [("1", "7"), ("2", "30"), ("2", "100"), ("10", "0"), ("10", "2")]
+    order = [(patch.scene, patch.number) for patch in find(tmp_path)]
+    assert order == [("1", "7"), ("2", "30"), ("2", "100"), ("10", "0"), ("10", "2")]
 
 
 @pytest.mark.parametrize(
@@ -46,21 +46,21 @@ def test_scenes_and_patches_come_in_the_order_in_which_people_count(tmp_path: Pa
         "ROIs2_fall/s1_1/ROIs2_fall_s1_1_p8.tif",
     ],
 )
-def test_other_files_are_none_of_its_patches(tmp_path: Path, other: str) -> None:
+def test_other_files_are_ignored(tmp_path: Path, other: str) -> None:
     touch(tmp_path, [*pair("1", "7"), other])
     assert find(tmp_path) == [RoiPatch("ROIs1_spring", "1", "7")]
 
 
 @pytest.mark.parametrize(("missing", "kind"), [(0, "s1"), (1, "s2")])
-def test_a_patch_that_lacks_a_raster_is_named(tmp_path: Path, missing: int, kind: str) -> None:
+def test_missing_raster_is_named(tmp_path: Path, missing: int, kind: str) -> None:
     touch(tmp_path, [*pair("1", "7"), pair("2", "11")[1 - missing], pair("2", "9")[1 - missing]])
     with pytest.raises(UserError) as caught:
         find(tmp_path)
     message = str(caught.value)
     assert message.startswith(f"{tmp_path}/ROIs1_spring/{kind}_2/ROIs1_spring_{kind}_2_p9.tif is")
-    assert "patch ROIs1_spring_2_p9 has other rasters" in message
     names = "ROIs1_spring_2_p9, ROIs1_spring_2_p11"
-    assert f"2 of 3 patches of ROIs1_spring lack their {kind} ({names}): unpack" in message
+    expected = f"2 of 3 patches of ROIs1_spring have other rasters but no {kind} ({names}). Unpack"
+    assert expected in message
     assert message.endswith("see the manual")
 
 
@@ -73,9 +73,7 @@ def test_a_patch_that_lacks_a_raster_is_named(tmp_path: Path, missing: int, kind
         (["ROIs1_spring/s1/p1.tif"], "found in ROIs1_spring: s1;"),
     ],
 )
-def test_another_layout_is_told_with_what_there_is(
-    tmp_path: Path, files: list[str], expected: str
-) -> None:
+def test_other_layout_lists_the_content(tmp_path: Path, files: list[str], expected: str) -> None:
     touch(tmp_path / "data", files)
     with pytest.raises(UserError, match=expected) as caught:
         find(tmp_path / "data")
@@ -83,7 +81,7 @@ def test_another_layout_is_told_with_what_there_is(
     assert str(caught.value).endswith("see the manual")
 
 
-def test_a_file_and_an_empty_folder_are_told_apart(tmp_path: Path) -> None:
+def test_file_or_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "archive.zip").touch()
     with pytest.raises(UserError, match="found a file"):
         find(tmp_path / "archive.zip")
@@ -92,21 +90,23 @@ def test_a_file_and_an_empty_folder_are_told_apart(tmp_path: Path) -> None:
         find(tmp_path / "empty")
 
 
-def test_the_folder_may_lie_at_home_or_beside(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folder_becomes_absolute(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/someone")
     assert data_folder(Path("~/SEN12MS")) == Path("/home/someone/SEN12MS")
     assert data_folder(Path("data/x")) == Path.cwd() / "data/x"
 
 
-def test_named_scenes_come_by_name_and_keep_their_layout(tmp_path: Path) -> None:
+def test_named_scenes_keep_their_layout(tmp_path: Path) -> None:
     layouts = ("{roi}/{kind}_{scene}", "{roi}/{kind}_{half}", "flat/{kind}")
     for layout in layouts:
         places = [("Mumbai", "10"), ("CapeTown", "3"), ("Mumbai", "2"), ("0", "7")]
         patches = [RoiPatch("ROIs1_spring", *place, layout) for place in places]
         folder = tmp_path / layout.replace("/", "_")
         touch(folder, [patch.path(kind) for patch in patches for kind in ("s1", "s2")])
-        found = find_patches(folder, "ROIs1_spring", ("s1", "s2"), "see the manual", layouts)
-        assert found == [patches[3], patches[1], patches[2], patches[0]]
+        patches_found = find_patches(
+            folder, "ROIs1_spring", ("s1", "s2"), "see the manual", layouts
+        )
+        assert patches_found == [patches[3], patches[1], patches[2], patches[0]]
     assert patches[1].path("s2") == "flat/s2/ROIs1_spring_s2_CapeTown_p3.tif"
 
 
@@ -121,7 +121,7 @@ def test_named_scenes_come_by_name_and_keep_their_layout(tmp_path: Path) -> None
         ("", None),
     ],
 )
-def test_patch_and_rasters_have_one_name(text: str, expected: str | None) -> None:
+def test_patch_name(text: str, expected: str | None) -> None:
     assert patch_name(text) == expected
 
 
@@ -136,5 +136,5 @@ def test_patch_and_rasters_have_one_name(text: str, expected: str | None) -> Non
         ("", None),
     ],
 )
-def test_a_folder_names_a_scene(text: str, expected: str | None) -> None:
+def test_scene_name(text: str, expected: str | None) -> None:
     assert scene_name(text) == expected

@@ -1,14 +1,12 @@
-"""BigEarthNet: the user's whole reBEN, or thirty real pairs, so that anyone can try real data.
+"""BigEarthNet: the user's full reBEN (module `reben`), or a sample of thirty real pairs.
 
-The user's folder is told of in `reben`. Without one, the pairs that ship with two packages serve:
-`bigearthnet-common` holds 6 pairs of version 1 as GeoTIFF, `configilm` 24 pairs of version 2
-(reBEN) as safetensors in an LMDB; Sentinel-2 L2A and Sentinel-1 GRD in dB, 1.2 km x 1.2 km each.
-They are written as the full data set is laid out: a folder a patch, a file a band at its native
-resolution.
-How the lists of labels become one class is told in `bigearthnet_labels`.
+The sample comes from two packages. `bigearthnet-common` has 6 pairs of version 1 as GeoTIFF, and
+`configilm` has 24 pairs of version 2 (reBEN) as safetensors in an LMDB. Each pair is Sentinel-2 L2A
+and Sentinel-1 GRD in dB, 1.2 km x 1.2 km. They are written in the layout of the full data set: a
+folder per patch, a file per band at its native resolution.
 
-The data set's own split holds: its test patches are `test`, train and validation are `train`.
-Adjacent patches form one group, so that a group is never in both.
+The split is the data set's own: test is `test`, train and validation are `train`. Adjacent patches
+form a group, which is tested on only if all its patches are test patches.
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ from safetensors.numpy import load
 from eocontrast.config.sources import BigEarthNetParams
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L2A
 from eocontrast.rasters.source import COLUMNS, Source
-from eocontrast.sources.bigearthnet_labels import CLASSES, PALETTE, groups_held
+from eocontrast.sources.bigearthnet_labels import CLASSES, PALETTE, level1_groups
 from eocontrast.sources.download.archives import extract, scratch
 from eocontrast.sources.download.wheels import fetch_wheel
 from eocontrast.sources.neighbours import Place, neighbours
@@ -42,19 +40,19 @@ LICENCE = "CDLA-Permissive-1.0"
 PATCH_METRES = 1200
 
 _V1 = "bigearthnet_common"
-_V2 = "configilm/extra/mock_data/BENv2"  # real pairs, whatever the folder is called
+_V2 = "configilm/extra/mock_data/BENv2"  # real pairs, despite the name
 
 _CORNERS = {"33UUP": (32633, 300000, 5400000), "35VNJ": (32635, 499980, 6900000)}
-"""EPSG code and upper-left corner in metres of the tiles whose pairs carry no georeference.
+"""EPSG code and upper-left corner in metres of the tiles whose pairs have no georeference.
 
-A Sentinel-2 tile starts at the north-west corner of its MGRS 100 km square, moved outwards to whole
-60 m: derived, and so it is for the GeoTIFF pairs, which lie in 33UUP, 29SND, 29UPU and 35VPK.
+A Sentinel-2 tile starts at the north-west corner of its MGRS 100 km square, moved outwards to a
+multiple of 60 m. The georeferenced GeoTIFF pairs, in 33UUP, 29SND, 29UPU and 35VPK, agree.
 """
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Names of the two patches of one place, its CORINE classes, and whether it is to be scored."""
+    """Names of the two patches of a place, its CORINE classes, and whether it is a test patch."""
 
     s1: str
     s2: str
@@ -63,16 +61,17 @@ class Pair:
 
     @property
     def place(self) -> Place:
-        """Tile, column and row; Sentinel-1 names end in them in both versions."""
+        """Tile, column and row, which end the Sentinel-1 names of both versions."""
         tile, column, row = self.s1.split("_")[-3:]
         return tile, int(column), int(row)
 
 
 def fetch(folder: Path, params: BigEarthNetParams) -> Source:
-    """Name the pairs of the user's folder or archives; without one, write the sample.
+    """Find the pairs of the user's folder or archives; without either, write the sample.
 
     Raises:
-        UserError: the folder is no whole reBEN, a package cannot be had, or the disk is full.
+        UserError: the folder is not a complete reBEN, a package cannot be downloaded, or the disk
+            is full.
     """
     if params.path is not None:
         manifest = describe_folder(params.path, folder)
@@ -82,7 +81,7 @@ def fetch(folder: Path, params: BigEarthNetParams) -> Source:
 
 
 def _write_sample(folder: Path) -> list[Pair]:
-    """The thirty pairs, put into `BigEarthNet-S1` and `BigEarthNet-S2` of `folder`."""
+    """Write the thirty pairs to `BigEarthNet-S1` and `BigEarthNet-S2` in `folder`."""
     v1 = fetch_wheel(
         "bigearthnet-common",
         "2.8.0",
@@ -106,21 +105,21 @@ def _write_sample(folder: Path) -> list[Pair]:
 
 
 def describe(pairs: Sequence[Pair]) -> pd.DataFrame:
-    """The manifest; a group is scored only if the data set's split scores all of it."""
+    """Return the manifest; a group is tested on only if all its patches are test patches."""
     groups = neighbours([pair.place for pair in pairs])
-    learnt = {group for pair, group in zip(pairs, groups, strict=True) if not pair.test}
+    trained = {group for pair, group in zip(pairs, groups, strict=True) if not pair.test}
     rows = []
     for pair, group in zip(pairs, groups, strict=True):
-        label = groups_held(pair.labels)
+        label = level1_groups(pair.labels)
         s1 = f"BigEarthNet-S1/{pair.s1}/{pair.s1}_{{band}}.tif"
         s2 = f"BigEarthNet-S2/{pair.s2}/{pair.s2}_{{band}}.tif"
-        split = "test" if group not in learnt else "train" if label else "pretrain"
+        split = "test" if group not in trained else "train" if label else "pretrain"
         rows.append((pair.s2, s1, s2, label, group, split))
     return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values("id", ignore_index=True)
 
 
 def _unpack_geotiffs(wheel: Path, work: Path) -> Iterator[Pair]:
-    """The 6 pairs of version 1: GeoTIFF already, the labels in JSON beside them."""
+    """Unpack the 6 pairs of version 1: GeoTIFF files with labels in JSON beside them."""
     test_list = f"{_V1}/test.csv.bz2"
     archives = [f"{_V1}/BigEarthNet-{sensor}-Example.tar.bz2" for sensor in ("S1", "S2")]
     extract(wheel, [*archives, test_list], work)
@@ -136,7 +135,7 @@ def _unpack_geotiffs(wheel: Path, work: Path) -> Iterator[Pair]:
 
 
 def _unpack_lmdb(wheel: Path, work: Path) -> Iterator[Pair]:
-    """The 24 pairs of version 2: arrays by band, under the patch's name."""
+    """Write the 24 pairs of version 2, stored as arrays by band under the patch's name."""
     tables = extract(wheel, [f"{_V2}/metadata*.parquet"], work)
     [database] = extract(wheel, [f"{_V2}/BigEarthNet-V2-LMDB/data.mdb"], work)
     with (
@@ -155,7 +154,7 @@ def _unpack_lmdb(wheel: Path, work: Path) -> Iterator[Pair]:
 
 
 def write_band(path: Path, values: NDArray[np.generic], place: Place) -> None:
-    """One band, shape (H, W), as a GeoTIFF at the place of (tile, column, row)."""
+    """Write one band, shape (H, W), as a GeoTIFF at (tile, column, row)."""
     tile, column, row = place
     epsg, left, top = _CORNERS[tile]
     height, width = values.shape

@@ -1,12 +1,9 @@
-"""The classes of a patch from BigEarthNet's lists of CORINE classes.
+"""Patch labels from BigEarthNet's lists of CORINE classes.
 
-BigEarthNet says which CORINE land-cover classes a patch holds, not how much of each. They are read
-as CORINE's level-1 groups, that of most classes first: three kinds of forest and one pasture make
-`Forest and semi-natural|Agricultural`. Single-label tasks take the first. A tie goes to the group
-that CORINE lists first, which is the order of `CLASSES`. A patch of none of the 19 classes has no
-label.
-
-In the 30 pairs only agriculture and forest ever have the most classes, each about half of the time.
+BigEarthNet lists the CORINE land-cover classes of a patch, without their areas. They are mapped to
+CORINE's level-1 groups, the group with most classes first: three kinds of forest and one pasture
+make `Forest and semi-natural|Agricultural`. Single-label tasks take the first group. Ties follow
+CORINE's order, which is that of `CLASSES`. A patch with none of the 19 classes has no label.
 """
 
 from __future__ import annotations
@@ -23,7 +20,7 @@ CLASSES: dict[str, int] = {
     "Wetlands": 4,
     "Water": 5,
 }
-"""CORINE's level-1 groups by their code."""
+"""CORINE's level-1 groups and their codes."""
 
 PALETTE: dict[str, str] = {
     "Artificial": "#e6004d",
@@ -80,7 +77,7 @@ _RENAMED: dict[str, tuple[str, ...]] = {
     "Inland waters": ("Water courses", "Water bodies"),
     "Marine waters": ("Coastal lagoons", "Estuaries", "Sea and ocean"),
 }
-"""Those of the 43 older classes that are called otherwise among the 19."""
+"""Classes of the older 43 with another name among the 19."""
 
 _DROPPED = frozenset(
     {
@@ -97,21 +94,24 @@ _DROPPED = frozenset(
         "Intertidal flats",
     }
 )
-"""Those of the 43 that are in none of the 19."""
+"""Classes of the older 43 without a successor among the 19."""
 
 _GROUP = {name: group for group, names in _NINETEEN.items() for name in names}
 _NEW = {old: new for new, names in _RENAMED.items() for old in names}
 
 
-def groups_held(labels: Iterable[str]) -> str:
-    """The level-1 groups of a patch joined by `|`, that of most labels first; empty for none.
+def level1_groups(labels: Iterable[str]) -> str:
+    """Return the level-1 groups of a patch joined by `|`, that of most labels first.
 
     Args:
-        labels: names of the 19-class or of the 43-class nomenclature.
+        labels: names of the 19-class or the 43-class nomenclature.
+
+    Raises:
+        KeyError: a label is in neither.
     """
-    # two of the 43 may be one of the 19, which counts once
+    # two of the 43 classes may be one of the 19, which counts once
     new = {_NEW.get(name, name) for name in labels if name not in _DROPPED}
     counts = Counter(_GROUP[name] for name in new)
-    # sorting keeps the order of equals, and CLASSES is in CORINE's
-    held = sorted((g for g in CLASSES if counts[g]), key=lambda group: -counts[group])
-    return SEPARATOR.join(held)
+    # a stable sort: ties keep CORINE's order
+    present = sorted((g for g in CLASSES if counts[g]), key=lambda group: -counts[group])
+    return SEPARATOR.join(present)

@@ -1,4 +1,4 @@
-"""The sources by name, and what must hold for every one of them."""
+"""All sources by name, and the checks that each of their manifests must pass."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eocontrast.sources import bigearthnet, dfc2020, manifest, sen12ms, simulate
 from eocontrast.sources.contents import contents
 from eocontrast.sources.rois import data_folder
 
-# each takes a folder and the params.yaml entry of its own name
+# each function takes a folder and the source's section of params.yaml
 SOURCES: dict[SourceName, Callable[..., Source]] = {
     "simulated": simulated.fetch,
     "bigearthnet": bigearthnet.fetch,
@@ -28,7 +28,7 @@ SOURCES: dict[SourceName, Callable[..., Source]] = {
 
 
 PUBLISHED = ("sen12ms", "dfc2020")
-"""Those that come in archives."""
+"""Sources that are downloaded as archives."""
 
 
 def fetch_source(
@@ -42,17 +42,17 @@ def fetch_source(
     """Put a source's rasters on disk and describe them.
 
     Args:
-        name: as in params.yaml.
-        rasters: folder for what the source writes; kept from run to run, so that it may continue.
-        manifests: small folder for the manifest, the declaration, and what every raster holds.
-        params: of all sources.
-        keep_archives: what was fetched stays beside what it unpacked to.
+        name: the source's name in params.yaml.
+        rasters: folder for the source's files, kept between runs.
+        manifests: folder for the manifest, the declaration and the table of contents.
+        params: parameters of all sources.
+        keep_archives: whether downloaded archives stay on disk.
 
     Raises:
-        UserError: no such source, or its data cannot be had or do not fit together.
+        UserError: the source is unknown, or its data cannot be downloaded or are inconsistent.
     """
     if name not in SOURCES:
-        raise UserError(f"there is no source {name!r}, only {', '.join(SOURCES)}")
+        raise UserError(f"unknown source {name!r}, expected one of {', '.join(SOURCES)}")
     check_paths({name: rasters}, params)
     rasters.mkdir(parents=True, exist_ok=True)
     options = {"keep_archives": keep_archives} if name in PUBLISHED else {}
@@ -66,27 +66,27 @@ def fetch_source(
 
 
 def check_paths(folders: Mapping[SourceName, Path], params: SourcesParams) -> None:
-    """What the user has of these sources is there: seen before others are fetched for a night.
+    """Check that the user's files exist, before a long download of another source.
 
     Args:
-        folders: for what these sources write; what is named within may come with it.
-        params: of all sources.
+        folders: folders of the sources; paths inside them may come with a download.
+        params: parameters of all sources.
 
     Raises:
-        UserError: names the parameter and the path of one that is not.
+        UserError: names the parameter and the missing path.
     """
     for name, folder in folders.items():
         for key, path in _user_paths(getattr(params, name)):
-            place = data_folder(path)
-            if not place.exists() and not place.is_relative_to(folder.absolute()):
+            path = data_folder(path)
+            if not path.exists() and not path.is_relative_to(folder.absolute()):
                 raise UserError(
-                    f"sources.{name}.{key} in params.yaml names {place}, which is not there: "
-                    "name what you have; docs/data.md says where the data are to be had"
+                    f"sources.{name}.{key} in params.yaml names {path}, which does not exist; "
+                    "docs/data.md lists where to get the data"
                 )
 
 
 def _user_paths(params: Section) -> Iterator[tuple[str, Path]]:
-    """Files and folders of the user's that parameters of a source name."""
+    """Yield the user's files and folders in the parameters of a source, with their keys."""
     for key in ("path", "md5s", "splits"):
         value: object = getattr(params, key, None)
         for path in value.values() if isinstance(value, dict) else (value,):
@@ -95,39 +95,43 @@ def _user_paths(params: Section) -> Iterator[tuple[str, Path]]:
 
 
 def check_manifest(manifest: pd.DataFrame) -> None:
-    """A manifest has its columns, distinct ids, known splits, and groups that are not split.
+    """Check columns, ids and splits of a manifest, and that no group is split.
 
     Raises:
-        UserError: names the column and the value that breaks this.
+        UserError: names the column and the wrong value.
     """
     missing = [column for column in COLUMNS if column not in manifest]
     if missing:
-        raise UserError(f"the manifest lacks {', '.join(missing)}, expected {', '.join(COLUMNS)}")
+        raise UserError(
+            f"the manifest has no column {', '.join(missing)}, expected {', '.join(COLUMNS)}"
+        )
     if manifest.empty:
-        raise UserError("the manifest has no rows, expected one a patch")
+        raise UserError("the manifest has no rows, expected one per patch")
     for column in ("id", "s1", "s2", "group"):
         if (manifest[column] == "").any():
             at = manifest.index[manifest[column] == ""][0]
             raise UserError(f"the manifest's column {column} is empty at row {at}")
-    twice = manifest.id[manifest.id.duplicated()]
-    if len(twice):
-        raise UserError(f"the manifest names the id {twice.iloc[0]!r} twice")
-    odd = sorted(set(manifest.split) - {*SPLITS, ""})
-    if odd:
-        raise UserError(f"the manifest has split {odd[0]!r}, expected {', '.join(SPLITS)} or none")
+    repeated = manifest.id[manifest.id.duplicated()]
+    if len(repeated):
+        raise UserError(f"the manifest has the id {repeated.iloc[0]!r} twice")
+    unknown = sorted(set(manifest.split) - {*SPLITS, ""})
+    if unknown:
+        raise UserError(
+            f"the manifest has split {unknown[0]!r}, expected {', '.join(SPLITS)} or none"
+        )
     _check_groups(manifest)
 
 
 def _check_groups(manifest: pd.DataFrame) -> None:
-    """What is scored shares no group with what is learnt from.
+    """Check that no group is both trained on and tested on.
 
-    Rows without a split get one later, by whole groups: they cannot join rows that have one.
+    Rows without a split get one later by whole groups, so their groups cannot have split rows.
     """
     for group, splits in manifest.groupby("group")["split"]:
-        found = set(splits)
-        if len(found) > 1 and not found <= {"pretrain", "train"}:
-            names = " and ".join(sorted(split or "none" for split in found))
+        unique = set(splits)
+        if len(unique) > 1 and not unique <= {"pretrain", "train"}:
+            names = " and ".join(sorted(split or "none" for split in unique))
             raise UserError(
-                f"group {group!r} has rows of splits {names}: neighbours would be learnt from and "
-                "scored; give the whole group one split"
+                f"group {group!r} has the splits {names}: neighbours would be trained on and "
+                "tested on; give the whole group one split"
             )

@@ -1,8 +1,8 @@
-"""The user's own pairs: a table that names them, checked before a pixel is read.
+"""The user's own pairs: read and validate the user's manifest before reading any pixel.
 
-The rasters are used where they are. The table is a CSV or Parquet file with one row a patch and
-the columns `id, s1, s2, label` and, if wanted, `group, split`; paths are relative to its folder.
-Without a group each patch counts as its own: only the user knows which are neighbours.
+Rasters are read in place. The manifest is a CSV or Parquet file with one row per patch and the
+columns `id, s1, s2, label` and optionally `group, split`. Paths are relative to its folder. Without
+a group, each patch is its own: only the user knows which patches are neighbours.
 """
 
 from __future__ import annotations
@@ -26,11 +26,10 @@ from eocontrast.sources.manifest_table import check_table, located, read_table
 
 
 def fetch(folder: Path, params: ManifestParams) -> Source:
-    """Check the user's table and the headers of every raster that it names; copies nothing.
+    """Check the user's manifest and the header of every raster in it; nothing is copied.
 
     Raises:
-        UserError: names the manifest, the row as a spreadsheet counts it, the id, the column, what
-            was seen and what was expected.
+        UserError: names the manifest, the row (as spreadsheets count), the id and the column.
     """
     source = describe(params)
     _check_rasters(source.manifest, params)
@@ -38,14 +37,16 @@ def fetch(folder: Path, params: ManifestParams) -> Source:
 
 
 def describe(params: ManifestParams) -> Source:
-    """Check the user's table without opening a raster; all its paths become absolute.
+    """Check the user's manifest without opening a raster, and make all paths absolute.
 
     Raises:
-        UserError: as `fetch` does.
+        UserError: as in `fetch`.
     """
     classes = dict(params.classes)
     if len(set(classes.values())) != len(classes):
-        raise UserError(f"sources.manifest.classes gives two classes one value: {classes}")
+        raise UserError(
+            f"sources.manifest.classes gives two classes one value: {classes}; use distinct values"
+        )
     table = read_table(params.path)
     check_table(params.path, table)
     for sensor in ("s1", "s2"):
@@ -53,14 +54,14 @@ def describe(params: ManifestParams) -> Source:
     table["label"] = _label_paths(params.path, table, classes)
     _check_shared(params.path, table)
     sensors = (params.s1.modality(), params.s2.modality())
-    return Source(*sensors, classes, palette(classes), table, licence="known to who made them")
+    return Source(*sensors, classes, palette(classes), table, licence="unspecified")
 
 
 def palette(classes: dict[str, int]) -> dict[str, str]:
-    """A colour a class: ten or twenty distinct hues, beyond that a rainbow."""
-    many = len(classes)
-    name = "tab10" if many <= 10 else "tab20" if many <= 20 else "turbo"
-    colours = colormaps[name].resampled(many) if many > 20 else colormaps[name]
+    """Return a colour per class: distinct hues for up to 20 classes, a rainbow beyond that."""
+    count = len(classes)
+    name = "tab10" if count <= 10 else "tab20" if count <= 20 else "turbo"
+    colours = colormaps[name].resampled(count) if count > 20 else colormaps[name]
     return {label: to_hex(colours(index)) for index, label in enumerate(classes)}
 
 
@@ -75,14 +76,14 @@ def _absolute(path: Path, table: pd.DataFrame, column: str) -> list[str]:
 
 
 def _on_disk(path: Path, cell: str) -> str:
-    """The absolute path that a cell means."""
+    """Return the absolute path that a cell names."""
     if "://" in cell or cell.startswith("/vsi"):
         raise UserError(f"{cell} is not a file on this machine's disks; download it first")
     return str((path.parent / cell).absolute())
 
 
 def _label_paths(path: Path, table: pd.DataFrame, classes: dict[str, int]) -> list[str]:
-    """Class names (several joined by `|`) and empty labels as they are, masks as full paths."""
+    """Return labels with masks as absolute paths; class names and empty labels do not change."""
     labels = []
     for row, name, cell in zip(table.index, table.id, table.label, strict=True):
         with located(path, row, name, "label"):
@@ -100,22 +101,22 @@ def _label_paths(path: Path, table: pd.DataFrame, classes: dict[str, int]) -> li
 
 
 def _check_shared(path: Path, table: pd.DataFrame) -> None:
-    """A raster that two rows name lies in one group: else it could be learnt from and scored."""
+    """Check that rows with a common raster have one group, as test rasters are not trained on."""
     for column in ("s1", "s2"):
         seen: dict[str, tuple[Hashable, str]] = {}
         rows = zip(table.index, table.id, table[column], table.group, strict=True)
         for row, name, raster, group in rows:
-            other, found = seen.setdefault(raster, (row, group))
-            if found != group:
+            first_row, first_group = seen.setdefault(raster, (row, group))
+            if first_group != group:
                 with located(path, row, name, column):
                     raise UserError(
-                        f"row {other} names {raster} too, but is of group {found!r}, this row of "
-                        f"{group!r}; rows that share a raster need one group"
+                        f"row {first_row} also names {raster}, but is in group {first_group!r}, "
+                        f"this row in {group!r}; rows that share a raster need one group"
                     )
 
 
 def _check_rasters(table: pd.DataFrame, params: ManifestParams) -> None:
-    """Every raster opens, has the declared bands, and the size of the first row's."""
+    """Check that every raster opens, has the declared bands and the size of the first row's."""
     path, s1, s2 = params.path, params.s1.modality(), params.s2.modality()
     expected: tuple[int, int] | None = None
     rows = zip(table.index, table.id, table.s1, table.s2, table.label, strict=True)
@@ -131,9 +132,9 @@ def _check_rasters(table: pd.DataFrame, params: ManifestParams) -> None:
                 _check_size(mask_size(Path(label)), expected)
 
 
-def _check_size(found: tuple[int, int], s2: tuple[int, int]) -> None:
-    if found != s2:
-        raise UserError(f"{_pixels(found)}, but s2 is {_pixels(s2)}; resample it to the grid of s2")
+def _check_size(size: tuple[int, int], s2: tuple[int, int]) -> None:
+    if size != s2:
+        raise UserError(f"{_pixels(size)}, but s2 is {_pixels(s2)}; resample it to the grid of s2")
 
 
 def _pixels(size: tuple[int, int]) -> str:

@@ -1,4 +1,4 @@
-"""Read the user's table of pairs and check what needs no raster: ids, groups, splits."""
+"""Reading of the user's manifest, with the checks that need no raster: ids, groups, splits."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from eocontrast.runtime.errors import UserError
 REQUIRED = ("id", "s1", "s2", "label")
 
 _HOW_TO_FILL = (
-    "write one row a patch: id (a name), s1 and s2 (a raster each, of the same size; `{band}` in a "
-    "path stands for one file a band), label (a class name, a mask raster, or nothing), group (a "
+    "write one row per patch: id (a name), s1 and s2 (rasters of the same size; `{band}` in a path "
+    "stands for a file per band), label (a class name, a mask raster, or nothing), group (a "
     "name for what must not be split between train and test, such as a scene), split "
     f"({', '.join(SPLITS)}, or nothing); paths are relative to this file's folder"
 )
-# what no file system takes, a dot or a space at either end, and names too long for a suffix
+# characters that some file systems refuse, dots and spaces at the ends, and overlong names
 _NO_FILE_NAME = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]|^[. ]|[. ]$|^.{200}')
 
 
 @contextmanager
 def located(path: Path, row: Hashable, name: str, column: str) -> Iterator[None]:
-    """Put manifest, row, id and column before the message of a `UserError` raised within."""
+    """Prefix a `UserError` raised within with manifest, row, id and column."""
     try:
         yield
     except UserError as error:
@@ -35,20 +35,20 @@ def located(path: Path, row: Hashable, name: str, column: str) -> Iterator[None]
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """All columns as text, empty where nothing is given; a patch without a group becomes its own.
+    """Read all columns as text, with the patch's id as the default group.
 
-    The index counts rows as a spreadsheet does, the header being row 1.
+    The index counts rows as spreadsheets do: the header is row 1.
 
     Raises:
-        UserError: the file is missing, no table, without rows or without a column.
+        UserError: the file is missing, is not a table, or has no rows or a missing column.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such manifest; sources.manifest.path in params.yaml names it")
+        raise UserError(f"{path}: no such manifest; set sources.manifest.path in params.yaml")
     table = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
     missing = [column for column in REQUIRED if column not in table]
     if missing:
         raise UserError(
-            f"{path} lacks the column {', '.join(missing)}: expected {','.join(COLUMNS)}, found "
+            f"{path} has no column {', '.join(missing)}: expected {','.join(COLUMNS)}, found "
             f"{','.join(map(str, table.columns))}"
         )
     if table.empty:
@@ -58,10 +58,10 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def check_table(path: Path, table: pd.DataFrame) -> None:
-    """Ids are distinct and can name files; splits are known and no group has several.
+    """Check that ids are distinct file names, and that each group has one known split.
 
     Raises:
-        UserError: names the first row that breaks this.
+        UserError: names the first row with a mistake.
     """
     first: dict[str, Hashable] = {}
     groups: dict[str, tuple[Hashable, str]] = {}
@@ -70,45 +70,47 @@ def check_table(path: Path, table: pd.DataFrame) -> None:
     ):
         with located(path, row, name, "id"):
             _check_id(name)
-            # two names that differ in case only are one file on some disks
+            # some disks do not distinguish upper and lower case
             if first.setdefault(name.casefold(), row) != row:
                 raise UserError(f"row {first[name.casefold()]} has this id already")
         with located(path, row, name, "split"):
             if split not in (*SPLITS, ""):
                 raise UserError(f"{split!r}, expected {', '.join(SPLITS)} or nothing")
-            other, found = groups.setdefault(group, (row, split))
-            if found != split and not {found, split} <= {"pretrain", "train"}:
+            first_row, other = groups.setdefault(group, (row, split))
+            if other != split and not {other, split} <= {"pretrain", "train"}:
                 raise UserError(
-                    f"{split or 'nothing'}, but row {other} of the same group {group!r} has "
-                    f"{found or 'nothing'}; a group is learnt from or scored, never both"
+                    f"{split or 'nothing'}, but row {first_row} of the same group {group!r} has "
+                    f"{other or 'nothing'}; a group is trained on or tested on, never both"
                 )
 
 
 def _check_id(name: str) -> None:
     if not name:
-        raise UserError("empty, expected a name of the patch")
-    odd = _NO_FILE_NAME.search(name)
-    if odd:
-        raise UserError(f"{odd.group()[:20]!r} cannot be there in a file's name")
+        raise UserError("empty, expected a name for the patch")
+    match = _NO_FILE_NAME.search(name)
+    if match:
+        raise UserError(f"{match.group()[:20]!r} is not allowed, because ids become file names")
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
     try:
-        # Excel begins its UTF-8 files with a byte-order mark
+        # Excel writes a byte-order mark at the start of UTF-8 files
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = list(csv.reader(file, strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read as CSV in UTF-8: {error}; save it so") from error
+        raise UserError(
+            f"{path} cannot be read as CSV in UTF-8: {error}; save it in that format"
+        ) from error
     header, *rows = lines or [[]]
-    filled = {number: cells for number, cells in enumerate(rows, start=2) if any(cells)}
-    for number, cells in filled.items():
+    nonempty = {number: cells for number, cells in enumerate(rows, start=2) if any(cells)}
+    for number, cells in nonempty.items():
         if len(cells) != len(header):
             raise UserError(
                 f"{path}, row {number}: {len(cells)} cells, the header has {len(header)}"
             )
     if len(set(header)) != len(header):
         raise UserError(f"{path} names a column twice: {','.join(header)}")
-    return pd.DataFrame(list(filled.values()), columns=header, index=list(filled), dtype=str)
+    return pd.DataFrame(list(nonempty.values()), columns=header, index=list(nonempty), dtype=str)
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:

@@ -1,10 +1,9 @@
-"""SEN12MS (Schmitt et al. 2019): 180,662 pairs of all continents and seasons, to pretrain on.
+"""SEN12MS (Schmitt et al. 2019): 180,662 pairs from all continents and seasons, for pretraining.
 
-The archives are fetched, or the user's rasters are read where they are. The land cover that comes
-with them, MODIS at 500 m, is not: both papers pretrain on the images alone. A scene's patches may
-overlap, so a scene is a group; scenes may overlap too, which `find_overlaps` finds by reading every
-Sentinel-2 raster. Patches of a hold-out list are `test`, which is never learnt from, even where it
-shares a scene with others.
+The archives are downloaded, or the user's rasters are read in place. Land cover (MODIS at 500 m) is
+ignored, because both papers pretrain on the images alone. Patches of a scene overlap, so a scene is
+a group. Scenes may overlap too: `find_overlaps` reads every Sentinel-2 raster to find out. Patches
+on a hold-out list are `test` and never trained on, even if others of their scene are.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ _PATCHES: dict[Season, int] = {
     "winter": 31_825,
 }
 _BYTES = {"s1": 256 * 256 * 2 * 4, "s2": 256 * 256 * 13 * 2}
-"""Of one raster: float32 of two bands, uint16 of thirteen."""
+"""Size of one raster: two bands of float32, thirteen of uint16."""
 
 _MD5S: dict[Season, dict[str, str]] = {
     "spring": {
@@ -65,7 +64,7 @@ _MD5S: dict[Season, dict[str, str]] = {
         "s2": "3807545661288dcca312c9c538537b63",
     },
 }
-"""As published; the archives of land cover are not needed."""
+"""Published digests of the archives of images."""
 
 ADVICE = (
     "sources.sen12ms in params.yaml names the folder and the seasons; the data are at "
@@ -74,7 +73,7 @@ ADVICE = (
 
 
 def archives(seasons: Sequence[Season]) -> list[Archive]:
-    """Those that the images of some seasons come in."""
+    """Return the archives with the images of these seasons."""
     return [
         Archive(
             f"{ROIS[season]}_{sensor}.tar.gz",
@@ -88,17 +87,17 @@ def archives(seasons: Sequence[Season]) -> list[Archive]:
 
 
 def fetch(folder: Path, params: SEN12MSParams, *, keep_archives: bool = False) -> Source:
-    """Name the pairs of the chosen seasons; fetches them into `folder` where no path is named.
+    """Find the pairs of the chosen seasons; download them if the parameters name no path.
 
     Pixels are read only to find overlaps.
 
     Raises:
-        UserError: an archive cannot be had or unpacked, a season has no patch where it is looked
-            for, a patch lacks a raster, or a list of the split does not fit.
+        UserError: an archive cannot be downloaded or unpacked, a season has no patches, a patch has
+            a missing raster, or a list does not fit.
     """
     wanted, rows = archives(params.seasons), []
+    rois = [ROIS[season] for season in params.seasons]
     if params.path:
-        rois = [ROIS[season] for season in params.seasons]
         data = locate_data(params.path, wanted, folder, rois, params.md5s)
     else:
         fetch_archives(wanted, params.url, params.md5s, folder, keep=keep_archives)
@@ -110,9 +109,8 @@ def fetch(folder: Path, params: SEN12MSParams, *, keep_archives: bool = False) -
             rows.append((patch.name, s1, s2, "", f"{season}_{patch.scene}", "pretrain"))
     manifest = pd.DataFrame(rows, columns=list(COLUMNS))
     if params.splits:
-        rois = [ROIS[season] for season in params.seasons]
-        where = "sources.sen12ms.splits"
-        manifest = apply_lists(manifest, params.splits, "pretrain", where, rois)
+        parameter = "sources.sen12ms.splits"
+        manifest = apply_lists(manifest, params.splits, "pretrain", parameter, rois)
     if params.find_overlaps:
         manifest = merge_overlapping(manifest, lambda raster: footprint(folder / raster))
     manifest = divide_groups(manifest)

@@ -14,7 +14,7 @@ WHEEL = "fake_pairs-1.0-py3-none-any.whl"
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that pip takes packages from, instead of the network, with one package in it."""
+    """A folder with one package that pip uses instead of the network."""
     folder = tmp_path / "index"
     folder.mkdir()
     with zipfile.ZipFile(folder / WHEEL, "w") as wheel:
@@ -34,7 +34,7 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_a_wheel_is_fetched_once(index: Path, tmp_path: Path) -> None:
+def test_wheel_is_downloaded_once(index: Path, tmp_path: Path) -> None:
     pin, size = sha256(index / WHEEL), (index / WHEEL).stat().st_size
     wheel = fetch_wheel("fake-pairs", "1.0", pin, tmp_path / "out", size=size)
     assert wheel.read_bytes() == (index / WHEEL).read_bytes()
@@ -43,29 +43,29 @@ def test_a_wheel_is_fetched_once(index: Path, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "out").iterdir()] == [WHEEL]
 
 
-def test_a_damaged_wheel_is_fetched_again(index: Path, tmp_path: Path) -> None:
+def test_damaged_wheel_is_replaced(index: Path, tmp_path: Path) -> None:
     pin, size = sha256(index / WHEEL), (index / WHEEL).stat().st_size
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / WHEEL).write_bytes(b"0" * size)
-    (tmp_path / "out" / ".incomplete" / "of a killed run").mkdir(parents=True)
+    (tmp_path / "out" / ".incomplete" / "left by a killed run").mkdir(parents=True)
     wheel = fetch_wheel("fake-pairs", "1.0", pin, tmp_path / "out", size=size)
     assert sha256(wheel) == pin
     assert list((tmp_path / "out").iterdir()) == [wheel]
 
 
-def test_another_hash_leaves_nothing_behind(index: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"another hash than sha256 {'0' * 64}"):
+def test_wrong_digest_leaves_nothing(index: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"does not have sha256 {'0' * 64}"):
         fetch_wheel("fake-pairs", "1.0", "0" * 64, tmp_path / "out", size=1)
     assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.usefixtures("index")
-def test_an_unknown_package_says_where_it_was_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"fake-pears==1.0 was not found: is there a network"):
+def test_unknown_package_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"fake-pears==1.0 cannot be downloaded; check the network"):
         fetch_wheel("fake-pears", "1.0", "0" * 64, tmp_path / "out", size=1)
 
 
-def test_a_full_disk_is_seen_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_stops_the_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2**20))
     with pytest.raises(UserError, match=r"needs 2.5 MiB, .* has 1.0 MiB free"):
         fetch_wheel("fake-pairs", "1.0", "0" * 64, tmp_path, size=5 * 2**19)
