@@ -11,8 +11,8 @@ from eocontrast.rasters.read import bands_size
 from eocontrast.rasters.source import COLUMNS, Source
 from eocontrast.runtime.errors import UserError
 from eocontrast.sources.catalogue import check_manifest
-from eocontrast.sources.sen12ms import ROIS, fetch
-from eocontrast.sources.simulated import geotiff
+from eocontrast.sources.rois import ROIS
+from eocontrast.sources.sen12ms import fetch
 
 PLACE = {"url": "https://nowhere.invalid/folder", "md5s": None}
 ALL = ("spring", "summer", "fall", "winter")
@@ -29,10 +29,6 @@ def read(
 ) -> Source:
     fields = {"seasons": seasons, "splits": splits, "find_overlaps": find_overlaps}
     return fetch(Path("unused"), SEN12MSParams.model_validate(PLACE | {"path": data} | fields))
-
-
-def test_folders_match_the_simulator() -> None:
-    assert ROIS == geotiff.ROIS
 
 
 def test_pairs_are_listed_in_place(data: Path) -> None:

@@ -12,10 +12,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from eocontrast.config.sources import Season
 from eocontrast.runtime.errors import UserError
 
 LISTED = 5
 """Number of names that a message lists."""
+
+ROIS: dict[Season, str] = {
+    "spring": "ROIs1158_spring",
+    "summer": "ROIs1868_summer",
+    "fall": "ROIs1970_fall",
+    "winter": "ROIs2017_winter",
+}
+"""Folders of the seasons of SEN12MS."""
 
 BY_SCENE = "{roi}/{kind}_{scene}"
 """Folder of a raster in SEN12MS. Other layouts are templates of the same fields; `{half}` is the

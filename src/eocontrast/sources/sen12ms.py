@@ -26,16 +26,9 @@ from eocontrast.sources.download.published import (
 )
 from eocontrast.sources.official_splits import apply_lists, divide_groups
 from eocontrast.sources.overlaps import footprint, merge_overlapping
-from eocontrast.sources.rois import find_patches
+from eocontrast.sources.rois import ROIS, find_patches
 
 LICENCE = "CC-BY-4.0"
-
-ROIS: dict[Season, str] = {
-    "spring": "ROIs1158_spring",
-    "summer": "ROIs1868_summer",
-    "fall": "ROIs1970_fall",
-    "winter": "ROIs2017_winter",
-}
 
 _PATCHES: dict[Season, int] = {
     "spring": 40_883,

@@ -1,9 +1,9 @@
-"""Simulated Sentinel-1/2 scenes: measured spectra and real backscatter on drawn landscapes.
+"""Simulated Sentinel-1/2 scenes: measured spectra and published backscatter on random landscapes.
 
-For trying the whole pipeline without a download, with files that are in every way like those of
-SEN12MS (no labels used) and DFC2020 (labels). Both sensors look at the same fields, soils, leaves
-and walls but through other physics: what they share is what contrast between them can learn.
-Results on these scenes say how the pipeline works, not how well it maps the Earth.
+They let the pipeline run without a download. Files have the format of SEN12MS (without labels) and
+DFC2020 (with labels). Both sensors see the same fields, soils, leaves and walls through different
+physics, so contrastive pretraining can learn what they share. Results on simulated scenes test the
+pipeline; they do not show how well it maps the Earth.
 """
 
 from __future__ import annotations
@@ -33,21 +33,20 @@ from eocontrast.sources.simulated.radar import sense_s1
 from eocontrast.sources.simulated.scene import Scene, plan_scenes
 from eocontrast.sources.simulated.surface import make_surface
 
-# A scene is made in memory: 2048 x 2048 pixels take 0.95 GiB a worker, 384 x 384 take 0.25.
 LICENCE = "Apache-2.0, of spectra under MIT (earthlib)"
 
-MAX_SIDE = 2048
+MAX_SIDE = 2048  # pixels; such a scene takes 0.95 GiB of memory per worker, one of 384 takes 0.25
 
 
 def fetch(folder: Path, params: SimulatedParams, workers: int | None = None) -> Source:
-    """Simulate every scene into `folder`.
+    """Simulate all scenes into `folder`.
 
-    The files depend on the parameters alone, not on the number of workers, and a scene depends on
-    its split and number alone: more test scenes leave all other files as they are.
+    The files depend on the parameters only, not on the number of workers. A scene depends on its
+    split and number only, so more test scenes do not change any other file.
 
     Args:
-        folder: is emptied of what an earlier call left, and filled.
-        params: how many scenes of which size.
+        folder: destination; scenes of an earlier call are removed.
+        params: number and size of the scenes.
         workers: processes; by default one a core. They start by `spawn`, so a script that calls
             this needs its `if __name__ == "__main__"`.
 
@@ -57,7 +56,7 @@ def fetch(folder: Path, params: SimulatedParams, workers: int | None = None) -> 
     if params.scene_size * params.patch_size > MAX_SIDE:
         raise UserError(
             f"sources.simulated: scene_size {params.scene_size} x patch_size {params.patch_size} "
-            f"pixels is more than {MAX_SIDE}, the largest scene; take a smaller scene_size"
+            f"pixels exceeds the largest scene, {MAX_SIDE} pixels; set a smaller scene_size"
         )
     scenes = plan(params)
     for name in FOLDERS:
@@ -79,7 +78,7 @@ def fetch(folder: Path, params: SimulatedParams, workers: int | None = None) -> 
 
 
 def plan(params: SimulatedParams) -> list[Scene]:
-    """All scenes of all splits."""
+    """Return the scenes of all splits."""
     counts = (params.pretrain_scenes, params.train_scenes, params.test_scenes)
     return [
         scene
@@ -89,7 +88,7 @@ def plan(params: SimulatedParams) -> list[Scene]:
 
 
 def simulate(folder: Path, scene: Scene) -> None:
-    """Make one scene and write its patches."""
+    """Simulate one scene and write its patches."""
     ground, land = draw_ground(scene), make_landscape(scene)
     surface = make_surface(scene, land, ground)
     s1 = sense_s1(scene, land, surface, ground)
@@ -98,7 +97,7 @@ def simulate(folder: Path, scene: Scene) -> None:
 
 
 def manifest(scenes: list[Scene]) -> pd.DataFrame:
-    """One row a patch, paths relative to the folder."""
+    """Return the manifest, with one row per patch and paths relative to the folder."""
     rows = []
     for scene in scenes:
         group = f"{scene.split}_{scene.index}"
@@ -123,4 +122,4 @@ def _simulate_all(folder: Path, scenes: list[Scene], workers: int) -> Iterable[N
 def _check_disk(folder: Path, scenes: list[Scene]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     needed = sum(scene.side**2 * patch_bytes(scene.split, scene.patch_size) for scene in scenes)
-    check_free_disk(folder, needed, "what sources.simulated.*_scenes asks for")
+    check_free_disk(folder, needed, "the scenes of sources.simulated")

@@ -1,4 +1,4 @@
-"""One scene's rasters as SEN12MS and DFC2020 write them."""
+"""Rasters of a scene in the format of SEN12MS and DFC2020."""
 
 from __future__ import annotations
 
@@ -12,19 +12,13 @@ from rasterio import Affine
 from rasterio.crs import CRS
 
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
-from eocontrast.sources.simulated.scene import PIXEL, SEASONS, Scene
+from eocontrast.sources.rois import ROIS
+from eocontrast.sources.simulated.scene import PIXEL, Scene
 
-ROIS = dict(
-    zip(
-        SEASONS,
-        ("ROIs1158_spring", "ROIs1868_summer", "ROIs1970_fall", "ROIs2017_winter"),
-        strict=True,
-    )
-)
 FOLDERS = (*ROIS.values(), "ROIs0000_validation", "ROIs0000_test")
 
 LCCS = np.zeros((18, 3), dtype=np.uint8)
-"""FAO-LCCS land cover, land use and surface hydrology by IGBP (MCD12Q1 guide, tables 4 to 6)."""
+"""FAO-LCCS land cover, land use and hydrology of IGBP classes (MCD12Q1 guide, tables 4 to 6)."""
 LCCS[[1, 2, 3, 4, 5]] = [(11, 10, 10), (12, 10, 10), (13, 10, 10), (14, 10, 10), (15, 10, 10)]
 LCCS[[6, 7, 8, 9]] = [(41, 40, 40), (43, 40, 40), (21, 20, 20), (22, 20, 20)]
 LCCS[[10, 11, 12]] = [(31, 30, 30), (31, 30, 50), (31, 36, 30)]
@@ -38,28 +32,28 @@ BANDS = {
     "dfc": ("DFC2020",),
 }
 
-# what GDAL writes besides the pixels, measured: at most 2 kB with 13 band descriptions
+# bytes besides the pixels, measured: at most 2 kB with 13 band descriptions
 HEADER = 2048
 
 
 def kinds(split: str) -> tuple[str, ...]:
-    """The rasters of a patch: DFC2020's own classes only where labels are given."""
+    """Return the rasters of a patch; only labelled splits have DFC2020 classes."""
     return ("s1", "s2", "lc") if split == "pretrain" else ("s1", "s2", "lc", "dfc")
 
 
 def patch_path(scene: Scene, kind: str, patch: int) -> str:
-    """Path of one raster relative to the source's folder."""
+    """Return the path of one raster relative to the source's folder."""
     if scene.split == "pretrain":
         roi, number, patch_id = ROIS[scene.season], scene.index + 1, patch
     else:
-        # DFC2020 calls every scene 0 and numbers patches over all of them
+        # DFC2020 calls every scene 0 and numbers patches across scenes
         roi = "ROIs0000_validation" if scene.split == "train" else "ROIs0000_test"
         number, patch_id = 0, scene.index * scene.side**2 + patch
     return f"{roi}/{kind}_{number}/{roi}_{kind}_{number}_p{patch_id}.tif"
 
 
 def patch_bytes(split: str, patch_size: int) -> int:
-    """Bytes that the files of one patch take at most."""
+    """Return an upper bound of the bytes of one patch's files."""
     pixel = {"s1": 8, "s2": 26, "lc": 4, "dfc": 1}
     return sum(pixel[kind] * patch_size**2 + HEADER for kind in kinds(split))
 
@@ -75,8 +69,8 @@ def write_scene(
     """Cut a scene into its patches, row by row.
 
     Args:
-        folder: the source's folder.
-        scene: where and when.
+        folder: folder of the source.
+        scene: the scene.
         s1: backscatter, (2, size, size).
         s2: digital numbers, (13, size, size).
         igbp: land cover, (size, size).
@@ -107,10 +101,10 @@ def _write(
     crs: CRS,
     origin: tuple[float, float],
 ) -> None:
-    """Write (bands, rows, columns) under a passing name, then under its own: never half a file."""
-    passing = path.with_suffix(".part")
+    """Write (bands, rows, columns) to a temporary name, then rename it."""
+    partial = path.with_suffix(".part")
     with rasterio.open(
-        passing,
+        partial,
         "w",
         driver="GTiff",
         count=values.shape[0],
@@ -123,4 +117,4 @@ def _write(
     ) as raster:
         raster.write(values)
         raster.descriptions = bands
-    passing.replace(path)
+    partial.replace(path)

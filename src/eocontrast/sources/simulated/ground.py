@@ -1,4 +1,4 @@
-"""What all land covers of a scene share: weather, season, soils; and how a cover is described."""
+"""Weather, season and soils that all land covers of a scene share, and the type of a cover."""
 
 from __future__ import annotations
 
@@ -22,10 +22,15 @@ WETNESS: dict[Climate, float] = {
 
 @dataclass(frozen=True)
 class Ground:
-    """State of a scene that both sensors see, each in its way.
+    """State of a scene's ground that both sensors see.
 
-    `moisture` of the soil 0..1, green share of herbs `green` 0..1, `wind` (m/s). `soils` and
-    `straws` (3, 13) are the scene's few: soils and plants of one place resemble each other.
+    Attributes:
+        moisture: soil moisture from 0 to 1.
+        green: green share of herbs from 0 to 1.
+        wind: wind speed in m/s.
+        soils: spectra (3, 13) of the scene's soils, which resemble each other.
+        straws: spectra (3, 13) of the scene's dry plants.
+        library: all spectra.
     """
 
     moisture: float
@@ -38,10 +43,14 @@ class Ground:
 
 @dataclass(frozen=True)
 class Cover:
-    """One class of a scene, P parcels: what covers them, what shows through, and how much of each.
+    """Cover of the P parcels of one class: a mixture of two spectra.
 
-    A pixel is `share` parts `front` (P, 13) and the rest `back` (P, 13). `share` (P,) is a parcel's
-    mean; within a parcel it varies by `texture` (sd) over `grain` pixels.
+    Attributes:
+        front: spectra of the cover, (P, 13).
+        back: spectra of the ground that shows through, (P, 13).
+        share: mean covered share of each parcel, (P,).
+        texture: standard deviation of the share within a parcel.
+        grain: correlation length of that variation in pixels.
     """
 
     front: Spectra
@@ -52,18 +61,18 @@ class Cover:
 
 
 def mix(a: Spectra, b: Spectra, share: NDArray[np.floating] | float) -> Spectra:
-    """`share` parts of spectra a and the rest b, by area."""
+    """Mix spectra by area: `share` of a and the rest of b."""
     weight = np.asarray(share, dtype=np.float32)[..., None]
     return np.asarray(weight * a + (1 - weight) * b, dtype=np.float32)
 
 
 def draw_ground(scene: Scene) -> Ground:
-    """Weather, soil and season of a scene."""
+    """Draw weather, soil and season of a scene."""
     rng, library = scene.rng(1), load_library()
     moisture = float(np.clip(WETNESS[scene.climate] + rng.normal(0, 0.2), 0, 1))
     green = float(np.clip(scene.greenness + rng.normal(0, 0.12), 0.02, 0.98))
     soils = library.draw(rng, 3, "soil")
-    # soils of one scene differ by about a third of what soils of the world do
+    # soils of one scene differ about a third as much as soils of the world
     soils = soils[:1] + np.float32(0.35) * (soils - soils[:1])
     straws = library.draw(rng, 3, "npv", "litter")
     # 3 m/s is the median over land and lakes; with the spread it gives water's backscatter

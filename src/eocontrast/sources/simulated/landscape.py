@@ -1,4 +1,4 @@
-"""The land before a sensor sees it: relief, land cover, parcels, roads."""
+"""Landscapes: relief, land cover, parcels and roads."""
 
 from __future__ import annotations
 
@@ -26,11 +26,15 @@ FOREST_IGBP: dict[Climate, tuple[int, ...]] = {
 
 @dataclass(frozen=True)
 class Landscape:
-    """The scene before any sensor sees it; all maps (size, size) but `slope`.
+    """The landscape of a scene, as maps (size, size).
 
-    `slope` is the rise southwards and eastwards (2, size, size), zero on water; `igbp` land cover
-    1..17; `dfc` DFC2020 class; `parcels` numbers fields, stands and blocks over all classes; `road`
-    is the share of a pixel that is asphalt; `shore` the distance from water to land (pixels).
+    Attributes:
+        slope: rise southwards and eastwards, (2, size, size); zero on water.
+        igbp: IGBP land cover, 1 to 17.
+        dfc: DFC2020 class.
+        parcels: numbers of fields, stands and city blocks.
+        road: share of each pixel that is asphalt.
+        shore: distance from water to land in pixels.
     """
 
     slope: Field
@@ -41,12 +45,12 @@ class Landscape:
     shore: Field
 
     def mask(self, name: str) -> NDArray[np.bool_]:
-        """Where a class lies."""
+        """Return the mask of a class."""
         return np.asarray(self.dfc == DFC_CLASSES[name])
 
 
 def make_landscape(scene: Scene) -> Landscape:
-    """Relief, classes and parcels of a scene."""
+    """Draw relief, classes and parcels of a scene."""
     rng, size = scene.rng(0), scene.pixels
     height = fractal(rng, size, 0.9 * size, 4.0)  # rain rounds the hills: smoother than a coast
     shares = draw_shares(rng, scene.dominant)
@@ -70,7 +74,7 @@ def make_landscape(scene: Scene) -> Landscape:
 
 
 def _parcels(rng: np.random.Generator, dfc: NDArray[np.uint8], fields: Parcels) -> Parcels:
-    """Parcel numbers over the scene, (size, size): fields, city blocks, and natural stands."""
+    """Return parcel numbers (size, size) of fields, city blocks and natural stands."""
     size = dfc.shape[0]
     stands = cells(rng, size, 22, warp=5)  # 5 ha: stands, thickets, pastures
     number = np.where(dfc == DFC_CLASSES["Croplands"], 3 * fields, 3 * stands + 1)
@@ -84,7 +88,7 @@ def _parcels(rng: np.random.Generator, dfc: NDArray[np.uint8], fields: Parcels) 
 def _igbp(
     rng: np.random.Generator, scene: Scene, dfc: NDArray[np.uint8], parcels: Parcels
 ) -> NDArray[np.uint8]:
-    """IGBP land cover 1..17 of each pixel, (size, size), consistent with `IGBP_TO_DFC`."""
+    """Return IGBP land cover (size, size) from 1 to 17, consistent with `IGBP_TO_DFC`."""
     count = int(parcels.max()) + 1
     types = rng.permutation(FOREST_IGBP[scene.climate])[:2]
     forest = rng.choice(types, count, p=(0.8, 0.2) if len(types) == 2 else (1.0,))

@@ -1,4 +1,4 @@
-"""Covers without plants, or nearly: rock, towns, water."""
+"""Covers with few or no plants: rock, towns and water."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PAVED = ("road", "parking_lot", "sidewalk", "asphalt", "driveway")
 
 
 def barren(rng: np.random.Generator, ground: Ground, count: int) -> Cover:
-    """Two kinds of rock or sand in drifts, with less than 10 % plants as IGBP has it."""
+    """Draw two kinds of rock or sand in drifts, with less than 10 % plants as in IGBP."""
     rock = ground.library.draw(rng, 2, "soil", "sand", "gravel")
     rock = ground.soils[:1] + np.float32(0.6) * (wet_soil(rock, 0.3) - ground.soils[:1])
     front = mix(ground.library.canopies(rng, count, (0.5, 2)), rock[:1], rng.uniform(0, 0.08))
@@ -22,7 +22,10 @@ def barren(rng: np.random.Generator, ground: Ground, count: int) -> Cover:
 
 
 def open_water(rng: np.random.Generator, ground: Ground, count: int) -> Cover:
-    """Clear to turbid: medians of 2 mg/m3 chlorophyll, 1.6 g/m3 sediment, 0.2/m dissolved."""
+    """Draw clear to turbid water.
+
+    Medians are 2 mg/m3 chlorophyll, 1.6 g/m3 sediment and 0.2/m dissolved matter.
+    """
     sky = 0.004 + 0.0015 * ground.wind * rng.random()  # rougher water glints more
     algae, sediment, cdom = rng.lognormal((0.7, 0.5, -1.5), (0.9, 1.0, 0.8))
     clear = water(algae, sediment, cdom, sky)
@@ -32,12 +35,12 @@ def open_water(rng: np.random.Generator, ground: Ground, count: int) -> Cover:
 
 
 def urban(rng: np.random.Generator, ground: Ground, block: NDArray[np.intp]) -> Cover:
-    """Roofs and pavements of a few materials between gardens; a block is dense or leafy.
+    """Draw roofs and pavements of a few materials between gardens; blocks are dense or leafy.
 
     Args:
         rng: random numbers.
         ground: soils and season of the scene.
-        block: number of the city block of each of the P roofs and yards, (P,).
+        block: city block of each of the P roofs and yards, (P,).
     """
     count, library = len(block), ground.library
     # walls and trees shade a fifth of a town (10 to 30 % in Small 2003)

@@ -1,4 +1,4 @@
-"""Random fields that landscapes are made of."""
+"""Random fields and cells for landscapes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ Field = NDArray[np.float32]
 
 
 def fractal(rng: np.random.Generator, size: int, scale: float, slope: float = 3.0) -> Field:
-    """Field (size, size) of mean 0 and sd 1 with power f^-slope below `scale` pixels.
+    """Return a field (size, size) of mean 0 and sd 1 with power f^-slope below `scale` pixels.
 
     A slope of 3 is that of natural relief (Turcotte 1997, section 7.6); larger is smoother.
     """
-    n = fft.next_fast_len(int(1.25 * size) + 8, real=True)  # cropped: an FFT's field wraps around
+    n = fft.next_fast_len(int(1.25 * size) + 8, real=True)  # an FFT's field wraps around: crop it
     white = rng.standard_normal((n, n), dtype=np.float32)
     squared = fft.fftfreq(n)[:, None] ** 2 + fft.rfftfreq(n)[None] ** 2
     power = (squared + scale**-2.0).astype(np.float32) ** np.float32(-slope / 4)
@@ -23,7 +23,7 @@ def fractal(rng: np.random.Generator, size: int, scale: float, slope: float = 3.
 
 
 def smooth_noise(rng: np.random.Generator, size: int, sigma: float) -> Field:
-    """Gaussian field (size, size) of mean 0 and sd 1, correlated over `sigma` pixels."""
+    """Return a Gaussian field (size, size) of mean 0 and sd 1, correlated over `sigma` pixels."""
     white = rng.standard_normal((size, size), dtype=np.float32)
     # a Gaussian kernel of sd s has the power 1 / (4 pi s^2); below half a pixel it is a spike
     field = ndimage.gaussian_filter(white, sigma, mode="wrap", truncate=3)
@@ -33,7 +33,7 @@ def smooth_noise(rng: np.random.Generator, size: int, sigma: float) -> Field:
 def cells(
     rng: np.random.Generator, size: int, spacing: float, warp: float = 0.0
 ) -> NDArray[np.intp]:
-    """Voronoi cell number of each pixel, (size, size); `warp` (pixels) bends the borders."""
+    """Return Voronoi cell numbers (size, size); `warp` (pixels) bends the borders."""
     count = max(2, round((size / spacing) ** 2))
     seeds = np.ones((size, size), dtype=bool)
     seeds.flat[rng.choice(size * size, min(count, size * size), replace=False)] = False
@@ -54,7 +54,7 @@ def cells(
 
 
 def edges(parcels: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Pixels whose right or lower neighbour lies in another parcel, (size, size)."""
+    """Return the mask of pixels whose right or lower neighbour is in another parcel."""
     edge = np.zeros(parcels.shape, dtype=bool)
     edge[:, :-1] |= parcels[:, 1:] != parcels[:, :-1]
     edge[:-1] |= parcels[1:] != parcels[:-1]
@@ -62,7 +62,7 @@ def edges(parcels: NDArray[np.intp]) -> NDArray[np.bool_]:
 
 
 def parcel_mean(values: Field, parcels: NDArray[np.intp]) -> Field:
-    """Each pixel's mean of `values` (size, size) over its parcel."""
+    """Replace `values` (size, size) by their mean over each parcel."""
     total = np.bincount(parcels.ravel(), weights=values.ravel())
     mean = total / np.maximum(np.bincount(parcels.ravel()), 1)
     return np.asarray(mean[parcels], dtype=np.float32)

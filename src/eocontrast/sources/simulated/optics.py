@@ -1,4 +1,4 @@
-"""From reflectance of the ground to Sentinel-2's top-of-atmosphere digital numbers."""
+"""Sentinel-2 images: from ground reflectance to top-of-atmosphere digital numbers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from eocontrast.sources.simulated.noise import Field, fractal
 from eocontrast.sources.simulated.scene import SEASONS, Scene
 from eocontrast.sources.simulated.spectra import CENTRES
 
-# 10 m pixels along one side of a band's native pixel
+# side of a band's native pixel in 10 m pixels
 FACTORS = (6, 1, 1, 1, 2, 2, 2, 1, 2, 6, 6, 2, 2)
-# declination of the sun in the middle of each season, degrees
+# declination of the sun in mid-season, degrees
 DECLINATION = dict(zip(SEASONS, (9.0, 19.0, -9.0, -19.0), strict=True))
-# signal to noise at ESA's reference radiances, and these as reflectance at 45 degrees (rounded)
+# signal to noise at ESA's reference radiances, and those as reflectance at 45 degrees (rounded)
 SIGNAL_TO_NOISE = np.array([1372, 214, 249, 230, 253, 220, 227, 221, 161, 222, 390, 159, 167])
 REFERENCE = np.array([0.30, 0.28, 0.30, 0.30, 0.22, 0.22, 0.25, 0.42, 0.24, 0.05, 0.08, 0.07, 0.08])
 
@@ -25,8 +25,13 @@ REFERENCE = np.array([0.30, 0.28, 0.30, 0.30, 0.22, 0.22, 0.25, 0.42, 0.24, 0.05
 class Sky:
     """Sun and air of one acquisition.
 
-    Sun zenith and azimuth (radians), aerosol optical depth at 550 nm, its Angstrom exponent, water
-    vapour (cm), reflectance of cirrus.
+    Attributes:
+        zenith: sun zenith in radians.
+        azimuth: sun azimuth in radians.
+        aerosol: optical depth at 550 nm.
+        angstrom: Angstrom exponent of the aerosol.
+        vapour: water vapour in cm.
+        cirrus: reflectance of cirrus.
     """
 
     zenith: float
@@ -38,7 +43,7 @@ class Sky:
 
 
 def draw_sky(scene: Scene) -> Sky:
-    """Sun at half past ten in the morning, and the day's air."""
+    """Draw the sun at half past ten in the morning, and the day's air."""
     rng = scene.rng(3)
     declination = np.radians(DECLINATION[scene.season] + rng.normal(0, 3))
     latitude, hour = np.radians(scene.latitude), np.radians(-22.5)
@@ -59,11 +64,11 @@ def draw_sky(scene: Scene) -> Sky:
 
 
 def sense_s2(scene: Scene, reflectance: NDArray[np.float32], slope: Field) -> NDArray[np.uint16]:
-    """Digital numbers (13, size, size) of level 1C.
+    """Return digital numbers (13, size, size) of level 1C.
 
     Args:
-        scene: where and when.
-        reflectance: of the ground, (13, size, size).
+        scene: the scene, for its position and season.
+        reflectance: reflectance of the ground, (13, size, size).
         slope: rise southwards and eastwards, (2, size, size).
     """
     sky, rng = draw_sky(scene), scene.rng(4)
@@ -78,9 +83,9 @@ def sense_s2(scene: Scene, reflectance: NDArray[np.float32], slope: Field) -> ND
 
 
 def illumination(slope: Field, sky: Sky) -> Field:
-    """Light on a slope relative to flat ground, (size, size).
+    """Return the light on a slope relative to flat ground, (size, size).
 
-    Half of the cosine law: the other half is sky light and the processing's own correction.
+    Only half of the cosine law applies: sky light and terrain correction weaken it.
     """
     down, right = slope  # southwards and eastwards, so the normal points (-right, down, 1)
     sun = (np.sin(sky.azimuth) * np.sin(sky.zenith), np.cos(sky.azimuth) * np.sin(sky.zenith))
@@ -90,7 +95,7 @@ def illumination(slope: Field, sky: Sky) -> Field:
 
 
 def _through_air(ground: Field, band: int, sky: Sky, haze: Field) -> Field:
-    """Reflectance above the air, (size, size), by single scattering (Vermote et al. 1997)."""
+    """Return reflectance above the air (size, size) by single scattering (Vermote et al. 1997)."""
     micron, sun = CENTRES[band] / 1000, np.cos(sky.zenith)
     # molecules at sea level (Hansen and Travis 1974)
     rayleigh = 0.008569 * micron**-4 * (1 + 0.0113 * micron**-2 + 0.00013 * micron**-4)
@@ -105,7 +110,7 @@ def _through_air(ground: Field, band: int, sky: Sky, haze: Field) -> Field:
 
 
 def _gases(band: int, sky: Sky) -> float:
-    """Transmission of ozone, oxygen and water vapour, both ways.
+    """Return the two-way transmission of ozone, oxygen and water vapour.
 
     Bands at 945 and 1373 nm sit on water's absorption: at 1.5 cm about a third passes the first
     (Gao and Goetz 1990) and less than one percent the second.
@@ -117,7 +122,7 @@ def _gases(band: int, sky: Sky) -> float:
 
 
 def _detect(rng: np.random.Generator, top: Field, band: int) -> NDArray[np.uint16]:
-    """Blur, sample at the band's own pixel, add noise, and repeat pixels on the 10 m grid.
+    """Blur, sample at the band's native pixel, add noise, and repeat pixels on the 10 m grid.
 
     SEN12MS was exported from Earth Engine, whose default resampling is the nearest neighbour.
     """

@@ -1,4 +1,4 @@
-"""What people and stands divide the land into: fields, building blocks, roads."""
+"""Shapes on the land: fields, city blocks, roads and rivers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def rectangles(
     length: float,
     disorder: float,
 ) -> Parcels:
-    """Parcel number of each pixel, (size, size): strips in estates that share a direction.
+    """Return parcel numbers (size, size): strips in estates that share a direction.
 
     Args:
         rng: random numbers.
@@ -27,7 +27,7 @@ def rectangles(
         estate: mean diameter of an estate, in pixels.
         width: mean width of a strip, in pixels.
         length: mean length of a strip, in pixels.
-        disorder: how far the estates' directions differ, in radians.
+        disorder: standard deviation of the estates' directions in radians.
     """
     block = cells(rng, size, estate)
     count = int(block.max()) + 1
@@ -51,7 +51,7 @@ def rectangles(
 
 
 def roads(rng: np.random.Generator, size: int, count: int) -> Field:
-    """Share of each pixel that a road covers, (size, size).
+    """Return the share of each pixel that roads cover, (size, size).
 
     A two-lane road with its verges is 7 to 12 m wide, so it fills most of a 10 m pixel.
     """
@@ -69,7 +69,7 @@ def roads(rng: np.random.Generator, size: int, count: int) -> Field:
 
 
 def river(rng: np.random.Generator, size: int, width: float) -> NDArray[np.bool_]:
-    """Pixels of a meandering river of `width` pixels, (size, size)."""
+    """Return the mask (size, size) of a meandering river of `width` pixels."""
     t = np.arange(-0.8 * size, 0.8 * size, 0.25)
     # meanders are about eleven channel widths long (Leopold and Wolman 1960), amplitude a third
     length = max(11 * width, 24.0) * rng.uniform(0.8, 1.3)

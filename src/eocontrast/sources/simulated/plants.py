@@ -1,4 +1,4 @@
-"""Covers with plants: forest, shrubs, grass, crops, wetlands."""
+"""Covers with plants: forest, shrubs, grass, crops and wetlands."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def _canopies(
     chl: tuple[float, float] = (20, 60),
     lma: tuple[float, float] = (0.005, 0.025),
 ) -> Spectra:
-    """Canopies of one scene (count, 13): six parts what the scene has in common, four their own."""
+    """Draw canopies (count, 13) of which 60 % is common to the scene and 40 % varies."""
     common = ground.library.canopies(rng, 1, lai, chl, lma)
     return mix(common, ground.library.canopies(rng, count, lai, chl, lma), 0.6)
 
 
 def forest(rng: np.random.Generator, ground: Ground, igbp: Codes) -> Cover:
-    """Crowns that shade each other, over litter and herbs; one stand in 25 is felled."""
+    """Draw crowns that shade each other, over litter and herbs; one stand in 25 is felled."""
     count = len(igbp)
     crowns = _canopies(rng, ground, count, (3, 9), (25, 60))
     deciduous = np.select([igbp == 4, igbp == 3, igbp == 5], [1.0, 1.0, 0.4], 0.05)
-    # twigs over leaf litter: stands of one scene resemble each other
+    # twigs over leaf litter; stands of one scene resemble each other
     bark = mix(ground.library.draw(rng, 1, "bark"), ground.library.draw(rng, 1, "litter"), 0.5)
     bark = mix(bark, ground.library.draw(rng, count, "bark", "litter"), 0.8)
     # PROSAIL knows no crowns: their shadows fill .3 to .6 of conifer stands (Peddle et al. 1999),
@@ -44,7 +44,7 @@ def forest(rng: np.random.Generator, ground: Ground, igbp: Codes) -> Cover:
 
 
 def shrubs(rng: np.random.Generator, ground: Ground, igbp: Codes) -> Cover:
-    """Thick evergreen leaves with little chlorophyll, over soil and straw; open or closed."""
+    """Draw open or closed shrubs: thick leaves with little chlorophyll over soil and straw."""
     count = len(igbp)
     leaves = _canopies(rng, ground, count, (1, 4), (20, 45), (0.012, 0.025))
     dry = np.clip(rng.normal(0.45 * (1 - ground.green), 0.1), 0, 0.6)
@@ -57,7 +57,7 @@ def shrubs(rng: np.random.Generator, ground: Ground, igbp: Codes) -> Cover:
 
 
 def grass(rng: np.random.Generator, ground: Ground, igbp: Codes) -> Cover:
-    """Thin leaves that dry with the season, mown and grazed at different times."""
+    """Draw thin leaves that dry with the season, mown and grazed at different times."""
     count = len(igbp)
     blades = _canopies(rng, ground, count, (0.6, 5), (20, 50), (0.005, 0.012))
     dry = np.clip(1 - ground.green + rng.normal(0, 0.1) + rng.normal(0, 0.08, count), 0, 1)
@@ -67,7 +67,7 @@ def grass(rng: np.random.Generator, ground: Ground, igbp: Codes) -> Cover:
 
 
 def crops(rng: np.random.Generator, ground: Ground, igbp: Codes) -> Cover:
-    """Two to five crops a scene; fields of one crop grow alike, some lie fallow."""
+    """Draw two to five crops per scene; fields of one crop are similar, and some lie fallow."""
     count, kinds = len(igbp), int(rng.integers(2, 6))
     kind = rng.choice(kinds, count, p=rng.dirichlet(np.full(kinds, 2.0)))
     lai, chl, lma = (1.5, 8.0), (25.0, 60.0), (0.005, 0.013)
@@ -86,7 +86,7 @@ def crops(rng: np.random.Generator, ground: Ground, igbp: Codes) -> Cover:
 
 
 def wetlands(rng: np.random.Generator, ground: Ground, igbp: Codes) -> Cover:
-    """Reeds and sedges with ponds and mud between them."""
+    """Draw reeds and sedges with ponds and mud between them."""
     count = len(igbp)
     reeds = _canopies(rng, ground, count, (1, 7))
     dry = np.clip(rng.normal(0.85 * (1 - ground.green), 0.12), 0, 0.95)

@@ -1,4 +1,4 @@
-"""From the ground to Sentinel-1's backscatter in VV and VH."""
+"""Sentinel-1 images: backscatter of the ground in VV and VH."""
 
 from __future__ import annotations
 
@@ -15,16 +15,21 @@ from eocontrast.sources.simulated.scene import Scene
 from eocontrast.sources.simulated.surface import Surface
 
 LOOKS = 4.4
-"""Equivalent number of looks of ground-range detected products, high resolution (ESA)."""
+"""Equivalent number of looks of high-resolution ground-range products (ESA)."""
 
 
 @dataclass(frozen=True)
 class Echo:
-    """Backscatter of a class in dB, pairs for (VV, VH).
+    """Backscatter of a class in dB; pairs are (VV, VH).
 
-    `median` over the world, and what it varies by: `scene` and `parcel` (sd), `share` (change from
-    no cover to full cover, zero at `usual`, which is set so that the median comes out), `moisture`
-    (change from dry to saturated soil), and `pixel` (sd of texture).
+    Attributes:
+        median: median over the world.
+        scene: standard deviation between scenes.
+        parcel: standard deviation between parcels.
+        share: change from no cover to full cover, zero at the covered share `usual`.
+        usual: covered share at which the median applies.
+        moisture: change from dry to saturated soil.
+        pixel: standard deviation of texture.
     """
 
     median: tuple[float, float]
@@ -36,9 +41,9 @@ class Echo:
     pixel: float
 
 
-# Medians are those of real points by land cover (wetlands: between grass and water). Speckle is
-# 2.2 dB of their sd, the columns here make up the rest. Crops, towns and bare ground differ most
-# from place to place, by up to 8 dB between samples.
+# Medians of real points by land cover (wetlands: between grass and water). Speckle accounts for
+# 2.2 dB of their sd and these columns for the rest. Crops, towns and bare ground vary most, up to
+# 8 dB between samples.
 ECHOES = {
     "Forest": Echo((-8.2, -14.2), (0.8, 0.9), (0.4, 0.5), (1.5, 2.0), 0.85, 0.5, 0.7),
     "Shrubland": Echo((-9.5, -15.7), (1.4, 1.3), (0.5, 0.5), (2.0, 2.5), 0.6, 1.5, 0.6),
@@ -55,7 +60,7 @@ Pairs = NDArray[np.float32]
 
 
 def sense_s1(scene: Scene, land: Landscape, surface: Surface, ground: Ground) -> Pairs:
-    """Backscatter (2, size, size) in dB."""
+    """Return backscatter (2, size, size) in dB."""
     rng = scene.rng(5)
     # the swath's incidence runs from 31 to 46 degrees; across one scene it hardly changes
     incidence = float(rng.uniform(31, 46))
@@ -81,20 +86,20 @@ def sense_s1(scene: Scene, land: Landscape, surface: Surface, ground: Ground) ->
 
 
 def _scene_offset(rng: np.random.Generator, echo: Echo, ground: Ground, incidence: float) -> Pairs:
-    """Mean backscatter (2,) of a class in this scene, dB."""
-    common, own = rng.standard_normal(), rng.standard_normal(2)
-    spread = np.array(echo.scene) * (0.8 * common + 0.6 * own)  # VV and VH correlate at .64
+    """Draw the mean backscatter (2,) of a class in this scene in dB."""
+    common, separate = rng.standard_normal(), rng.standard_normal(2)
+    spread = np.array(echo.scene) * (0.8 * common + 0.6 * separate)  # VV and VH correlate at .64
     moist = echo.moisture * (ground.moisture - 0.4)
-    # 0.1 dB a degree over plants (Small 2011: gamma nought would be flat), from the mid-swath
+    # 0.1 dB per degree over plants (Small 2011: gamma nought would be flat), from mid-swath
     mean = np.array(echo.median) + spread + moist - 0.1 * (incidence - 38.5)
     return np.asarray(mean, dtype=np.float32)
 
 
 def _wind(speed: float, incidence: float) -> Pairs:
-    """Backscatter of water (2,) relative to 3 m/s at mid-swath, dB.
+    """Return the backscatter of water (2,) in dB, relative to 3 m/s at mid-swath.
 
-    Grows with the wind's power 1.6 in VV and 1.2 in VH, and steeper beams see more of it, roughly
-    as in the geophysical models; chosen so that the spread is that of real water, 4 dB.
+    Power grows with wind speed to the 1.6 in VV and to the 1.2 in VH, and with steeper incidence,
+    roughly as in geophysical model functions. The spread matches real water, 4 dB.
     """
     slope = -0.25 * (incidence - 38.5)
     return np.asarray(np.array([16.0, 12.0]) * np.log10(speed / 3) + slope, dtype=np.float32)
@@ -107,7 +112,7 @@ def _within(
     land: Landscape,
     surface: Surface,
 ) -> Pairs:
-    """How the K pixels of a class differ from the scene's mean, (2, K) dB."""
+    """Return the deviations (2, K) of the K pixels of a class from the scene's mean in dB."""
     texture = echo.pixel * smooth_noise(rng, len(mask), 0.7)[mask]
     gain = np.array(echo.share, dtype=np.float32)[:, None]
     cover = gain * (surface.share[mask] - np.float32(echo.usual))
@@ -118,7 +123,7 @@ def _within(
 
 
 def _corners(rng: np.random.Generator, land: Landscape) -> Pairs:
-    """Walls that return the beam twice: a twentieth of the K urban pixels shine, (2, K) dB."""
+    """Draw double bounces at walls (2, K) in dB: a twentieth of the K urban pixels shine."""
     count = int(land.mask("Urban/Built-up").sum())
     shine = (rng.random(count) < 0.05) * np.minimum(6 + rng.exponential(4.0, count), 20)
     # the corner's second bounce keeps the polarisation, so VH gains less
@@ -126,9 +131,9 @@ def _corners(rng: np.random.Generator, land: Landscape) -> Pairs:
 
 
 def _foreshortening(slope: Field, incidence: float, *, east: bool) -> Field:
-    """Slopes that face the radar return more, (size, size) dB; the sun shades other ones.
+    """Return the gain of slopes that face the radar, (size, size) in dB.
 
-    Ascending passes look east, descending ones west. `slope` is the rise eastwards.
+    Ascending passes look east, descending passes west. `slope` is the rise eastwards.
     """
     angle = np.radians(incidence) - np.arctan(slope if east else -slope)
     # area of a slope in the slant plane (Small 2011), capped as terrain flattening would
@@ -137,22 +142,22 @@ def _foreshortening(slope: Field, incidence: float, *, east: bool) -> Field:
 
 
 def _detect(rng: np.random.Generator, power: Pairs) -> Pairs:
-    """Resolution, speckle, noise: (2, size, size) power to dB."""
-    # 20 x 22 m resolution at 10 m spacing blurs scene and speckle alike
+    """Apply resolution, speckle and noise to power (2, size, size), and convert it to dB."""
+    # the resolution of 20 x 22 m at 10 m spacing blurs scene and speckle alike
     mean = ndimage.gaussian_filter(power, (0, 0.6, 0.6), mode="nearest", truncate=3)
     speckled = mean * speckle(rng, mean.shape)
-    # what is left after the noise of -25 to -30 dB was subtracted
+    # residual after subtracting noise of -25 to -30 dB
     floor = 10 ** rng.uniform(-4.0, -3.4)
     noise = floor * rng.gamma(LOOKS, 1 / LOOKS, mean.shape).astype(np.float32)
-    # this speckle's median lies 0.45 dB below its mean, and the classes' medians hold speckle
+    # the median of this speckle is 0.45 dB below its mean, and the classes' medians include speckle
     return np.asarray(10 * np.log10(speckled + noise) + 0.45, dtype=np.float32)
 
 
 def speckle(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Multiplicative speckle of mean 1 and `LOOKS` looks, correlated between neighbours.
+    """Return multiplicative speckle of mean 1 and `LOOKS` looks, correlated between neighbours.
 
-    Averaging over a kernel w multiplies the looks by 1 / sum(w^2), so the white field starts with
-    that many fewer. Neighbours at 10 m correlate at about .3, as in ground-range products.
+    Averaging over a kernel w multiplies the looks by 1 / sum(w^2), so the white field has that many
+    fewer. Neighbours at 10 m correlate at about 0.3, as in ground-range products.
     """
     kernel = np.exp(-0.5 * (np.arange(-2, 3) / 0.5) ** 2)
     kernel /= kernel.sum()

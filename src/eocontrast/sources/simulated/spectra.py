@@ -1,7 +1,7 @@
 """Reflectance spectra of materials, as Sentinel-2A's thirteen bands see them.
 
-Soils, built materials and dry plants are measured, green canopies are PROSAIL runs; all come with
-the package `earthlib`. It holds no water, which is modelled here.
+Soils, built materials and dry plants are measured; green canopies are PROSAIL runs. All come from
+the package `earthlib`. Water is modelled here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Spectra = NDArray[np.float32]
-"""Reflectance (n, 13), bands in the order of `SENTINEL2_L1C`."""
+"""Reflectance (n, 13) with bands in the order of `SENTINEL2_L1C`."""
 
 # centre and width (nm) of Sentinel-2A's bands (ESA, spectral response functions 3.0)
 CENTRES = np.array(
@@ -25,7 +25,7 @@ CENTRES = np.array(
 )
 WIDTHS = np.array([20, 66, 36, 31, 15, 15, 20, 106, 21, 20, 31, 91, 175], dtype=float)
 
-# nm; the library leaves out the air's water absorption at 1360-1450 and 1800-1950
+# nm; the library has gaps at the water absorption of the air, 1360-1450 and 1800-1950
 WAVELENGTHS = np.concatenate(
     [np.arange(400, 1351, 10), np.arange(1460, 1791, 10), np.arange(1960, 2451, 10)]
 )
@@ -34,17 +34,17 @@ WAVELENGTHS = np.concatenate(
 WATER_ABSORPTION = np.array(
     [0.007, 0.016, 0.062, 0.43, 0.70, 2.4, 2.2, 3.2, 4.6, 26.0, 350.0, 650.0, 2000.0]
 )
-# of phytoplankton, relative to 443 nm (Lee et al. 1998, rounded)
+# phytoplankton, relative to 443 nm (Lee et al. 1998, rounded)
 ALGAE_ABSORPTION = np.array([1.0, 0.7, 0.22, 0.5, 0.05, 0, 0, 0, 0, 0, 0, 0, 0])
 
 _CANOPY = re.compile(r"v-LAI-(?P<lai>[\d.e+]+)-LMA-(?P<lma>[\d.]+)-CHL-(?P<chl>[\d.]+)-N-[\d.]+")
 
 
 def band_weights() -> NDArray[np.float64]:
-    """Weight of each wavelength in each band, (180, 13), columns sum to 1.
+    """Return the weight of each wavelength in each band, (180, 13); columns sum to 1.
 
-    Super-Gaussian of order 6: flat tops and steep sides like the published responses. B10 lies in
-    a gap of the library and takes 1350 nm: hardly any light of the ground reaches it.
+    The super-Gaussian of order 6 has flat tops and steep sides like the published responses. B10
+    lies in a gap of the library and uses 1350 nm; hardly any light from the ground reaches it.
     """
     distance = 2 * np.abs(WAVELENGTHS[:, None] - CENTRES) / WIDTHS
     weights = np.exp(-np.log(2) * distance**6)
@@ -53,14 +53,14 @@ def band_weights() -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Library:
-    """Band reflectance (n, 13), material of each row, and (LAI, LMA, CHL) of canopies (n, 3)."""
+    """Spectra: reflectance (n, 13), material, and (LAI, LMA, CHL) of canopies (n, 3)."""
 
     bands: Spectra
     material: NDArray[np.str_]
     canopy: NDArray[np.float64]
 
     def draw(self, rng: np.random.Generator, count: int, *materials: str) -> Spectra:
-        """Spectra (count, 13) of any of these materials."""
+        """Draw spectra (count, 13) of any of these materials."""
         rows = np.flatnonzero(np.isin(self.material, materials))
         return np.asarray(self.bands[rng.choice(rows, count)])
 
@@ -72,9 +72,15 @@ class Library:
         chl: tuple[float, float] = (20, 60),
         lma: tuple[float, float] = (0.005, 0.025),
     ) -> Spectra:
-        """Canopy spectra (count, 13) within ranges of leaf area index, chlorophyll (ug/cm2) and
-        leaf mass per area (g/cm2).
-        """  # noqa: D205
+        """Draw canopy spectra (count, 13).
+
+        Args:
+            rng: random numbers.
+            count: number of spectra.
+            lai: range of the leaf area index.
+            chl: range of chlorophyll in ug/cm2.
+            lma: range of leaf mass per area in g/cm2.
+        """
         low, high = np.array([lai, lma, chl]).T
         fits = (self.canopy >= low) & (self.canopy <= high)
         return np.asarray(self.bands[rng.choice(np.flatnonzero(fits.all(axis=1)), count)])
@@ -82,25 +88,27 @@ class Library:
 
 @cache
 def load_library() -> Library:
-    """Read `earthlib`'s spectra, without importing the package, which takes half a second."""
+    """Read the spectra of `earthlib` without importing it, which takes half a second."""
     spec = find_spec("earthlib")
     if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError("the simulated source needs the package earthlib")
+        raise ModuleNotFoundError(
+            "the simulated source needs the package earthlib; install it with pip"
+        )
     data = Path(spec.submodule_search_locations[0]) / "data"
     with (data / "spectra.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     values = np.fromfile(data / "spectra.sli", dtype="<f4").reshape(len(rows), len(WAVELENGTHS))
     canopy = np.full((len(rows), 3), np.nan)
     for number, row in enumerate(rows):
-        if found := _CANOPY.fullmatch(row["NAME"]):
-            canopy[number] = [float(found[key]) for key in ("lai", "lma", "chl")]
-    # einsum adds in one fixed order; BLAS may add in another with another number of threads
+        if match := _CANOPY.fullmatch(row["NAME"]):
+            canopy[number] = [float(match[key]) for key in ("lai", "lma", "chl")]
+    # einsum adds in a fixed order; the order of BLAS depends on the number of threads
     bands = np.einsum("nw,wb->nb", values, band_weights())
     return Library(bands.astype(np.float32), np.array([row["LEVEL_3"] for row in rows]), canopy)
 
 
 def wet_soil(soil: Spectra, moisture: float) -> Spectra:
-    """Soil (n, 13) in the field: rougher and wetter than the dried, sieved samples of a laboratory.
+    """Return soil (n, 13) as in the field: rougher and wetter than laboratory samples.
 
     Clods shade a quarter; water darkens most where it absorbs, down to about half of the visible
     and a third of the shortwave infrared at saturation (Lobell and Asner 2002).
@@ -110,13 +118,13 @@ def wet_soil(soil: Spectra, moisture: float) -> Spectra:
 
 
 def water(chlorophyll: float, sediment: float, cdom: float, sky: float) -> Spectra:
-    """Reflectance (13,) of deep water (Gordon et al. 1988; Lee et al. 1998).
+    """Return the reflectance (13,) of deep water (Gordon et al. 1988; Lee et al. 1998).
 
     Args:
-        chlorophyll: mg/m3.
-        sediment: suspended matter, g/m3.
-        cdom: absorption of dissolved matter at 440 nm, 1/m.
-        sky: reflected sky light and glint, as reflectance.
+        chlorophyll: concentration in mg/m3.
+        sediment: suspended matter in g/m3.
+        cdom: absorption of dissolved matter at 440 nm in 1/m.
+        sky: reflectance of sky light and glint.
     """
     absorption = WATER_ABSORPTION + 0.06 * chlorophyll**0.65 * ALGAE_ABSORPTION
     absorption = absorption + cdom * np.exp(-0.015 * (CENTRES - 440))

@@ -1,4 +1,4 @@
-"""Reflectance of the ground, and how much of each pixel its cover fills, which radar sees too."""
+"""Reflectance of the ground, and the share of each pixel that is covered, which radar sees too."""
 
 from __future__ import annotations
 
@@ -25,10 +25,13 @@ PLANTS = {
 
 @dataclass(frozen=True)
 class Surface:
-    """What the sensors look at; all maps (size, size) but `reflectance` (13, size, size).
+    """The surface that both sensors see, as maps (size, size).
 
-    `share` is the cover's part of a pixel (leaves, roofs), `damp` where the soil is wetter than its
-    surroundings (mean 0, sd 1), `hedge` marks field boundaries with bushes.
+    Attributes:
+        reflectance: reflectance of each band, (13, size, size).
+        share: covered share of each pixel (leaves, roofs).
+        damp: soil moisture relative to the surroundings, mean 0 and sd 1.
+        hedge: mask of field boundaries with bushes.
     """
 
     reflectance: NDArray[np.float32]
@@ -38,7 +41,7 @@ class Surface:
 
 
 def make_surface(scene: Scene, land: Landscape, ground: Ground) -> Surface:
-    """Paint every class, then what lies across the classes: damp hollows, hedges, roads."""
+    """Draw every class, then damp hollows, hedges and roads across the classes."""
     rng, size = scene.rng(2), scene.pixels
     reflectance = np.zeros((size, size, 13), dtype=np.float32)
     share = np.zeros((size, size), dtype=np.float32)
@@ -71,7 +74,7 @@ def _cover(
     land: Landscape,
     ground: Ground,
 ) -> tuple[NDArray[np.intp], Cover]:
-    """The cover of a class and the parcel number (K,) of each of its K pixels."""
+    """Return the parcel number (K,) of each of the K pixels of a class, and its cover."""
     parcels = land.parcels[mask]
     if name == "Urban/Built-up":  # a block holds many roofs and yards, of about 25 m
         parcels = parcels * mask.size + cells(rng, len(mask), 2.5)[mask]
@@ -87,7 +90,7 @@ def _cover(
 def _shares(
     rng: np.random.Generator, cover: Cover, mask: NDArray[np.bool_], parcel: NDArray[np.intp]
 ) -> NDArray[np.float32]:
-    """The cover's part of each of the K pixels, (K,)."""
+    """Return the covered share of each of the K pixels, (K,)."""
     texture = smooth_noise(rng, len(mask), cover.grain)[mask]
     share = cover.share[parcel] + cover.texture * texture
     return np.clip(share, 0, 1).astype(np.float32)

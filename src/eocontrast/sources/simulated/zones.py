@@ -1,4 +1,4 @@
-"""Which class lies where: how much of a scene each takes, and what ground suits it."""
+"""Land-cover classes of a scene: their shares and positions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COMPANIONS: dict[str, tuple[str, ...]] = {
     "Barren": ("Shrubland", "Grassland", "Urban/Built-up", "Water"),
     "Water": ("Wetlands", "Forest", "Urban/Built-up", "Croplands", "Barren", "Grassland"),
 }
-"""What a class lies next to. One to three of these make a scene of two to four classes."""
+"""Typical neighbours of a class; one to three of them complete a scene."""
 
 ORDER = (
     "Water",
@@ -32,13 +32,13 @@ ORDER = (
     "Shrubland",
     "Grassland",
 )
-"""Who is placed first: water finds the low ground, wetlands its shore, what remains is grass."""
+"""Order of placement: water takes low ground, wetlands its shore, and grass the remainder."""
 
 INDEX = {name: index for index, name in enumerate(DFC_CLASSES)}
 
 
 def draw_shares(rng: np.random.Generator, dominant: str) -> dict[str, float]:
-    """Share of the scene by class; the dominant one covers half to three quarters."""
+    """Draw the share of each class; the dominant one covers half to three quarters."""
     count = int(rng.integers(1, 4))
     others = [str(name) for name in rng.choice(COMPANIONS[dominant], count, replace=False)]
     if "Wetlands" in (dominant, *others) and "Water" not in (dominant, *others):
@@ -57,9 +57,9 @@ def place_classes(
     height: Field,
     fields: Parcels,
 ) -> NDArray[np.intp]:
-    """Class index of each pixel, (size, size): each class takes its share of what suits it best."""
+    """Return class indices (size, size); each class takes its share of the most suitable pixels."""
     size = height.shape[0]
-    # slopes of hillsides, not of the bumps on them
+    # slopes of hillsides, without small bumps
     steep = np.hypot(*np.gradient(ndimage.gaussian_filter(height, 0.02 * size))) * size / 5
     names = [name for name in ORDER if name in shares]
     classes = np.full(height.shape, INDEX[names[-1]], dtype=np.intp)
@@ -88,7 +88,7 @@ def _suitability(
     patchy: Field,
     fields: Parcels,
 ) -> Field:
-    """How well each pixel suits a class, (size, size); only the order of the values counts."""
+    """Return the suitability of each pixel for a class, (size, size); only ranks matter."""
     if name == "Wetlands" and water.any():
         shore = ndimage.distance_transform_edt(~water).astype(np.float32)
         return np.asarray(-shore / (0.06 * len(height)) + 0.8 * patchy - height)
