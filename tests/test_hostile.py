@@ -1,6 +1,6 @@
-"""What could make this machine open another file, an address, or its whole memory: refused.
+"""Hostile rasters, manifests and weights, which must not open other files or addresses.
 
-Archives and pickles are beside what reads them (`test_archives.py`, `test_checkpoints.py`).
+Archives and pickles are tested with their readers.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SECRET = b"secret" * 100
 
 
 class Watched(HttpServer):
-    """One that counts connections."""
+    """A server that counts connections."""
 
     connections = 0
 
@@ -49,7 +49,7 @@ class Watched(HttpServer):
 
 @pytest.fixture
 def server() -> Iterator[HttpServer]:
-    """One that nobody may ask."""
+    """A server that must not get a connection."""
     server = Watched({"/secret.tif": SECRET})
     yield server
     server.stop()
@@ -72,7 +72,7 @@ def warped(source: str) -> str:
 
 
 def script(source: str) -> str:
-    """Of a VRT that would run Python."""
+    """Return a VRT that would run Python."""
     return (
         '<VRTDataset rasterXSize="8" rasterYSize="8"><VRTRasterBand dataType="Byte" band="1" '
         'subClass="VRTDerivedRasterBand"><PixelFunctionLanguage>Python</PixelFunctionLanguage>'
@@ -100,7 +100,7 @@ CONTENTS = {made.__name__: made for made in (vrt, warped, script, wms, gti, stac
 
 @pytest.mark.parametrize("made", CONTENTS.values(), ids=list(CONTENTS))
 @pytest.mark.parametrize("where", ["network", "disk"])
-def test_a_raster_that_points_elsewhere_is_not_followed(
+def test_raster_reference_is_not_followed(
     server: HttpServer, tmp_path: Path, made: Callable[[str], str], where: str
 ) -> None:
     secret = tmp_path / "secret.tif"
@@ -135,7 +135,7 @@ def remote(server: HttpServer) -> list[str]:
 
 @pytest.mark.parametrize("number", range(15))
 @pytest.mark.parametrize("column", ["s1", "s2", "label"])
-def test_a_manifest_that_names_something_else_than_a_file_is_refused(
+def test_manifest_names_files_only(
     server: HttpServer, tmp_path: Path, number: int, column: str
 ) -> None:
     cells = {"id": "a", "s1": "a.tif", "s2": "a.tif", "label": "x"}
@@ -153,7 +153,7 @@ def test_a_manifest_that_names_something_else_than_a_file_is_refused(
 
 
 @pytest.mark.parametrize("number", range(15))
-def test_a_scene_that_is_something_else_than_a_file_is_refused(
+def test_scene_must_be_a_file(
     server: HttpServer,
     tiny_store: PatchStore,
     tmp_path: Path,
@@ -170,7 +170,7 @@ def test_a_scene_that_is_something_else_than_a_file_is_refused(
 
 
 def erdas(path: Path) -> None:
-    """An Erdas raster whose pixels lie in a file beside it, `<stem>.ige`."""
+    """Write an Erdas raster with its pixels in `<stem>.ige`."""
     form = {"driver": "HFA", "count": 1, "height": 64, "width": 64, "dtype": "uint8"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -178,7 +178,7 @@ def erdas(path: Path) -> None:
             raster.write(np.arange(64 * 64, dtype=np.uint8).reshape(1, 64, 64))
 
 
-def test_an_erdas_raster_may_only_have_pixels_of_its_own(tmp_path: Path) -> None:
+def test_erdas_pixels_elsewhere_are_refused(tmp_path: Path) -> None:
     erdas(tmp_path / "mine.img")
     with open_raster(tmp_path / "mine.img") as raster:
         assert raster.read(1)[0, 5] == 5
@@ -198,8 +198,8 @@ def headed(header: bytes, length: int | None = None) -> bytes:
 
 
 def tensor(**fields: object) -> bytes:
-    told = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4], **fields}
-    return headed(json.dumps({"a": told}).encode())
+    fields = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4], **fields}
+    return headed(json.dumps({"a": fields}).encode())
 
 
 ABSURD: dict[str, bytes] = {
@@ -233,7 +233,7 @@ ABSURD: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("content", ABSURD.values(), ids=list(ABSURD))
-def test_absurd_weights_are_refused_in_a_few_lines(tmp_path: Path, content: bytes) -> None:
+def test_absurd_weights_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "w.safetensors"
     path.write_bytes(content)
     for read in (Pretrained.load, read_checkpoint):
@@ -250,9 +250,7 @@ NAMES = ["a b", "it's", 'say "x"', "a;touch pwned", "$(touch pwned)", "`touch pw
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_odd_names_are_but_names(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_odd_names_are_harmless(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / name
     save_weights(folder / f"{name}.safetensors", {}, {"a": name})
@@ -264,7 +262,7 @@ def test_odd_names_are_but_names(
     assert not list(tmp_path.rglob("pwned"))
 
 
-def test_files_have_no_wider_mode_than_the_umask_allows(tmp_path: Path) -> None:
+def test_files_respect_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
         save_weights(tmp_path / "deep/w.safetensors", {}, {})

@@ -1,7 +1,7 @@
-"""Every layout of DFC2020 through every stage, from servers that cut connections.
+"""SEN12MS and DFC2020 through every stage, from servers that cut connections.
 
-Stages run in this process, with the arguments that dvc.yaml gives them: their imports take longer
-than their work. What is pretrained on SEN12MS is shared. In `test_pipeline.py` DVC calls them.
+Stages run in this process with the arguments of dvc.yaml, since imports take longer than their
+work. Pretraining on SEN12MS is shared. `test_published.py` reads the other layouts of DFC2020.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from clones import ROOT, mlflow_runs, shrink_further
-from layouts import by_halves, by_regions, by_validation_folders, flat, zipped
+from layouts import by_halves, flat, zipped
 from ruamel.yaml import YAML
 from servers import FtpServer, HttpServer
 
@@ -40,7 +40,7 @@ STORE, RAW, LISTED = "data/patches/dfc2020", "data/raw/dfc2020", "data/manifests
 
 
 def call(stage: str, *arguments: str) -> None:
-    """A stage in the working directory."""
+    """Run a stage in the working directory."""
     script = str(ROOT / f"stages/{stage}.py")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [script, *arguments])
@@ -48,7 +48,7 @@ def call(stage: str, *arguments: str) -> None:
 
 
 def store(source: str) -> None:
-    """What is served becomes patches."""
+    """Download a source and build its patch store."""
     call("download", source, f"data/raw/{source}", f"data/manifests/{source}")
     folder, audit = f"data/patches/{source}", f"metrics/audit/{source}.json"
     call("normalise", f"data/manifests/{source}", folder, audit)
@@ -59,7 +59,7 @@ def weights(init: str) -> str:
 
 
 def learn(cells: dict[str, Any]) -> None:
-    """All stages that are left when there are patches and pretrained weights."""
+    """Run the stages after pretraining."""
     call("finetune", "single", STORE, weights("dual_simclr_resnet"), SINGLE)
     call("evaluate", STORE, "metrics/test.json", "metrics/test_predictions.parquet", SINGLE)
     for name, cell in cells.items():
@@ -71,7 +71,7 @@ def learn(cells: dict[str, Any]) -> None:
 
 
 def settle(patch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Stages run in `folder`, reach this machine's servers, and hardly wait for them."""
+    """Run stages in `folder`, with servers of this machine and short pauses."""
     for name in ("DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI"):
         patch.delenv(name, raising=False)
     patch.setenv("no_proxy", "127.0.0.1")
@@ -81,19 +81,19 @@ def settle(patch: pytest.MonkeyPatch, folder: Path) -> None:
 
 @dataclass
 class Project:
-    """A working directory in which the stages of SEN12MS ran."""
+    """A working directory after pretraining on SEN12MS."""
 
     folder: Path
     scenes: Path
     params: dict[str, Any]
 
-    def say(self, source: str, **params: object) -> None:
+    def set(self, source: str, **params: object) -> None:
         """Change parameters of a source."""
         self.params["sources"][source] |= params
         YAML().dump(self.params, self.folder / "params.yaml")
 
     def digests(self, **archives: bytes) -> str:
-        """A file as md5sum writes it."""
+        """Write the digests of archives as md5sum does."""
         lines = [
             f"{hashlib.md5(packed).hexdigest()}  {name}\n" for name, packed in archives.items()
         ]
@@ -103,7 +103,7 @@ class Project:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Two seasons of SEN12MS came over FTP, and were pretrained on."""
+    """Download two seasons of SEN12MS over FTP, and pretrain on them."""
     folder, scenes, served = map(tmp_path_factory.mktemp, ("project", "scenes", "served"))
     few = {"pretrain_scenes": 6, "train_scenes": 6, "test_scenes": 4}
     size = {"seed": 0, "patch_size": 32, "scene_size": 2}
@@ -115,7 +115,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     made = Project(folder, scenes, params)
     archives = packed_seasons(scenes, served)
     server = FtpServer(served)
-    made.say("sen12ms", url=server.url, md5s=made.digests(**archives), seasons=list(SEASONS))
+    made.set("sen12ms", url=server.url, md5s=made.digests(**archives), seasons=list(SEASONS))
     server.cuts = [1, len(archives["ROIs1158_spring_s1.tar.gz"]) // 2, 0, 7, 50_000]
     with pytest.MonkeyPatch.context() as patch:
         settle(patch, folder)
@@ -128,7 +128,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def packed_seasons(scenes: Path, folder: Path) -> dict[str, bytes]:
-    """The archives of two seasons by name; also as files."""
+    """Pack two seasons into archives, and return their bytes by name."""
     for archive in sen12ms.archives(SEASONS):
         with tarfile.open(folder / archive.name, "w:gz") as packed:
             for path in scenes.glob(archive.holds):
@@ -137,7 +137,7 @@ def packed_seasons(scenes: Path, folder: Path) -> dict[str, bytes]:
 
 
 def packed_halves(scenes: Path, layout: Callable[[Path], None], data: Path) -> bytes:
-    """DFC2020 as an archive of this layout."""
+    """Pack DFC2020 in this layout."""
     for half in dfc2020.HALVES:
         shutil.copytree(scenes / f"ROIs0000_{half}", data / f"ROIs0000_{half}")
     layout(data)
@@ -148,12 +148,10 @@ def packed_halves(scenes: Path, layout: Callable[[Path], None], data: Path) -> b
     ("layout", "protocol", "train", "counts"),
     [
         (by_halves, "http", "test", {"train": 16, "test": 24}),
-        (by_validation_folders, "ftp", "validation", {"train": 24, "test": 16}),
-        (by_regions, "http", "test", {"train": 16, "test": 24}),
         (flat, "ftp", "test", {"train": 11, "test": 5}),
     ],
 )
-def test_every_layout_runs_through_every_stage(
+def test_layout_runs_through_every_stage(
     project: Project,
     layout: Callable[[Path], None],
     protocol: str,
@@ -170,14 +168,14 @@ def test_every_layout_runs_through_every_stage(
     (tmp_path / "served" / name).write_bytes(archive)
     third = len(archive) // 3
     server: HttpServer | FtpServer
-    if protocol == "http":  # where connections are cut; the third one brings nothing
+    if protocol == "http":  # offsets of the cuts; the third connection brings nothing
         server = HttpServer({f"/{name}": archive})
         cuts = server.ends = [1, third, third, len(archive) - 1]
-    else:  # after how many bytes
+    else:  # bytes before each cut
         server = FtpServer(tmp_path / "served")
         cuts = server.cuts = [1, third, 0, len(archive) - third - 2]
     sums = project.digests(**{name: archive})
-    project.say("dfc2020", url=server.url, md5s=sums, train=train)
+    project.set("dfc2020", url=server.url, md5s=sums, train=train)
     store("dfc2020")
     server.stop()
     assert not cuts, "a connection was not cut"
@@ -188,7 +186,7 @@ def test_every_layout_runs_through_every_stage(
 
 
 def check_results(labels: int) -> None:
-    """Every arm is on the curve, with all labels, and everything was drawn."""
+    """Check that every arm is on the curve with all labels, and that figures exist."""
     table = pd.read_csv("metrics/label_curve.csv")
     scores = table[table["metric"].isin(["AA", "mIoU"])]
     assert set(scores["arm"]) == {"s2", "dual_simclr", "unet"}
@@ -201,7 +199,7 @@ def check_results(labels: int) -> None:
     assert "dfc2020" in Path("metrics/report.html").read_text()
 
 
-def test_mlflow_is_told_no_password(project: Project) -> None:
+def test_mlflow_gets_no_password(project: Project) -> None:
     (download,) = [
         run for run in mlflow_runs(project.folder) if run.info.run_name == "download@sen12ms"
     ]
@@ -209,14 +207,14 @@ def test_mlflow_is_told_no_password(project: Project) -> None:
     assert "secret" not in "".join(download.data.params.values())
 
 
-def test_a_folder_that_is_not_there_is_told_before_others_are_fetched(
+def test_missing_folder_stops_downloads(
     project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settle(monkeypatch, project.folder)
-    project.say("dfc2020", path="nowhere")
+    project.set("dfc2020", path="nowhere")
     with pytest.raises(SystemExit):
         call("download", "sen12ms", "raw/sen12ms", "listed")
-    project.say("dfc2020", path=None)
+    project.set("dfc2020", path=None)
     message = f"sources.dfc2020.path in params.yaml names {project.folder}/nowhere, which does not"
     assert message in capsys.readouterr().err
     assert not Path("raw").exists()

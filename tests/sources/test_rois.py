@@ -103,10 +103,8 @@ def test_named_scenes_keep_their_layout(tmp_path: Path) -> None:
         patches = [RoiPatch("ROIs1_spring", *place, layout) for place in places]
         folder = tmp_path / layout.replace("/", "_")
         touch(folder, [patch.path(kind) for patch in patches for kind in ("s1", "s2")])
-        patches_found = find_patches(
-            folder, "ROIs1_spring", ("s1", "s2"), "see the manual", layouts
-        )
-        assert patches_found == [patches[3], patches[1], patches[2], patches[0]]
+        listed = find_patches(folder, "ROIs1_spring", ("s1", "s2"), "see the manual", layouts)
+        assert listed == [patches[3], patches[1], patches[2], patches[0]]
     assert patches[1].path("s2") == "flat/s2/ROIs1_spring_s2_CapeTown_p3.tif"
 
 

@@ -32,8 +32,8 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    found = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 def test_manifest_names_every_patch_once(simulated: Simulated) -> None:
@@ -58,7 +58,7 @@ def test_source_is_declared(simulated: Simulated) -> None:
     assert source.palette == DFC_PALETTE
 
 
-def test_layout_is_that_of_sen12ms_and_dfc2020(simulated: Simulated) -> None:
+def test_layout_matches_real_data(simulated: Simulated) -> None:
     folder, _ = simulated
     for path in (
         "ROIs1158_spring/s1_1/ROIs1158_spring_s1_1_p0.tif",
@@ -80,7 +80,7 @@ def test_layout_is_that_of_sen12ms_and_dfc2020(simulated: Simulated) -> None:
         ("dfc", "uint8", ("DFC2020",)),
     ],
 )
-def test_rasters_are_as_documented(
+def test_rasters_match_documentation(
     simulated: Simulated, kind: str, dtype: str, bands: tuple[str, ...] | None
 ) -> None:
     folder, _ = simulated
@@ -105,7 +105,7 @@ def test_rasters_are_as_documented(
             assert set(np.unique(values)) <= set(DFC_CLASSES.values())
 
 
-def test_patches_of_a_scene_touch_and_scenes_lie_apart(simulated: Simulated) -> None:
+def test_patches_touch_within_scenes(simulated: Simulated) -> None:
     folder, source = simulated
     boxes: dict[str, list[tuple[str, rasterio.coords.BoundingBox]]] = {}
     for row in source.manifest.to_dict("records"):
@@ -126,7 +126,7 @@ def test_patches_of_a_scene_touch_and_scenes_lie_apart(simulated: Simulated) -> 
             assert crs != other or max(abs(left - x), abs(top - y)) >= 10_000
 
 
-def test_no_two_of_many_scenes_overlap() -> None:
+def test_many_scenes_stay_apart() -> None:
     params = TINY.model_copy(update={"patch_size": 1024, "scene_size": 2, "pretrain_scenes": 300})
     scenes = plan(params)
     corners = [(scene.epsg, *scene.origin) for scene in scenes]
@@ -141,7 +141,7 @@ def test_no_two_of_many_scenes_overlap() -> None:
         assert xy[:, 1].max() < 10_000_000
 
 
-def test_land_cover_agrees_pixel_by_pixel(simulated: Simulated) -> None:
+def test_land_cover_agrees_per_pixel(simulated: Simulated) -> None:
     folder, source = simulated
     for path in source.manifest["label"].loc[lambda label: label != ""]:
         with rasterio.open(folder / path) as raster:
@@ -154,7 +154,7 @@ def test_land_cover_agrees_pixel_by_pixel(simulated: Simulated) -> None:
         assert ((cover > 10) & (cover < 20) == np.isin(igbp, range(1, 6))).all()
 
 
-def test_coarse_bands_hold_no_finer_detail(simulated: Simulated) -> None:
+def test_coarse_bands_repeat_pixels(simulated: Simulated) -> None:
     folder, source = simulated
     with rasterio.open(folder / source.manifest["s2"].iloc[0]) as raster:
         values = raster.read()
@@ -168,7 +168,7 @@ def test_coarse_bands_hold_no_finer_detail(simulated: Simulated) -> None:
     assert (fine != fine[::2, ::2].repeat(2, 0).repeat(2, 1)).mean() > 0.5
 
 
-def test_two_workers_write_the_same_bytes(simulated: Simulated, tmp_path: Path) -> None:
+def test_workers_write_equal_bytes(simulated: Simulated, tmp_path: Path) -> None:
     folder, source = simulated
     again = fetch(tmp_path, TINY, workers=2)
     assert files(tmp_path) == files(folder)
@@ -181,7 +181,7 @@ def kill_a_worker(folder: Path) -> None:
     multiprocessing.active_children()[0].kill()
 
 
-def test_a_worker_that_is_killed_is_told(tmp_path: Path) -> None:
+def test_killed_worker_is_reported(tmp_path: Path) -> None:
     killer = Thread(target=kill_a_worker, args=(tmp_path,))
     killer.start()
     with pytest.raises(Exception, match="process pool") as caught:
@@ -190,7 +190,7 @@ def test_a_worker_that_is_killed_is_told(tmp_path: Path) -> None:
     assert str(exhausted(caught.value)).startswith("a worker process was killed, perhaps for")
 
 
-def test_seed_and_counts_change_what_they_should(simulated: Simulated, tmp_path: Path) -> None:
+def test_seed_and_counts_matter(simulated: Simulated, tmp_path: Path) -> None:
     folder, _ = simulated
     before = files(folder)
     stale = tmp_path / "ROIs1868_summer" / "s1_99" / "old.tif"
@@ -206,9 +206,7 @@ def test_seed_and_counts_change_what_they_should(simulated: Simulated, tmp_path:
     assert not same
 
 
-def test_full_disk_is_said_before_anything_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(2**30, 2**30 - 2**20, 2**20))
     big = TINY.model_copy(update={"patch_size": 128})
@@ -217,7 +215,7 @@ def test_full_disk_is_said_before_anything_is_written(
     assert not files(tmp_path)
 
 
-def test_bytes_needed_are_not_underestimated(simulated: Simulated) -> None:
+def test_estimated_size_is_sufficient(simulated: Simulated) -> None:
     from eocontrast.sources.simulated.geotiff import patch_bytes
 
     folder, source = simulated
@@ -226,12 +224,12 @@ def test_bytes_needed_are_not_underestimated(simulated: Simulated) -> None:
     assert 0.8 * needed < written <= needed
 
 
-def test_scene_too_large_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="more than 2048"):
+def test_large_scene_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="exceeds the largest scene, 2048"):
         fetch(tmp_path, TINY.model_copy(update={"patch_size": 1024, "scene_size": 3}))
 
 
-def test_eight_scenes_in_a_row_have_every_class_dominant() -> None:
+def test_dominant_classes_are_stratified() -> None:
     scenes = plan(TINY.model_copy(update={"pretrain_scenes": 16}))[:16]
     for block in (scenes[:8], scenes[8:]):
         assert {scene.dominant for scene in block} == set(DFC_CLASSES)

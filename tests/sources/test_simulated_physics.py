@@ -31,7 +31,7 @@ BACKSCATTER = {
 
 
 class World(NamedTuple):
-    """Medians of many scenes by class: (scenes, 2) dB and (scenes, 13) DN; and the majorities."""
+    """Medians by class, (scenes, 2) in dB and (scenes, 13) in DN; counts of majority classes."""
 
     s1: dict[str, NDArray[np.floating]]
     s2: dict[str, NDArray[np.floating]]
@@ -65,16 +65,16 @@ def world() -> World:
 
 
 def ndvi(numbers: NDArray[np.floating]) -> float:
-    """Median over scenes."""
+    """Return the median over scenes."""
     return float(
         np.median((numbers[:, B08] - numbers[:, B04]) / (numbers[:, B08] + numbers[:, B04]))
     )
 
 
 @pytest.mark.parametrize("name", BACKSCATTER)
-def test_backscatter_has_the_medians_of_real_points(world: World, name: str) -> None:
+def test_backscatter_matches_real_medians(world: World, name: str) -> None:
     scenes = world.s1[name]
-    # three standard errors of a mean over scenes, and half a decibel for what the mixing adds
+    # three standard errors of a mean over scenes, and 0.5 dB for mixed pixels
     tolerance = 3 * scenes.std(axis=0) / np.sqrt(len(scenes)) + 0.5
     assert (np.abs(scenes.mean(axis=0) - BACKSCATTER[name]) < tolerance).all()
     assert (tolerance < 3).all()
@@ -94,7 +94,7 @@ def test_plants_show_their_red_edge(world: World) -> None:
     assert forest[B08] > 2 * forest[B05] > 2 * forest[B04]
 
 
-def test_air_brightens_blue_and_blocks_water_bands(world: World) -> None:
+def test_air_changes_blue_and_water_bands(world: World) -> None:
     lake = np.median(world.s2["Water"], axis=0)
     assert lake[0] > lake[B02] > lake[B04]
     rock = np.median(world.s2["Barren"], axis=0)
@@ -103,11 +103,11 @@ def test_air_brightens_blue_and_blocks_water_bands(world: World) -> None:
     assert rock[B11] > rock[B04]
 
 
-def test_every_class_is_the_majority_somewhere(world: World) -> None:
+def test_every_class_has_majorities(world: World) -> None:
     assert (world.majority / world.majority.sum() > 0.04).all()
 
 
-def test_speckle_has_its_looks_and_leans_on_its_neighbours() -> None:
+def test_speckle_statistics() -> None:
     field = speckle(np.random.default_rng(0), (400, 400))
     assert field.mean() == pytest.approx(1, abs=0.01)
     assert 1 / field.var() == pytest.approx(LOOKS, rel=0.05)
@@ -115,7 +115,7 @@ def test_speckle_has_its_looks_and_leans_on_its_neighbours() -> None:
     assert abs(np.corrcoef(field[:, 3:].ravel(), field[:, :-3].ravel())[0, 1]) < 0.02
 
 
-def test_library_is_read_whole() -> None:
+def test_library_is_complete() -> None:
     library = load_library()
     assert library.bands.shape == (7261, 13)
     assert np.isfinite(library.canopy).all(axis=1).sum() == 2000
@@ -128,14 +128,14 @@ def test_library_is_read_whole() -> None:
     np.testing.assert_allclose(band_weights().sum(axis=0), 1)
 
 
-def test_moisture_darkens_soil_most_in_the_shortwave_infrared() -> None:
+def test_moisture_darkens_shortwave_infrared() -> None:
     soil = load_library().draw(np.random.default_rng(0), 1, "soil")
     ratio = (wet_soil(soil, 1.0) / wet_soil(soil, 0.0))[0]
     assert (ratio < 0.6).all()
     assert ratio[B11] < ratio[B04]
 
 
-def test_water_colour_follows_what_is_in_it() -> None:
+def test_water_colour_follows_content() -> None:
     clear = water(0.1, 0.1, 0.02, 0.0)
     green = water(20, 1, 0.2, 0.0)
     brown = water(2, 50, 1, 0.0)
@@ -160,7 +160,7 @@ def scene(latitude: float) -> Scene:
 
 
 @pytest.mark.parametrize(("latitude", "sign"), [(50.0, 1), (-40.0, -1)])
-def test_slopes_towards_the_morning_sun_are_lit(latitude: float, sign: int) -> None:
+def test_sunny_slopes_are_brighter(latitude: float, sign: int) -> None:
     sky = draw_sky(scene(latitude))
     slope = np.zeros((2, 8, 8), dtype=np.float32)
     np.testing.assert_allclose(illumination(slope, sky), 1)
@@ -170,7 +170,7 @@ def test_slopes_towards_the_morning_sun_are_lit(latitude: float, sign: int) -> N
     assert (illumination(slope, sky) > 1).all()
 
 
-def test_bright_points_spread_over_a_pixel_of_the_band() -> None:
+def test_bright_point_fills_native_pixel() -> None:
     ground = np.full((13, 64, 64), 0.05, dtype=np.float32)
     ground[:, 24, 24] = 1.0
     seen = sense_s2(scene(50.0), ground, np.zeros((2, 64, 64), dtype=np.float32)).astype(float)
