@@ -19,6 +19,7 @@ from documents import command
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from ruamel.yaml import YAML
+from shipped import PARAMS
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -137,7 +138,7 @@ def clone_to(clone: Path, edit: Callable[[dict[str, Any]], None]) -> Path:
         target.write_bytes((ROOT / name).read_bytes())
     yaml = YAML()
     yaml.default_flow_style = False
-    params = yaml.load(clone / "params.yaml")
+    params = yaml.load(PARAMS)
     edit(params)
     yaml.dump(params, clone / "params.yaml")
     run(clone, "git", "init", "-q")

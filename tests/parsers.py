@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from shipped import PARAMS
 
 from eocontrast.cli.import_weights import read_checkpoint
 from eocontrast.config.params import load_params
@@ -109,7 +110,7 @@ CURVE = b"task,arm,n_labels,seed,metric,value\n" + b"".join(
 PAIRS = b"id,s1,s2,label,group,split\na,a.tif,b_{band}.tif,x|y,north,train\nb,c,d,,,\n"
 
 PARSERS = {
-    "params": Parser(load_params, "params.yaml", (ROOT / "params.yaml").read_bytes()),
+    "params": Parser(load_params, "params.yaml", PARAMS.read_bytes()),
     "manifest": Parser(_table, "pairs.csv", PAIRS),
     "curve": Parser(read_runs, "curve.csv", CURVE),
     "splits": Parser(

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import rasterio
 from numpy.typing import NDArray
+from shipped import PARAMS
 
 from eocontrast.config.params import load_params
 from eocontrast.config.sources import SourceName, SourcesParams
@@ -224,7 +225,7 @@ def test_a_source_without_pairs_says_what_to_run(write_source: WriteSource) -> N
 
 @pytest.fixture(scope="module")
 def committed() -> SourcesParams:
-    return load_params(Path(__file__).parents[1] / "params.yaml").sources
+    return load_params(PARAMS).sources
 
 
 def unsafe_archive(folder: Path) -> dict[str, Any]:

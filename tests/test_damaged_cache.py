@@ -20,8 +20,8 @@ WRITE = "mkdir -p models && cp {made}/a.safetensors models && cp -r {made}/store
 READ = """
 import numpy as np
 from eocontrast.patches import PatchStore
-from eocontrast.stage import stage
-from eocontrast.weights import Pretrained
+from eocontrast.runtime.stage import stage
+from eocontrast.models.weights import Pretrained
 with stage("read"):
     Pretrained.load("models/a.safetensors")
     store = PatchStore("patches")

@@ -26,6 +26,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from ruamel.yaml import YAML
+from shipped import PARAMS
 
 from eocontrast.tracking.tracker import EXPERIMENT
 from eocontrast.training import checkpoint as training_state
@@ -204,7 +205,7 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Quiet:
     import_once()
     project = tmp_path_factory.mktemp("kills")
     yaml = YAML()
-    params = yaml.load(ROOT / "params.yaml")
+    params = yaml.load(PARAMS)
     shrink(params)
     yaml.dump(params, project / "params.yaml")
     with pytest.MonkeyPatch.context() as patch:

@@ -23,6 +23,7 @@ from clones import ROOT, mlflow_runs, shrink_further
 from layouts import by_halves, flat, zipped
 from ruamel.yaml import YAML
 from servers import FtpServer, HttpServer
+from shipped import PARAMS
 
 from eocontrast.config.sources import Season, SimulatedParams
 from eocontrast.patches.store import PatchStore
@@ -108,7 +109,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     few = {"pretrain_scenes": 6, "train_scenes": 6, "test_scenes": 4}
     size = {"seed": 0, "patch_size": 32, "scene_size": 2}
     simulated.fetch(scenes, SimulatedParams.model_validate(few | size), workers=1)
-    params = YAML().load(ROOT / "params.yaml")
+    params = YAML().load(PARAMS)
     shrink_further(params)
     params["label_curve"] |= {"fractions": [1.0], "seeds": [0]}
     params["data"] |= {"pretrain": "sen12ms", "finetune": "dfc2020"}

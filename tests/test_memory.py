@@ -25,7 +25,7 @@ MIB = 2**20
 
 MAP = """
 import resource, sys
-from eocontrast.cli import main
+from eocontrast.cli.main import main
 code = main(["predict", *sys.argv[1:], "--no-scale-check", "--tile", "256"])
 print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
 sys.exit(code)

@@ -397,10 +397,15 @@ def test_a_scene_becomes_a_map_and_a_table(clones: list[Path]) -> None:
     assert len(pd.read_parquet(clones[0] / "scene.parquet")) == 4  # of 24 px, as was learnt from
 
 
-def test_the_committed_curve_becomes_a_plan(tmp_path: Path) -> None:
+def test_curve_becomes_plan(tmp_path: Path) -> None:
     (tmp_path / "metrics").mkdir()
-    curve = (ROOT / "metrics/label_curve.csv").read_bytes()
-    (tmp_path / "metrics/label_curve.csv").write_bytes(curve)
+    rows = ["task,arm,init,inputs,fraction,n_labels,seed,metric,value"]
+    for arm, init, top in (("early", "random_resnet", 0.55), ("mma_frozen", "mma", 0.65)):
+        for fraction, labels in ((0.01, 9), (0.1, 86), (0.5, 432), (1.0, 864)):
+            scores = [top - 0.6 * labels**-0.3 + 0.01 * seed for seed in range(3)]
+            point = f"single_label,{arm},{init},s1+s2,{fraction},{labels}"
+            rows += [f"{point},{seed},AA,{score}" for seed, score in enumerate(scores)]
+    (tmp_path / "metrics/label_curve.csv").write_text("\n".join(rows) + "\n")
     assert "mma_frozen" in readme(tmp_path, "eocontrast plan")
     assert (tmp_path / "plan.png").read_bytes().startswith(b"\x89PNG")
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torchvision
 from ruamel.yaml import YAML
+from shipped import PARAMS
 
 from eocontrast.cli.main import main
 from eocontrast.config.pretraining import ImportedRun
@@ -194,7 +195,7 @@ def test_a_table_of_pairs_is_audited_as_params_declare_it(
     raw = write_source(labels=[-1] * 6)
     (raw / "source.json").unlink()
     yaml = YAML()
-    params = yaml.load(Path(__file__).parents[2] / "params.yaml")
+    params = yaml.load(PARAMS)
     four = {"bands": ["B02", "B03", "B04", "B08"], "units": "DN", "valid_range": [0, 10000]}
     params["sources"]["manifest"]["s2"] = four
     yaml.dump(params, tmp_path / "params.yaml")
@@ -215,7 +216,7 @@ def test_an_audit_of_nothing_says_what_is_expected(
 
 def test_help_does_not_wait_for_torch() -> None:
     code = (
-        "import sys\nfrom eocontrast.cli import main\n"
+        "import sys\nfrom eocontrast.cli.main import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n    sys.exit('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -284,7 +285,7 @@ def test_a_plan_that_cannot_be_written_is_told(
 
 def test_a_plan_does_not_wait_for_torch(curve: Path) -> None:
     code = (
-        "import sys\nfrom eocontrast.cli import main\n"
+        "import sys\nfrom eocontrast.cli.main import main\n"
         f"code = main(['plan', '--target', '.65', '--from-csv', {str(curve)!r}])\n"
         "sys.exit(code or 'torch' in sys.modules)"
     )
@@ -296,7 +297,7 @@ def test_a_plan_does_not_wait_for_torch(curve: Path) -> None:
 def test_a_reader_that_has_gone_is_no_error(curve: Path, unbuffered: str) -> None:
     """As `| head` goes, before all is written."""
     command = ["plan", "--target", "0.65", "--from-csv", str(curve)]
-    code = f"import sys; from eocontrast.cli import main; sys.exit(main({command!r}))"
+    code = f"import sys; from eocontrast.cli.main import main; sys.exit(main({command!r}))"
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clones import ROOT, keep_arms, shrink
+from clones import keep_arms, shrink
 from ruamel.yaml import YAML
+from shipped import PARAMS
 
-from eocontrast.cli import tune as tuning
+from eocontrast.cli.main import tune as tuning
 from eocontrast.config.params import Params
 
 ARMS = ("s2", "dual_simclr", "dual_simclr_frozen", "dual_simclr_knn", "unet")
@@ -20,7 +21,7 @@ ARMS = ("s2", "dual_simclr", "dual_simclr_frozen", "dual_simclr_knn", "unet")
 @pytest.fixture
 def params() -> Params:
     """Arms of every kind, on patches of 16 pixels."""
-    content: dict[str, Any] = YAML(typ="safe").load(ROOT / "params.yaml")
+    content: dict[str, Any] = YAML(typ="safe").load(PARAMS)
     keep_arms(content["label_curve"], ARMS)
     cells = deepcopy(content["label_curve"]["cells"])
     shrink(content)

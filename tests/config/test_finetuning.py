@@ -1,18 +1,16 @@
-from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+from shipped import PARAMS
 
 from eocontrast.config.params import check_params
 from eocontrast.runtime.errors import UserError
 
-COMMITTED = Path(__file__).parents[2] / "params.yaml"
-
 
 @pytest.fixture
 def raw() -> dict[str, Any]:
-    loaded: dict[str, Any] = YAML(typ="safe").load(COMMITTED)
+    loaded: dict[str, Any] = YAML(typ="safe").load(PARAMS)
     return loaded
 
 

@@ -5,12 +5,11 @@ from typing import Any, get_args
 
 import pytest
 from ruamel.yaml import YAML
+from shipped import PARAMS
 
 from eocontrast.config.params import Params, check_params, load_params
 from eocontrast.config.pretraining import BackboneParams
 from eocontrast.runtime.errors import UserError
-
-COMMITTED = Path(__file__).parents[2] / "params.yaml"
 
 MISSING = object()
 
@@ -197,7 +196,7 @@ POSSIBLE: dict[str, dict[str, object]] = {
 @pytest.fixture
 def raw() -> dict[str, Any]:
     """The committed parameters, with SimCLR of every sensor and of some bands."""
-    loaded: dict[str, Any] = YAML(typ="safe").load(COMMITTED)
+    loaded: dict[str, Any] = YAML(typ="safe").load(PARAMS)
     runs = loaded["pretrain"]["runs"]
     runs["simclr_s1"] = {**runs["simclr_s2"], "sensor": "s1"}
     runs["simclr_rgb"] = {**runs["simclr_s2"], "bands": ["B04", "B03", "B02"]}
@@ -217,13 +216,13 @@ def put(raw: dict[str, Any], where: str, value: object) -> dict[str, Any]:
 
 
 def test_the_committed_file_loads() -> None:
-    params = load_params(COMMITTED)
+    params = load_params(PARAMS)
     assert params.finetune.init in params.pretrain.runs
     assert params.single_arm == params.label_curve.arms["dual_simclr"]
 
 
 def test_every_arm_and_run_of_the_committed_file_is_read() -> None:
-    params, raw = load_params(COMMITTED), YAML(typ="safe").load(COMMITTED)
+    params, raw = load_params(PARAMS), YAML(typ="safe").load(PARAMS)
     cells = raw["label_curve"]["cells"]
     assert list(params.label_curve.arms) == [
         name for cell in cells.values() for name in cell["arms"]
@@ -497,7 +496,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_exponents_are_numbers(tmp_path: Path, raw: dict[str, Any]) -> None:
     """PyYAML reads 1e-4 as a string."""
     path = tmp_path / "params.yaml"
-    path.write_text(re.sub(r"\blr: \S+", "lr: 5e-4", COMMITTED.read_text()))
+    path.write_text(re.sub(r"\blr: \S+", "lr: 5e-4", PARAMS.read_text()))
     run = load_params(path).pretrain.runs["dual_simclr_resnet"]
     assert run.model_dump()["lr"] == 0.0005
 

@@ -11,8 +11,6 @@ import pytest
 from browser import WIDTHS, chromium, screenshot
 from playwright.sync_api import Browser, Page, expect
 
-REPORT = Path(__file__).parents[2] / "metrics/report.html"
-
 pytestmark = pytest.mark.slow
 
 
@@ -71,12 +69,14 @@ def test_without_that_file_the_page_says_where_times_are(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS.keys())
-def test_the_page_fits_and_asks_nobody(browser: Browser, width: int, scheme: str) -> None:
+def test_the_page_fits_and_asks_nobody(
+    browser: Browser, clones: list[Path], width: int, scheme: str
+) -> None:
     with blank(browser, width, scheme) as page:
         asked, said = [], []
         page.on("request", lambda request: asked.append(request.url.partition(":")[0]))
         page.on("console", lambda message: said.append(message.text))
-        page.goto(REPORT.as_uri())
+        page.goto((clones[1] / "metrics/report.html").as_uri())
         assert set(asked) == {"file"}  # figures are data
         assert not said
         assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -10,6 +10,7 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
+from shipped import PARAMS
 
 from eocontrast.config.pretraining import BackboneParams, DualSimCLRRun
 from eocontrast.patches.store import PatchStore
@@ -41,7 +42,7 @@ def test_two_processes_write_once_and_the_weights_of_one(
     tiny_run: DualSimCLRRun,
 ) -> None:
     yaml = YAML()
-    params = yaml.load((ROOT / "params.yaml").read_text())
+    params = yaml.load(PARAMS.read_text())
     params["precision"] = "no"
     params["backbones"]["resnet"] = tiny_backbones["resnet"].model_dump()
     run = tiny_run.model_copy(update={"backbone": "resnet", "lr": 1e-3})

@@ -8,7 +8,7 @@ import pytest
 
 PARENT = """
 import os, subprocess, sys
-code = "import os, sys, time; from eocontrast.child_processes import end_with; "
+code = "import os, sys, time; from eocontrast.runtime.child_processes import end_with; "
 code += "end_with(int(sys.argv[1])); print(os.getpid(), flush=True); time.sleep(60)"
 subprocess.run([sys.executable, "-c", code, sys.argv[1] if sys.argv[1:] else str(os.getpid())])
 """

@@ -116,7 +116,9 @@ def test_a_file_is_made_in_a_folder_that_lacks(tmp_path: Path) -> None:
 
 def test_what_a_killed_writer_left_is_removed_and_no_other(tmp_path: Path) -> None:
     """One begins to write, and is killed; another still writes the same file."""
-    code = "import sys, time; from pathlib import Path; from eocontrast.disk import whole\n"
+    code = (
+        "import sys, time; from pathlib import Path; from eocontrast.runtime.files import whole\n"
+    )
     code += "with whole(Path(sys.argv[1])) as partial: partial.touch(); time.sleep(60)"
     command = [sys.executable, "-c", code, str(tmp_path / "[a].txt")]
     writers = [subprocess.Popen(command) for _ in range(2)]

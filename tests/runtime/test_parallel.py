@@ -50,8 +50,8 @@ def test_functions_that_hold_what_cannot_be_pickled_work() -> None:
 
 KILLED = """
 import os, signal, sys, time
-from eocontrast.side_by_side import side_by_side
-from eocontrast.stage import stage
+from eocontrast.runtime.parallel import side_by_side
+from eocontrast.runtime.stage import stage
 
 def work(item):
     if item == 2:
@@ -65,8 +65,8 @@ with stage("finetune"):
 
 WAITING = """
 import os, sys, time
-from eocontrast.side_by_side import side_by_side
-from eocontrast.stage import stage
+from eocontrast.runtime.parallel import side_by_side
+from eocontrast.runtime.stage import stage
 
 def work(item):
     if item:
@@ -113,9 +113,9 @@ def test_workers_end_at_once_where_the_run_is_stopped(at_work: str, number: sign
 CHECKPOINTING = """
 import os, sys, time
 from pathlib import Path
-from eocontrast.side_by_side import side_by_side
-from eocontrast.stage import stage
-from eocontrast.stops import asked_to_stop, deferred, stop_if_asked
+from eocontrast.runtime.parallel import side_by_side
+from eocontrast.runtime.stage import stage
+from eocontrast.runtime.signals import asked_to_stop, deferred, stop_if_asked
 
 def work(item):
     with deferred():

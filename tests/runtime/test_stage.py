@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from shipped import PARAMS
 
 from eocontrast.runtime.stage import run_stage, stage
 from eocontrast.runtime.errors import UserError
@@ -84,7 +85,7 @@ def test_an_unknown_word_is_answered_with_those_known(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copy(PARAMS, tmp_path)
     monkeypatch.chdir(tmp_path)
     assert called(name, *words) == 2
     said = capsys.readouterr().err
@@ -105,7 +106,7 @@ def test_words_become_what_a_stage_takes(monkeypatch: pytest.MonkeyPatch) -> Non
 
 ENDS = """
 import atexit, gc
-from eocontrast.stage import run_stage
+from eocontrast.runtime.stage import run_stage
 
 class Kept:
     def __del__(self):
@@ -131,7 +132,7 @@ def test_under_dvc_the_process_ends_with_the_stage() -> None:
 
 AT_WORK = """
 import time
-from eocontrast.stage import run_stage
+from eocontrast.runtime.stage import run_stage
 
 def main():
     print("at work", flush=True)

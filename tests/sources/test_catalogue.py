@@ -3,6 +3,7 @@ from typing import get_args
 
 import pandas as pd
 import pytest
+import shipped
 
 from eocontrast.config.params import load_params
 from eocontrast.config.sources import SourceName, SourcesParams
@@ -119,7 +120,7 @@ def test_group_may_be_pretrained_on() -> None:
 
 
 def test_lists_inside_a_download(tmp_path: Path) -> None:
-    params = load_params(Path(__file__).parents[2] / "params.yaml").sources
+    params = load_params(shipped.PARAMS).sources
     lists = {"test": tmp_path / "raw/dfc2020/test.csv", "train": tmp_path / "mine.csv"}
     listed = params.dfc2020.model_copy(update={"splits": lists})
     changed = params.model_copy(update={"dfc2020": listed})

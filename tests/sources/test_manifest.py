@@ -190,7 +190,8 @@ def test_palette_has_distinct_colours(many: int) -> None:
     assert len(set(palette({str(index): index for index in range(many)}).values())) == many
 
 
-def test_shipped_manifest_explains_itself(tmp_path: Path) -> None:
-    shipped = Path(__file__).parents[2] / "data" / "manifest.csv"
+def test_empty_manifest_explains_itself(tmp_path: Path) -> None:
+    shipped = tmp_path / "manifest.csv"
+    shipped.write_text("id,s1,s2,label,group,split\n")
     with pytest.raises(UserError, match="write one row per patch"):
         fetch(tmp_path, params(shipped))

@@ -146,7 +146,7 @@ def committed(root: Path, revision: str) -> Callable[[str], bytes]:
 
     def read(path: str) -> bytes:
         command = ["git", "show", f"{revision}:{path}"]
-        done = subprocess.run(command, cwd=root, capture_output=True, check=False)
+        done = subprocess.run(command, cwd=root, capture_output=True, check=False)  # nosec B603
         if done.returncode:
             message = done.stderr.decode(errors="replace").strip()
             raise UserError(f"{path} of {revision} cannot be read: {message}")
