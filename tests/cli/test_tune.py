@@ -12,7 +12,7 @@ from clones import keep_arms, shrink
 from ruamel.yaml import YAML
 from shipped import PARAMS
 
-from eocontrast.cli.main import tune as tuning
+from eocontrast.cli import tune as tuning
 from eocontrast.config.params import Params
 
 ARMS = ("s2", "dual_simclr", "dual_simclr_frozen", "dual_simclr_knn", "unet")

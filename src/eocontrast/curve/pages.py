@@ -18,7 +18,7 @@ from typing import Any
 
 from eocontrast.curve.headline import leading_arm, nearest
 from eocontrast.runtime.errors import UserError
-from eocontrast.runtime.files import whole
+from eocontrast.runtime.files import whole, write_text
 
 PAGES = ("README.md", "docs/results.md")
 FIGURES = ("label_curve.png", "qualitative.png")
@@ -110,7 +110,7 @@ def write(root: Path) -> None:
     summary = json.loads((root / "metrics/summary.json").read_text(encoding="utf-8"))
     for page in PAGES:
         path = root / page
-        path.write_text(fill(path.read_text(encoding="utf-8"), summary), encoding="utf-8")
+        write_text(path, fill(path.read_text(encoding="utf-8"), summary))
     for figure in FIGURES:
         (root / "docs/figures").mkdir(exist_ok=True)
         with whole(root / "docs/figures" / figure) as partial:
