@@ -212,14 +212,17 @@ def test_a_sensor_that_is_not_there_gives_finite_logits(
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_patches_of_a_batch_do_not_see_each_other(model: Model) -> None:
+def test_batch_patches_are_independent(model: Model) -> None:
     segment, batch = segmenter(model), patches(48, 48, 4)
     logits = predict(segment, batch)
     order = torch.tensor([2, 0, 3, 1])
     shuffled = {sensor: stored[order] for sensor, stored in batch.items()}
-    torch.testing.assert_close(predict(segment, shuffled), logits[order])
+    # batches sum in different orders: the widest sum has 9 x 512 terms, each with a relative
+    # rounding error of eps; patches that saw each other would differ by far more
+    bound = 9 * 512 * torch.finfo(torch.float32).eps
+    torch.testing.assert_close(predict(segment, shuffled), logits[order], rtol=bound, atol=bound)
     alone = {sensor: stored[1:2] for sensor, stored in batch.items()}
-    torch.testing.assert_close(predict(segment, alone), logits[1:2], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(predict(segment, alone), logits[1:2], rtol=bound, atol=bound)
 
 
 def mirrored(stored: Tensor, height: int, width: int) -> Tensor:
