@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -13,6 +12,7 @@ from typing import Any
 import dask
 import pytest
 from distributed import Client, LocalCluster
+from spreading import die, kept, refuse, square
 
 from eocontrast.runtime.stage import stage
 from eocontrast.normalisation.build import build_store
@@ -26,14 +26,6 @@ LIMITS: dict[str, Any] = {
     "max_bad_fraction": 0.0,
     "check_shift": False,
 }
-
-
-def square(number: int) -> tuple[int, int]:
-    return number**2, os.getpid()
-
-
-def refuse(number: int) -> int:
-    raise UserError(f"{number} is no good")
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -51,10 +43,6 @@ def test_every_call_is_made_once(workers: int, here: bool) -> None:
     assert all((process == os.getpid()) == here for _, process in found)
 
 
-def kept(which: str) -> int:
-    return int(os.environ[f"MALLOC_{which}_THRESHOLD_"])
-
-
 def test_workers_keep_the_memory_of_a_raster_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     for which in ("TRIM", "MMAP"):
         monkeypatch.delenv(f"MALLOC_{which}_THRESHOLD_", raising=False)
@@ -65,10 +53,6 @@ def test_workers_keep_the_memory_of_a_raster_for_the_next(monkeypatch: pytest.Mo
 def test_a_users_mistake_reaches_the_caller(workers: int) -> None:
     with pytest.raises(UserError, match="is no good"):
         list(spread(refuse, [(1,), (2,)], workers))
-
-
-def die(number: int) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_call_that_every_worker_dies_of_is_told_in_one_line(
