@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 WRITE = "mkdir -p models && cp {made}/a.safetensors models && cp -r {made}/store patches"
 READ = """
 import numpy as np
-from eocontrast.patches import PatchStore
+from eocontrast.patches.store import PatchStore
 from eocontrast.runtime.stage import stage
 from eocontrast.models.weights import Pretrained
 with stage("read"):

@@ -68,7 +68,7 @@ def test_the_memory_of_a_map_does_not_grow_with_the_scene(
 NORMALISE = """
 import sys
 from pathlib import Path
-from eocontrast.normalisation import build_store
+from eocontrast.normalisation.build import build_store
 limits = {"seed": 0, "test_fraction": 0.0, "max_bad_fraction": 0.0, "check_shift": True}
 folder = Path(sys.argv[1])
 if __name__ == "__main__":

@@ -523,7 +523,8 @@ def test_a_run_that_was_killed_twice_ends_in_the_same_bytes(write_source: WriteS
     whole = files(build(raw, shard_mib=0, workers=1))
     killed = raw.parent / "killed"
     program = (
-        "import sys; from pathlib import Path; from eocontrast.normalisation import build_store\n"
+        "import sys; from pathlib import Path\n"
+        "from eocontrast.normalisation.build import build_store\n"
         "build_store(*map(Path, sys.argv[1:]), seed=0, test_fraction=0.3, shard_mib=0, "
         "max_bad_fraction=0, check_shift=False, workers=1)"
     )

@@ -106,7 +106,8 @@ def test_a_cluster_that_loses_a_worker_writes_the_same_bytes(
     build_store(raw, tmp_path / "here", tmp_path / "here.json", workers=1, **LIMITS)
     address, workers = cluster
     command = (
-        "import sys; from pathlib import Path; from eocontrast.normalisation import build_store; "
+        "import sys; from pathlib import Path; "
+        "from eocontrast.normalisation.build import build_store; "
         f"build_store(*map(Path, sys.argv[1:]), **{LIMITS})"
     )
     there = tmp_path / "there"

@@ -22,7 +22,7 @@ PROCESSES, RUNS, STEPS = 3, 4, 10
 
 LOG = """
 import sys
-from eocontrast.tracking import Tracker
+from eocontrast.tracking.tracker import Tracker
 name, runs, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 for number in range(runs):
     with Tracker("pretrain").start(f"{name} {number}", {"a": number}) as run:

@@ -499,7 +499,7 @@ def test_the_database_of_a_pipeline_lies_in_the_projects_root(
 RACE = """
 import sys, time
 from pathlib import Path
-from eocontrast.tracking import Tracker
+from eocontrast.tracking.tracker import Tracker
 mine, other = Path(sys.argv[1]), Path(sys.argv[2])
 mine.touch()
 while not other.exists():
