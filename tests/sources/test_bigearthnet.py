@@ -4,13 +4,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from eocontrast.cli.main import main
 from eocontrast.config.sources import BigEarthNetParams
-from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C, Modality
-from eocontrast.models.build import model_from_header
-from eocontrast.models.weights import save_weights
 from eocontrast.normalisation.shift import TOLERANCE, estimate_shift
-from eocontrast.patches.inputs import InputSpec
 from eocontrast.rasters.read import read_raster
 from eocontrast.rasters.source import Source
 from eocontrast.sources import bigearthnet
@@ -106,48 +101,6 @@ def test_neighbours_match_at_seams(fetched: tuple[Path, Source], sensor: str, ba
             across.append(np.abs(here[:, 0] - right[:, -1]).mean())
     assert len(seams) == 19
     assert np.mean(seams) < 0.5 * np.mean(across)
-
-
-def segmenter(file: Path, bands: tuple[str, ...]) -> None:
-    """Write a model of both sensors that expects these bands of Sentinel-2."""
-    s2 = Modality(bands, "DN", (0.0, 10000.0))
-    specs = {
-        sensor: InputSpec(modality, (0.0,) * len(modality.bands), (10.0,) * len(modality.bands), 32)
-        for sensor, modality in (("s1", SENTINEL1), ("s2", s2))
-    }
-    swin = {"img_size": 32, "window_size": 4, "embed_dim": 8, "depths": [1, 1], "num_heads": [1, 2]}
-    header = {
-        "architecture": {"name": "swin_tiny_patch4_window7_224", "options": swin},
-        "inputs": {sensor: spec.to_dict() for sensor, spec in specs.items()},
-        "classes": list(CLASSES),
-        "palette": PALETTE,
-        "data_digest": "",
-        "task": "segmentation",
-        "head": "swin_unet",
-        "fusion": "late",
-    }
-    save_weights(file, model_from_header(header).state_dict(), header)
-
-
-@pytest.mark.parametrize("place", [0, 20])  # of version 1 and of version 2
-@pytest.mark.parametrize(("expects", "more"), [(12, ()), (13, ("--fill-bands", "B10"))])
-def test_pair_becomes_a_map(
-    fetched: tuple[Path, Source], tmp_path: Path, place: int, expects: int, more: tuple[str, ...]
-) -> None:
-    """A model of 13 bands accepts 12 bands of 120, 60 and 20 px by name."""
-    folder, source = fetched
-    model, out = tmp_path / "model.safetensors", tmp_path / "map.tif"
-    segmenter(model, source.s2.bands if expects == 12 else SENTINEL2_L1C.bands)
-    pair = source.manifest.iloc[place]
-    given = ["--s1", f"{folder}/{pair.s1}", "--s2", f"{folder}/{pair.s2}"]
-    command = ["predict", str(model), *given, "-o", str(out)]
-    if more:  # without a word about B10 nothing is guessed
-        assert main(command) == 2
-        assert not out.exists()
-    assert main([*command, *more]) == 0
-    with rasterio.open(out) as drawn, rasterio.open(f"{folder}/{pair.s2}".format(band="B02")) as b2:
-        assert (drawn.crs, drawn.transform, drawn.shape) == (b2.crs, b2.transform, (120, 120))
-        assert set(np.unique(drawn.read(1))) <= set(range(1, len(CLASSES) + 1))
 
 
 def test_second_fetch_changes_nothing(

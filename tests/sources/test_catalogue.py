@@ -3,9 +3,7 @@ from typing import get_args
 
 import pandas as pd
 import pytest
-import shipped
 
-from eocontrast.config.params import load_params
 from eocontrast.config.sources import SourceName, SourcesParams
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
 from eocontrast.rasters.source import COLUMNS, Source, read_source
@@ -19,33 +17,20 @@ ROWS = [
     ["c", "c1.tif", "c2.tif", "Water", "south", "test"],
     ["d", "d1.tif", "d2.tif", "Water", "east", ""],
 ]
+PUBLISHED = {
+    "path": None,
+    "url": "https://nowhere.invalid/folder",
+    "md5s": None,
+    "splits": None,
+    "find_overlaps": False,
+}
+SCENES = {"pretrain_scenes": 1, "train_scenes": 1, "test_scenes": 1}
 PARAMS = SourcesParams.model_validate(
     {
-        "simulated": {
-            "seed": 0,
-            "patch_size": 16,
-            "scene_size": 1,
-            "pretrain_scenes": 1,
-            "train_scenes": 1,
-            "test_scenes": 1,
-        },
+        "simulated": {"seed": 0, "patch_size": 16, "scene_size": 1, **SCENES},
         "bigearthnet": {"path": None},
-        "sen12ms": {
-            "path": "SEN12MS",
-            "url": "https://nowhere.invalid/folder",
-            "md5s": None,
-            "seasons": ["spring"],
-            "splits": None,
-            "find_overlaps": False,
-        },
-        "dfc2020": {
-            "path": "DFC2020",
-            "url": "https://nowhere.invalid/folder",
-            "md5s": None,
-            "train": "validation",
-            "splits": None,
-            "find_overlaps": False,
-        },
+        "sen12ms": {"seasons": ["spring"], **PUBLISHED},
+        "dfc2020": {"train": "validation", **PUBLISHED},
         "manifest": {
             "path": "m.csv",
             "s1": {"bands": ["VV"], "units": "dB", "valid_range": [-40, 10]},
@@ -120,10 +105,9 @@ def test_group_may_be_pretrained_on() -> None:
 
 
 def test_lists_inside_a_download(tmp_path: Path) -> None:
-    params = load_params(shipped.PARAMS).sources
     lists = {"test": tmp_path / "raw/dfc2020/test.csv", "train": tmp_path / "mine.csv"}
-    listed = params.dfc2020.model_copy(update={"splits": lists})
-    changed = params.model_copy(update={"dfc2020": listed})
+    listed = PARAMS.dfc2020.model_copy(update={"splits": lists})
+    changed = PARAMS.model_copy(update={"dfc2020": listed})
     with pytest.raises(
         UserError, match=r"splits in params.yaml names .*/mine\.csv, which does not"
     ):

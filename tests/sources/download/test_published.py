@@ -24,6 +24,12 @@ from eocontrast.sources import dfc2020, sen12ms
 from eocontrast.sources.download.published import Archive, fetch_archives, locate_data, read_md5s
 
 
+def copy_halves(scenes: Path, data: Path) -> Path:
+    for half in dfc2020.HALVES:
+        shutil.copytree(scenes / f"ROIs0000_{half}", data / f"ROIs0000_{half}")
+    return data
+
+
 def test_seasons_arrive_despite_cuts(
     server: FtpServer, published: Path, scenes: Path, tmp_path: Path
 ) -> None:
@@ -97,15 +103,6 @@ def test_repacked_content_reserves_archive_size(
     assert not list(tmp_path.rglob("*.partial"))
 
 
-def test_mirror_has_one_half(server: FtpServer, published: Path, tmp_path: Path) -> None:
-    server.cuts = [1000]
-    params = mirrored(url=server.url, md5s=published / "md5sums")
-    rows = dfc2020.fetch(tmp_path, params).manifest
-    assert len(rows) == 12
-    assert rows["s1"][0] == "dfc2020_s1s2/s1/ROIs0000_test_s1_0_p0.tif"
-    assert all((tmp_path / path).exists() for path in rows["label"])
-
-
 def test_user_archive_is_unpacked_once(scenes: Path, tmp_path: Path) -> None:
     mine, raw = tmp_path / "my own.tar", tmp_path / "raw"
     with tarfile.open(mine, "w") as packed:
@@ -176,9 +173,7 @@ def test_lists_inside_the_mirror(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    data, raw = tmp_path / "data", tmp_path / "raw"
-    for half in dfc2020.HALVES:
-        shutil.copytree(scenes / f"ROIs0000_{half}", data / f"ROIs0000_{half}")
+    data, raw = copy_halves(scenes, tmp_path / "data"), tmp_path / "raw"
     flat(data)
     files: dict[Split, Path] = {}
     parts: tuple[tuple[Split, range], ...] = (("train", range(8)), ("test", range(10, 12)))
@@ -211,9 +206,7 @@ def pack_within(data: Path, *around: str) -> Path:
 def test_wrapping_folders_are_searched(
     scenes: Path, tmp_path: Path, around: tuple[str, ...]
 ) -> None:
-    data, raw = tmp_path / "data", tmp_path / "raw"
-    for half in dfc2020.HALVES:
-        shutil.copytree(scenes / f"ROIs0000_{half}", data / f"ROIs0000_{half}")
+    data, raw = copy_halves(scenes, tmp_path / "data"), tmp_path / "raw"
     by_regions(data)
     mine = pack_within(data, *around)
     rows = dfc2020.fetch(raw, mirrored(path=mine)).manifest
@@ -246,8 +239,10 @@ def test_user_archive_beside_mirror_data(
     server: FtpServer, published: Path, scenes: Path, tmp_path: Path
 ) -> None:
     raw = tmp_path / "raw"
-    fetched_before = mirrored(url=server.url, md5s=published / "md5sums")
-    assert len(dfc2020.fetch(raw, fetched_before).manifest) == 12
+    server.cuts = [1000]
+    rows = dfc2020.fetch(raw, mirrored(url=server.url, md5s=published / "md5sums")).manifest
+    assert rows["s1"][0] == "dfc2020_s1s2/s1/ROIs0000_test_s1_0_p0.tif"
+    assert len(rows) == 12
     data = shutil.copytree(scenes / "ROIs0000_validation", tmp_path / "data/ROIs0000_validation")
     mine = pack_within(data.parent, "DFC_Public_Dataset")
     ids = dfc2020.fetch(raw, mirrored(path=mine)).manifest["id"]
@@ -292,9 +287,7 @@ def test_layout_becomes_a_store(
     counts: dict[str, int],
 ) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    data = tmp_path / "packed"
-    for half in dfc2020.HALVES:
-        shutil.copytree(scenes / f"ROIs0000_{half}", data / f"ROIs0000_{half}")
+    data = copy_halves(scenes, tmp_path / "packed")
     layout(data)
     archive = zipped(data)
     server = HttpServer({f"/{dfc2020.MIRROR.name}": archive})
