@@ -103,7 +103,6 @@ def _options(of: object) -> set[str]:
 
 
 @pytest.mark.filterwarnings("ignore:.*Any type hint is inferred")  # MLflow of its own
-@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
 @pytest.mark.parametrize("page", PAGES)
 def test_programs_understand_the_commands_of_a_page(page: str) -> None:
     for line in told(page):

@@ -55,7 +55,6 @@ from eocontrast.tracking.views import WEIGHTS_TAG
 pytestmark = [
     pytest.mark.slow,
     # MLflow 3.17 asks SQLAlchemy 2.1 for a loader strategy that 2.1 deprecates
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
 ]
 
 GOLDEN = ROOT / "tests/golden/label_curve.csv"

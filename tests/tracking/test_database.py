@@ -15,7 +15,6 @@ from eocontrast.tracking import database as tracking_database
 from eocontrast.tracking.database import opened
 
 # MLflow 3.17 asks SQLAlchemy 2.1 for a loader strategy that 2.1 deprecates
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
 
 
 @pytest.fixture(scope="module")

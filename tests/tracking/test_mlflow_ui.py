@@ -20,7 +20,6 @@ from playwright.sync_api import Locator, Page, expect
 pytestmark = [
     pytest.mark.slow,
     # MLflow 3.17 asks SQLAlchemy 2.1 for a loader strategy that 2.1 deprecates
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
 ]
 
 COLUMNS = ("Source", "score", "arm", "fraction", "init", "inputs", "seed")

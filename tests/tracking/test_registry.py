@@ -21,7 +21,6 @@ from eocontrast.tracking.served import Served
 from eocontrast.tracking.tracker import Tracker
 
 # MLflow 3.17 asks SQLAlchemy 2.1 for a loader strategy that 2.1 deprecates
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
 
 
 @pytest.fixture

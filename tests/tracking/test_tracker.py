@@ -33,7 +33,6 @@ from eocontrast.tracking.views import view_tags
 Rows = Callable[[], list[Row]]
 
 # MLflow 3.17 asks SQLAlchemy 2.1 for a loader strategy that 2.1 deprecates
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
 
 
 @pytest.fixture(scope="module")
