@@ -33,7 +33,6 @@ from eocontrast.training import checkpoint as training_state
 
 pytestmark = [
     pytest.mark.slow,
-    # MLflow 3.17 asks SQLAlchemy 2.1 for a loader strategy that 2.1 deprecates
 ]
 
 ROOT = Path(__file__).parents[1]

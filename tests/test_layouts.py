@@ -31,7 +31,6 @@ from eocontrast.sources import dfc2020, sen12ms, simulated
 
 pytestmark = [
     pytest.mark.slow,
-    # MLflow 3.17 asks SQLAlchemy 2.1 for a loader strategy that 2.1 deprecates
 ]
 
 SEASONS: tuple[Season, ...] = ("spring", "summer")

@@ -54,7 +54,6 @@ from eocontrast.tracking.views import WEIGHTS_TAG
 
 pytestmark = [
     pytest.mark.slow,
-    # MLflow 3.17 asks SQLAlchemy 2.1 for a loader strategy that 2.1 deprecates
 ]
 
 GOLDEN = ROOT / "tests/golden/label_curve.csv"

@@ -14,8 +14,6 @@ from eocontrast.runtime.errors import UserError
 from eocontrast.tracking import database as tracking_database
 from eocontrast.tracking.database import opened
 
-# MLflow 3.17 asks SQLAlchemy 2.1 for a loader strategy that 2.1 deprecates
-
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:

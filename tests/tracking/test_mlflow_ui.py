@@ -19,7 +19,6 @@ from playwright.sync_api import Locator, Page, expect
 
 pytestmark = [
     pytest.mark.slow,
-    # MLflow 3.17 asks SQLAlchemy 2.1 for a loader strategy that 2.1 deprecates
 ]
 
 COLUMNS = ("Source", "score", "arm", "fraction", "init", "inputs", "seed")

@@ -20,8 +20,6 @@ from eocontrast.tracking.registry import NAME, register
 from eocontrast.tracking.served import Served
 from eocontrast.tracking.tracker import Tracker
 
-# MLflow 3.17 asks SQLAlchemy 2.1 for a loader strategy that 2.1 deprecates
-
 
 @pytest.fixture
 def registered(

@@ -14,7 +14,6 @@ from eocontrast.tracking.tracker import EXPERIMENT
 
 pytestmark = [
     pytest.mark.slow,
-    # MLflow 3.17 asks SQLAlchemy 2.1 for a loader strategy that 2.1 deprecates
 ]
 
 PROCESSES, RUNS, STEPS = 3, 4, 10

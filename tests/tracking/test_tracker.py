@@ -32,8 +32,6 @@ from eocontrast.tracking.views import view_tags
 
 Rows = Callable[[], list[Row]]
 
-# MLflow 3.17 asks SQLAlchemy 2.1 for a loader strategy that 2.1 deprecates
-
 
 @pytest.fixture(scope="module")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
