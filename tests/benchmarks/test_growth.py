@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from clones import ROOT, shrink
 from ruamel.yaml import YAML
+from shipped import PARAMS
 
 BENCHMARKS = ROOT / "benchmarks"
 
@@ -12,7 +13,7 @@ def test_every_part_is_measured_by_how_much_there_is_of_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     yaml, tiny = YAML(), tmp_path / "params.yaml"
-    params = yaml.load(ROOT / "params.yaml")
+    params = yaml.load(PARAMS)
     shrink(params)
     yaml.dump(params, tiny)
     monkeypatch.syspath_prepend(str(BENCHMARKS))
