@@ -1,4 +1,4 @@
-"""What a person sees in `mlflow ui` after `dvc repro` and three experiments, setting nothing."""
+"""Look at the pages of `mlflow ui` after `dvc repro` and three experiments."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ from clones import CLASSIFIERS, ENVIRONMENT, Experiment
 from documents import command
 from playwright.sync_api import Locator, Page, expect
 
-pytestmark = [
-    pytest.mark.slow,
-]
+pytestmark = [pytest.mark.slow, pytest.mark.long]  # needs Chromium, and MLflow's pages change
 
 COLUMNS = ("Source", "score", "arm", "fraction", "init", "inputs", "seed")
 

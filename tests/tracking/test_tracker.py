@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run as Row
+from mlflow.exceptions import MlflowException
 
 from eocontrast.curve.bootstrap import Interval
 from eocontrast.curve.label_curve import ArmCurve
@@ -334,6 +335,26 @@ def test_the_experiment_offers_its_views(rows: Rows) -> None:
         assert experiment is not None
         for tag, value in view_tags(experiment.experiment_id).items():
             assert experiment.tags[tag] == value
+
+
+def test_views_refused_by_mlflow(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tracker = Tracker("pretrain")
+    tag = ("mlflow.note.content", "another text")
+    tracker.client.set_experiment_tag(tracker.experiment_id, *tag)
+
+    def refuse(*_: object) -> None:
+        raise MlflowException("tags of this name\nare reserved")
+
+    monkeypatch.setattr(MlflowClient, "set_experiment_tag", refuse)
+    with Tracker("pretrain").start("a", {}):
+        pass
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "no views" in record.message
+    assert "tags of this name are reserved" in record.message
+    assert [row.info.status for row in rows()] == ["FINISHED"]
 
 
 def test_a_run_that_fails_is_marked_as_failed(rows: Rows) -> None:

@@ -1,12 +1,10 @@
-"""What MLflow's browser reads is checked in a browser, by test_mlflow_ui.py."""
-
 import json
 import re
 
 from eocontrast.tracking.views import MAIN_METRIC, VIEWS, view_tags
 
 
-def test_every_link_of_the_description_has_its_view() -> None:
+def test_description_links_to_every_view() -> None:
     tags = view_tags("7")
     described = tags.pop("mlflow.note.content")
     linked = re.findall(r"#/experiments/7/runs\?\S*viewStateShareKey=(\w+)", described)

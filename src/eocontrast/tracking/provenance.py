@@ -1,4 +1,4 @@
-"""Where a result comes from: commit, machine and date, which its own bytes must not hold."""
+"""Commit, machine and date of a result, which its own bytes must not hold."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COMMIT_TAG = "mlflow.source.git.commit"
 
 
 def provenance(hardware: str, seconds: float) -> dict[str, str]:
-    """Of a weight file, for its model card."""
+    """Return the origin of a weight file, for its model card."""
     return {
         "commit": origin()[COMMIT_TAG],
         "hardware": hardware,
@@ -23,10 +23,10 @@ def provenance(hardware: str, seconds: float) -> dict[str, str]:
 
 
 def origin() -> dict[str, str]:
-    """Commit of the code, and the DVC experiment where there is one, as MLflow's tags."""
+    """Return the commit of the code, and the DVC experiment if there is one, as MLflow's tags."""
     tags = {"dvc.experiment": os.environ.get("DVC_EXP_NAME", "")}
     try:
-        # the git of whoever runs this, with words that nobody else chooses
+        # the user's own git, with constant arguments
         commit = subprocess.run(  # nosec B603 B607
             ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
         ).stdout.strip()

@@ -1,4 +1,4 @@
-"""A run of MLflow that is being written, and what it took where it is that of a whole stage."""
+"""Open MLflow runs, and the time that a stage took."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """An open MLflow run; closes itself as finished, failed after an error, or killed.
+    """An open MLflow run, which ends as finished, as failed after an error, or as killed.
 
     Args:
-        client: of the store that holds it.
-        run_id: MLflow's.
-        ended: milliseconds since 1970, of a run that was over and is but told more.
+        client: Client of the tracking store that holds the run.
+        run_id: MLflow's id of the run.
+        ended: End in milliseconds since 1970, for a run that had ended and gets more metrics.
     """
 
     def __init__(self, client: MlflowClient, run_id: str, ended: int | None = None) -> None:
@@ -42,21 +42,21 @@ class Run:
         self.client.set_terminated(self.run_id, status=status, end_time=self.ended)
 
     def log(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Log numbers at a step."""
+        """Log metrics at a step."""
         self.log_all([(metrics, step)])
 
     def log_all(self, rows: Iterable[tuple[Mapping[str, float], int]]) -> None:
-        """Log (metrics, step) pairs in one transaction.
+        """Log pairs of metrics and step in one transaction.
 
-        All have the same time, so that MLflow keeps what a run that goes on says again but once.
+        All have the same time, so that MLflow keeps one copy of what a continued run logs again.
         """
         batch = [
             Metric(name, float(value), 0, step)
             for metrics, step in rows
             for name, value in metrics.items()
-            if name != "epoch"  # which is the step; MLflow would compare runs by it
+            if name != "epoch"  # the step already is the epoch
         ]
-        for start in range(0, len(batch), 1000):  # MLflow's limit a call
+        for start in range(0, len(batch), 1000):  # MLflow's limit per call
             self.client.log_batch(self.run_id, metrics=batch[start : start + 1000])
 
     def file(self, path: Path) -> None:
@@ -69,10 +69,10 @@ class Run:
 
 
 class StageRun(Run):
-    """The run of a whole stage, which also tells how long that took."""
+    """The run of a whole stage, which also logs the wall time."""
 
     def __exit__(self, kind: object, value: object, traceback: object) -> None:
-        # seconds of a process that was stopped count, if it had the time to say so
+        # add to the seconds of a process that was stopped earlier
         before = self.client.get_run(self.run_id).data.metrics.get(SECONDS, 0.0)
         now = time.time()
         took = round(before + now - process_start(), 1)
@@ -82,14 +82,14 @@ class StageRun(Run):
 
 @dataclass(frozen=True)
 class StageTime:
-    """What the newest run of a stage took.
+    """Time, hardware and code of a stage's newest run.
 
     Attributes:
-        seconds: from the start of its process, imports included.
-        hardware: processor and GPU, in words.
-        torch: the version that was installed.
-        commit: of the code, "unknown" outside a repository.
-        date: when it began, ISO 8601, UTC.
+        seconds: Wall time since the process started, imports included.
+        hardware: Names of the processor and the GPU.
+        torch: Installed version of torch.
+        commit: Commit of the code, "unknown" outside a repository.
+        date: Start, ISO 8601, UTC.
     """
 
     seconds: float
@@ -100,13 +100,13 @@ class StageTime:
 
 
 def stage_time(row: Row) -> StageTime:
-    """Of a stage's run that has ended."""
+    """Read the time of a stage from its run, which has ended."""
     tags = row.data.tags
-    began = datetime.fromtimestamp(row.info.start_time / 1000, UTC)
+    start = datetime.fromtimestamp(row.info.start_time / 1000, UTC)
     return StageTime(
         seconds=row.data.metrics[SECONDS],
         hardware=tags[HARDWARE_TAG],
         torch=tags[TORCH_TAG],
         commit=tags[COMMIT_TAG],
-        date=began.strftime("%Y-%m-%d %H:%M"),
+        date=start.strftime("%Y-%m-%d %H:%M"),
     )

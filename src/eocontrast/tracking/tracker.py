@@ -1,25 +1,26 @@
-"""One MLflow run a stage, a point of the curve, and an arm of the curve.
+"""MLflow runs of stages, of points of the label curve, and of whole arms.
 
-`finetune` opens a point's run and `evaluate` adds the test scores to the same one, found by the
-digest of the weights, so that a point is one row in MLflow's table.
+`finetune` opens the run of a point. `evaluate` finds it by the digest of the weights and adds the
+test scores, so that a point is one row in MLflow's table.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
+from mlflow import MlflowClient
 from mlflow.entities import Experiment, Param
 from mlflow.entities import Run as Row
 from mlflow.exceptions import MlflowException
 
 from eocontrast.runtime.files import file_sha256
 from eocontrast.runtime.machine import process_start, processor, torch_version
-from eocontrast.tracking.database import opened
-from eocontrast.tracking.points import point_name, point_params, scores_told, shown
 from eocontrast.tracking.provenance import origin
 from eocontrast.tracking.runs import Run, StageRun, StageTime, stage_time
 from eocontrast.tracking.views import (
@@ -28,6 +29,10 @@ from eocontrast.tracking.views import (
     STAGE_TAG,
     TORCH_TAG,
     WEIGHTS_TAG,
+    point_name,
+    point_params,
+    point_scores,
+    rounded,
     view_tags,
 )
 
@@ -39,9 +44,11 @@ if TYPE_CHECKING:  # torch and timm take seconds, and some stages do without
 EXPERIMENT = "eocontrast"
 CHECKPOINT_TAG = "eocontrast.checkpoint"
 
+_LOG = logging.getLogger(__name__)
+
 
 class Tracker:
-    """The MLflow experiment of this project, for one stage."""
+    """The MLflow experiment of this project, as one stage writes to it."""
 
     def __init__(self, stage: str) -> None:
         self.stage = stage
@@ -49,17 +56,15 @@ class Tracker:
         uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
         # a relative artifact folder would vanish with the temporary folder of a queued run
         artifacts = (root / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None
-        with opened(uri) as self.client:
+        with _connect(uri) as self.client:
             experiment = self._experiment(artifacts)
             self.experiment_id = experiment.experiment_id
-            for tag, value in view_tags(self.experiment_id).items():
-                if experiment.tags.get(tag) != value:
-                    self.client.set_experiment_tag(self.experiment_id, tag, value)
+            self._offer_views(experiment)
 
     def start(
         self, name: str, params: Mapping[str, object], tags: Mapping[str, str] | None = None
     ) -> Run:
-        """Open a run with its parameters and where it comes from."""
+        """Open a run with its parameters, its commit and its DVC experiment."""
         return Run(self.client, self._create(name, params, tags or {}))
 
     def stage_run(
@@ -69,20 +74,20 @@ class Tracker:
         tags: Mapping[str, str] | None = None,
         hardware: str = "",
     ) -> StageRun:
-        """Open the run of a whole stage, which began with this process.
+        """Open the run of a whole stage, which started with this process.
 
         Args:
-            name: as DVC calls the stage, `finetune_grid@scratch`.
-            params: of the stage.
-            tags: more of them.
-            hardware: what it computed on; without it, the processor.
+            name: DVC's name of the stage, such as `finetune_grid@scratch`.
+            params: Parameters of the stage.
+            tags: Additional tags.
+            hardware: Device that computed; the processor by default.
         """
-        own = {STAGE_TAG: name, HARDWARE_TAG: hardware or processor(), TORCH_TAG: torch_version()}
-        began = int(1000 * process_start())
-        return StageRun(self.client, self._create(name, params, {**own, **(tags or {})}, began))
+        stage = {STAGE_TAG: name, HARDWARE_TAG: hardware or processor(), TORCH_TAG: torch_version()}
+        start = int(1000 * process_start())
+        return StageRun(self.client, self._create(name, params, {**stage, **(tags or {})}, start))
 
     def ran(self, name: str, hardware: str) -> None:
-        """Tell of a stage whose results are in the runs of points."""
+        """Record the time of a stage whose results are in the runs of points."""
         with self.stage_run(name, {}, hardware=hardware):
             pass
 
@@ -94,109 +99,134 @@ class Tracker:
         checkpoint: Path | None,
         hardware: str = "",
     ) -> StageRun:
-        """Go on with the run of a training that was killed, found by its checkpoint's name.
+        """Continue the run of a training that was killed, found by the name of its checkpoint.
 
-        Opens a run of the stage where there is none to go on with, or without a checkpoint.
+        Opens a new run if there is no checkpoint, or no run to continue.
         """
         if checkpoint is None:
             return self.stage_run(name, params, tags, hardware)
-        begun = self._newest(f"tags.`{CHECKPOINT_TAG}` = '{checkpoint.name}'", name)
-        if begun is None or (begun.info.status == "FINISHED" and not checkpoint.exists()):
+        row = self._newest(f"tags.`{CHECKPOINT_TAG}` = '{checkpoint.name}'", name)
+        if row is None or (row.info.status == "FINISHED" and not checkpoint.exists()):
             every_tag = {**tags, CHECKPOINT_TAG: checkpoint.name}
             return self.stage_run(name, params, every_tag, hardware)
-        self.client.update_run(begun.info.run_id, status="RUNNING")
-        self._describe(begun.info.run_id, params)
-        return StageRun(self.client, begun.info.run_id)
+        self.client.update_run(row.info.run_id, status="RUNNING")
+        self._log_params(row.info.run_id, params)
+        return StageRun(self.client, row.info.run_id)
 
     def stage_times(self, names: Iterable[str]) -> dict[str, StageTime | None]:
-        """What the newest run of each stage took; None of one that ran nowhere that is known.
+        """Return the time of the newest finished run of each stage.
 
-        That is so where its outputs came out of a cache.
+        It is None if this database has no such run, for example because DVC took the outputs from
+        its cache.
         """
         newest = ((name, self._newest(_finished(name))) for name in names)
         return {name: None if row is None else stage_time(row) for name, row in newest}
 
     def finetuned(self, arm: str, trained: Trained) -> None:
-        """Open the run of a point: its parameters, and losses an epoch."""
-        header = trained.header
-        name = point_name(header, arm)
-        tags = {WEIGHTS_TAG: file_sha256(trained.file), "data.digest": header["data_digest"]}
-        begun = self.reopen(tags[WEIGHTS_TAG], arm) if trained.again else None
-        with begun or self.start(name, point_params(header, arm), tags) as run:
+        """Log a fine-tuned point: its parameters, and its losses by epoch."""
+        weights = file_sha256(trained.file)
+        previous = self.reopen(weights, arm) if trained.again else None
+        with previous or self._start_point(trained.header, arm, weights) as run:
             run.log_all((metrics, int(metrics["epoch"])) for metrics in trained.history)
 
     def evaluated(self, arm: str, file: Path, evaluations: Sequence[Evaluation]) -> Run:
-        """Add test scores to the run of a point, or open one where `finetune` came from a cache."""
+        """Add test scores to the run of a point.
+
+        Opens a run if there is none, because DVC took the weights from its cache.
+        """
         weights = file_sha256(file)
-        run = self.reopen(weights, arm)
-        if run is None:
-            header = evaluations[0].header
-            tags = {WEIGHTS_TAG: weights, "data.digest": header["data_digest"]}
-            name = point_name(header, arm)
-            run = self.start(name, point_params(header, arm), tags)
-        with run:
-            run.log(scores_told(evaluations))
+        previous = self.reopen(weights, arm)
+        with previous or self._start_point(evaluations[0].header, arm, weights) as run:
+            run.log(point_scores(evaluations))
         return run
 
+    def _start_point(self, header: Mapping[str, Any], arm: str, weights: str) -> Run:
+        tags = {WEIGHTS_TAG: weights, "data.digest": header["data_digest"]}
+        return self.start(point_name(header, arm), point_params(header, arm), tags)
+
     def curves(self, curves: Mapping[str, ArmCurve]) -> None:
-        """One run an arm, its score against the number of labels as step."""
+        """Log a run per arm: its score, with the number of labels as step."""
         for name, curve in curves.items():
             arm = curve.result
-            described = {"arm": name, "task": arm.task, "init": arm.init, "inputs": arm.inputs}
-            with self.start(f"curve {name}", described) as run:
+            params = {"arm": name, "task": arm.task, "init": arm.init, "inputs": arm.inputs}
+            with self.start(f"curve {name}", params) as run:
                 steps = zip(curve.n_labels, curve.values, curve.intervals, strict=True)
                 metric = arm.metric
                 run.log_all(
                     (
                         {metric: value, f"{metric}.low": b.low, f"{metric}.high": b.high}
-                        | {MAIN_METRIC: shown(value)},
+                        | {MAIN_METRIC: rounded(value)},
                         int(n),
                     )
                     for n, value, b in steps
                 )
 
     def reopen(self, weights: str, arm: str) -> Run | None:
-        """The newest run of this arm that wrote weights of this digest, or None."""
-        found = self._newest(f"tags.`{WEIGHTS_TAG}` = '{weights}' and params.arm = '{arm}'")
-        return None if found is None else Run(self.client, found.info.run_id, found.info.end_time)
+        """Return the newest run of an arm that wrote weights of this digest, or None."""
+        row = self._newest(f"tags.`{WEIGHTS_TAG}` = '{weights}' and params.arm = '{arm}'")
+        return None if row is None else Run(self.client, row.info.run_id, row.info.end_time)
 
-    def _newest(self, wanted: str, name: str | None = None) -> Row | None:
-        """The newest run that a filter finds, of this name where one is given."""
-        found = self.client.search_runs(
-            [self.experiment_id], filter_string=wanted, order_by=["attributes.start_time DESC"]
+    def _newest(self, condition: str, name: str | None = None) -> Row | None:
+        """Return the newest run that meets a condition and has this name, if one is given."""
+        rows = self.client.search_runs(
+            [self.experiment_id], filter_string=condition, order_by=["attributes.start_time DESC"]
         )
-        named = (row for row in found if name in (None, row.info.run_name))
-        return next(named, None)
+        return next((row for row in rows if name in (None, row.info.run_name)), None)
 
     def _create(
         self,
         name: str,
         params: Mapping[str, object],
         tags: Mapping[str, str],
-        began: int | None = None,
+        start: int | None = None,
     ) -> str:
-        # tags go in with the run: a kill leaves none that cannot be found again
+        # tags are part of the same request: after a kill, every run can be found by them
         stage = {"dvc.stage": self.stage, "mlflow.source.name": self.stage}
         run = self.client.create_run(
-            self.experiment_id, began, tags={**origin(), **stage, **tags}, run_name=name
+            self.experiment_id, start, tags={**origin(), **stage, **tags}, run_name=name
         )
-        self._describe(run.info.run_id, params)
+        self._log_params(run.info.run_id, params)
         return str(run.info.run_id)
 
-    def _describe(self, run_id: str, params: Mapping[str, object]) -> None:
-        told = [Param(key, str(value)[:6000]) for key, value in flatten(params).items()]
-        self.client.log_batch(run_id, params=told)
+    def _log_params(self, run_id: str, params: Mapping[str, object]) -> None:
+        # 6,000 characters are MLflow's limit
+        entries = [Param(key, str(value)[:6000]) for key, value in flatten(params).items()]
+        self.client.log_batch(run_id, params=entries)
+
+    def _offer_views(self, experiment: Experiment) -> None:
+        """Write the views into private tags of MLflow, which another version may refuse."""
+        try:
+            for tag, value in view_tags(self.experiment_id).items():
+                if experiment.tags.get(tag) != value:
+                    self.client.set_experiment_tag(self.experiment_id, tag, value)
+        except MlflowException as error:
+            reason = " ".join(str(error).split())
+            _LOG.warning(
+                "MLflow's page will offer no views, runs are logged all the same: %s", reason
+            )
 
     def _experiment(self, artifacts: str | None) -> Experiment:
-        found = self.client.get_experiment_by_name(EXPERIMENT)
-        if found is None:
-            # another process may be faster; if it was not that, the next lines say so
+        experiment = self.client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
+            # fails if another process was faster, for example on a server, which no lock guards
             with suppress(MlflowException):
                 self.client.create_experiment(EXPERIMENT, artifact_location=artifacts)
-            found = self.client.get_experiment_by_name(EXPERIMENT)
-        if found is None:
+            experiment = self.client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
             raise RuntimeError(f"MLflow has no experiment {EXPERIMENT} and creates none")
-        return found
+        return experiment
+
+
+@contextmanager
+def _connect(uri: str) -> Iterator[MlflowClient]:
+    """Yield a client; stages that start together open a database one after the other.
+
+    MLflow creates the tables of an SQLite file in hundreds of steps when a client first opens it.
+    Two processes that do so at once leave a database that neither can read.
+    """
+    path = uri.removeprefix("sqlite:///")
+    with nullcontext() if path == uri else FileLock(f"{path}.lock"):
+        yield MlflowClient(tracking_uri=uri)
 
 
 def _finished(stage: str) -> str:
@@ -204,7 +234,7 @@ def _finished(stage: str) -> str:
 
 
 def flatten(params: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """Nested mappings as one, with dotted keys."""
+    """Return nested mappings as a single one with dotted keys."""
     flat: dict[str, object] = {}
     for key, value in params.items():
         if isinstance(value, Mapping):

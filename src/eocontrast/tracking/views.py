@@ -1,28 +1,39 @@
-"""How MLflow's pages of runs begin: with the columns that tell one point from another.
+"""Names, parameters, metrics and columns with which runs appear in MLflow.
 
-MLflow 3 keeps the choice of columns in the browser and begins without any parameter or metric. A
-server can offer a view all the same, as its own button "Share" does: a tag of the experiment holds
-the view as JSON, and a link names the tag. The experiment's description has the links.
+MLflow 3 keeps the choice of columns in the browser, and starts without any parameter or metric.
+A server can offer views nevertheless, as MLflow's own button "Share" does. Each view is a tag of
+the experiment that holds JSON, and a link in the experiment's description names the tag.
 """
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from eocontrast.models.fusion import STREAMS
+
+if TYPE_CHECKING:  # torch takes seconds, and some stages do without
+    from eocontrast.evaluation.evaluate import Evaluation
+
+SINGLE = "single"
+"""Arm of the single run, which is not part of the curve."""
 
 MAIN_METRIC = "score"
-"""AA, macro F1 or mIoU on the test split, by the task, so that one column serves all tasks.
+"""AA, macro F1 or mIoU on the test split, depending on the task: one column serves all tasks.
 
-By its letters it comes before all `test.*`, and so is on the first screen of a comparison.
+The name sorts before all `test.*`, so that it is on the first screen of a comparison.
 """
 
 WEIGHTS_TAG = "eocontrast.weights"
-"""Digest of the weights of a point."""
+"""SHA-256 of the weight file of a point."""
 
 STAGE_TAG, HARDWARE_TAG, TORCH_TAG = "eocontrast.stage", "hardware", "torch"
-"""Of the run of a whole stage: its name, as DVC has it, and what it ran on."""
+"""Tags of a stage's run: DVC's name of the stage, its hardware, its version of torch."""
 
 SECONDS = "seconds"
-"""That a stage took."""
+"""Metric of a stage's run: its wall time."""
 
 _PARAMS = ("arm", "init", "inputs", "fraction", "seed")  # all fit a screen of 1920 pixels
 _COLUMNS = (
@@ -30,7 +41,7 @@ _COLUMNS = (
     *(f"params.`{name}`" for name in _PARAMS),
     f"metrics.`{MAIN_METRIC}`",
 )
-"""As MLflow names columns; the source of a run is its stage."""
+"""Columns by MLflow's names; the source of a run is its stage."""
 
 VIEWS: dict[str, dict[str, object]] = {
     "runs": {"selectedColumns": _COLUMNS},
@@ -43,7 +54,7 @@ VIEWS: dict[str, dict[str, object]] = {
     "curves": {
         "selectedColumns": _COLUMNS,
         "searchFilter": "attributes.run_name LIKE 'curve %'",
-        "runsHiddenMode": "SHOW_ALL",  # else the first ten alone are drawn
+        "runsHiddenMode": "SHOW_ALL",  # by default only the first ten are drawn
     },
     "stages": {
         "selectedColumns": (
@@ -56,18 +67,57 @@ VIEWS: dict[str, dict[str, object]] = {
 }
 
 
+def point_name(header: Mapping[str, Any], arm: str) -> str:
+    """Return the name of a point's run, from the header of its weights."""
+    # names of the curve's arms already contain the init
+    prefix = f"{arm} {header['init']}" if arm == SINGLE else arm
+    return f"{prefix} {header['fraction']} {header['seed']}"
+
+
+def point_params(header: Mapping[str, Any], arm: str) -> dict[str, object]:
+    """Return the parameters of a point's run, from the header of its weights."""
+    choices = ("task", "head", "init", "fusion", "frozen", "lr", "modality_dropout", "recipe")
+    keys = (*choices, "fraction", "seed", "n_labels")
+    inputs = "+".join(sensor for stream in STREAMS[header["fusion"]] for sensor in stream)
+    params = {"arm": arm, "inputs": inputs, "backbone": header["architecture"]["name"]}
+    return params | {key: header[key] for key in keys}
+
+
+def point_scores(evaluations: Sequence[Evaluation]) -> dict[str, float]:
+    """Return the metrics of a point without those that are NaN.
+
+    Scores with all sensors, the first evaluation, are named `test.<score>` and scores of one sensor
+    `test.<sensor>.<score>`. The main metric of the task is also named `score`.
+    """
+    whole = evaluations[0]
+    metrics = {f"test.{name}": value for name, value in whole.scores.items()}
+    metrics[MAIN_METRIC] = rounded(whole.scores[whole.task.metric])
+    for alone in evaluations[1:]:
+        metrics |= {f"test.{alone.inputs}.{name}": v for name, v in alone.scores.items()}
+    for name, by_class in whole.by_class.items():
+        # MLflow refuses commas, ampersands and the like in names
+        safe = re.sub(r"[^/\w.\- :]", "_", name)
+        metrics[f"test.recall.{safe}"] = by_class["recall"]
+    return {name: value for name, value in metrics.items() if value == value}
+
+
+def rounded(score: float) -> float:
+    """Round a score to the four digits that fit MLflow's column."""
+    return round(score, 4)
+
+
 def view_tags(experiment_id: str) -> dict[str, str]:
-    """Tags that give an experiment its views, and a description that links to them."""
+    """Return the tags that hold the views of an experiment, and its description with links."""
     tags = {f"mlflow.sharedViewState.{key}": json.dumps(view) for key, view in VIEWS.items()}
     runs, points, curves, stages = (_link(experiment_id, key) for key in VIEWS)
-    described = (
+    description = (
         f"Views: **[all runs]({runs})**, **[the points of the label curve, best first]({points})**,"
         f" **[the curves over the number of labels]({curves}&compareRunsMode=CHART)**,"
         f" **[the stages, what each ran on and how long]({stages})**."
     )
-    return {**tags, "mlflow.note.content": described}
+    return {**tags, "mlflow.note.content": description}
 
 
 def _link(experiment_id: str, view: str) -> str:
-    training = "workflowType=machine_learning"  # MLflow 3.17 begins with pages for agents
+    training = "workflowType=machine_learning"  # MLflow 3.17 opens its pages for agents by default
     return f"#/experiments/{experiment_id}/runs?{training}&viewStateShareKey={view}"
