@@ -21,6 +21,7 @@ from parsers import sealed_weights
 from rasterio.errors import NotGeoreferencedWarning
 from safetensors.torch import save
 from servers import HttpServer
+from shipped import NO_LABELS
 
 from eocontrast.cli.import_weights import read_checkpoint
 from eocontrast.cli.main import main
@@ -144,7 +145,7 @@ def test_manifest_names_files_only(
     path = tmp_path / "pairs.csv"
     path.write_text("id,s1,s2,label\n" + ",".join(cells.values()) + "\n")
     band = ModalityParams(bands=("A",), units="DN", valid_range=(0, 255))
-    params = ManifestParams(path=path, s1=band, s2=band, classes={"x": 1})
+    params = ManifestParams(path=path, s1=band, s2=band, classes={"x": 1}, labels=NO_LABELS)
     with pytest.raises(UserError, match=rf"pairs\.csv, row 2, id 'a', column ({column}|s2)"):
         fetch(tmp_path, params)
     if column != "label" and "://" in cells[column]:

@@ -3,6 +3,7 @@ from typing import get_args
 
 import pandas as pd
 import pytest
+from shipped import NO_LABELS
 
 from eocontrast.config.sources import SourceName, SourcesParams
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
@@ -36,6 +37,7 @@ PARAMS = SourcesParams.model_validate(
             "s1": {"bands": ["VV"], "units": "dB", "valid_range": [-40, 10]},
             "s2": {"bands": ["B02"], "units": "DN", "valid_range": [0, 10000]},
             "classes": {},
+            "labels": NO_LABELS.model_dump(),
         },
     }
 )

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
+from shipped import NO_LABELS
 
 from eocontrast.config.sources import ManifestParams, ModalityParams
 from eocontrast.modalities import Modality
@@ -56,6 +57,7 @@ def params(path: Path, **classes: int) -> ManifestParams:
         s1=ModalityParams(bands=("VV", "VH"), units="dB", valid_range=(-40, 10)),
         s2=ModalityParams(bands=("B02", "B05"), units="DN", valid_range=(0, 10000)),
         classes=classes or {"Forest": 3, "Water": 7},
+        labels=NO_LABELS,
     )
 
 

@@ -123,13 +123,28 @@ class ModalityParams(Section):
         return Modality(self.bands, self.units, self.valid_range)
 
 
+class LabelsParams(Section):
+    """A file of labels for all patches: polygons or points with a class column, or a raster.
+
+    A vector file without features labels nothing.
+    """
+
+    path: Path
+    class_column: str
+
+
 class ManifestParams(Section):
-    """The user's own pairs. `classes` maps a class name to its value in mask rasters."""
+    """The user's own pairs.
+
+    `classes` maps a class name to its value in mask rasters. If it is empty, the classes are those
+    of the vector file of labels.
+    """
 
     path: Path
     s1: ModalityParams
     s2: ModalityParams
     classes: dict[str, Annotated[int, Field(ge=0, le=65535)]]
+    labels: LabelsParams
 
     @field_validator("classes")
     @classmethod

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from eocontrast.config.schema import Section
-from eocontrast.config.sources import SourceName, SourcesParams
+from eocontrast.config.sources import LabelsParams, SourceName, SourcesParams
 from eocontrast.rasters.source import COLUMNS, SPLITS, Source
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import write_text
@@ -57,12 +57,23 @@ def fetch_source(
     rasters.mkdir(parents=True, exist_ok=True)
     options = {"keep_archives": keep_archives} if name in PUBLISHED else {}
     source = SOURCES[name](rasters, getattr(params, name), **options)
+    source = _labelled(source, rasters, getattr(getattr(params, name), "labels", None))
     source = replace(source, rasters=rasters, name=name)
     check_manifest(source.manifest)
     manifests.mkdir(parents=True, exist_ok=True)
     source.write(manifests)
     write_text(manifests / "contents.csv", contents(source, rasters).to_csv(index=False))
     return source
+
+
+def _labelled(source: Source, rasters: Path, params: LabelsParams | None) -> Source:
+    """Return the source with the labels of the file that its parameters name, if any."""
+    if params is None:
+        return source
+    # geopandas takes a second to import, and most sources bring their labels
+    from eocontrast.sources.labels.masks import place_labels
+
+    return place_labels(source, rasters, params)
 
 
 def check_paths(folders: Mapping[SourceName, Path], params: SourcesParams) -> None:

@@ -30,8 +30,8 @@ Row = tuple[str, int, str, str]
 def contents(source: Source, folder: Path) -> pd.DataFrame:
     """Return size and digest of the rasters of every patch, with the columns `id, bytes, md5`.
 
-    Rasters outside `folder` belong to the user and may be very large. They are not read and have no
-    digest, so DVC only notices when their size changes.
+    Rasters outside `folder` belong to the user and may be very large. They are not read and not
+    part of the digest, so DVC only notices when their size changes.
 
     Args:
         source: the source to describe.
@@ -59,15 +59,12 @@ def _content(source: Source, folder: Path, row: dict[str, str], known: Mapping[s
     try:
         stats = [(folder / file).stat() for file in files]
         size = sum(stat.st_size for stat in stats)
-        if any(file.is_absolute() for file in files):
+        # masks that were cut from a file of labels lie here, even if the images do not
+        here = [(f, s) for f, s in zip(files, stats, strict=True) if not f.is_absolute()]
+        if not here:
             return row["id"], size, "", ""
-        stamp = _stamp(
-            [
-                (file.as_posix(), s.st_size, s.st_mtime_ns)
-                for file, s in zip(files, stats, strict=True)
-            ]
-        )
-        md5 = known.get(stamp) or _md5([folder / file for file in files])
+        stamp = _stamp([(file.as_posix(), s.st_size, s.st_mtime_ns) for file, s in here])
+        md5 = known.get(stamp) or _md5([folder / file for file, _ in here])
     except OSError as error:
         raise UserError(f"patch {row['id']}: a raster cannot be read: {error}") from None
     return row["id"], size, md5, stamp
