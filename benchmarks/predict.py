@@ -28,8 +28,7 @@ from eocontrast.mapping.predict import lay_out, map_scene
 from eocontrast.mapping.scenes import Image, open_scene
 from eocontrast.modalities import SENSORS, SENTINEL1, SENTINEL2_L1C, Sensor
 from eocontrast.models.backbones import Architecture
-from eocontrast.models.build import new_model
-from eocontrast.models.finetuned import load_finetuned
+from eocontrast.models.build import load_finetuned, new_model
 from eocontrast.models.model import Model
 from eocontrast.models.weights import Pretrained, save_weights
 from eocontrast.patches.inputs import Batch, InputSpec

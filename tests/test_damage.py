@@ -18,7 +18,7 @@ import torch
 from eocontrast.evaluation.evaluate import evaluate
 from eocontrast.evaluation.results import read_arm, write_arm
 from eocontrast.modalities import SENSORS
-from eocontrast.models.finetuned import load_finetuned
+from eocontrast.models.build import load_finetuned
 from eocontrast.models.point_files import read_index, write_index
 from eocontrast.models.weights import Pretrained, load_weights, save_weights
 from eocontrast.patches.store import PatchStore

@@ -20,10 +20,9 @@ from torchmetrics.functional.classification import (
 )
 
 from eocontrast.evaluation.evaluate import Evaluation, evaluate
-from eocontrast.evaluation.prediction import Said, ensemble, load_model, predict
+from eocontrast.evaluation.prediction import Predictions, ensemble, load_model, predict
 from eocontrast.modalities import SENSORS
-from eocontrast.models.missing import Inputs, sensor_sets
-from eocontrast.models.model import LateModel, Streams
+from eocontrast.models.model import Inputs, LateModel, Streams, sensor_sets
 from eocontrast.models.tasks import TASKS, TaskName
 from eocontrast.patches import store as patches
 from eocontrast.patches.inputs import Batch
@@ -68,7 +67,7 @@ def evaluated(file: Path, store: PatchStore) -> list[Evaluation]:
     return alone
 
 
-def probabilities(file: Path, store: PatchStore, task: TaskName = "single_label") -> Said:
+def probabilities(file: Path, store: PatchStore, task: TaskName = "single_label") -> Predictions:
     model, _ = load_model(file, store)
     return predict(model, TASKS[task], store, store.labelled("test"), accelerator("no"))
 

@@ -18,7 +18,7 @@ from eocontrast.modalities import SENSORS
 from eocontrast.models.backbones import Backbone
 from eocontrast.models.classifiers import Classifier, NeighbourClassifier
 from eocontrast.models.features import Features, embed
-from eocontrast.models.missing import drawn_missing
+from eocontrast.models.model import drawn_missing
 from eocontrast.models.tasks import TASKS, TaskName, patch_targets
 from eocontrast.models.weights import Pretrained
 from eocontrast.patches import store as patches

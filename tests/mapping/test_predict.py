@@ -23,7 +23,7 @@ from eocontrast.mapping.predict import Layout, lay_out, predict_blocks
 from eocontrast.mapping.scenes import Image, open_scene
 from eocontrast.mapping.tiles import Blend, Tile, Tiling
 from eocontrast.modalities import SENSORS, Sensor
-from eocontrast.models.finetuned import load_finetuned
+from eocontrast.models.build import load_finetuned
 from eocontrast.models.model import Model
 from eocontrast.models.tasks import TASKS
 from eocontrast.models.weights import load_weights, save_weights

@@ -9,8 +9,7 @@ from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.models.backbones import Architecture, Backbone
 from eocontrast.models.classifiers import Classifier
 from eocontrast.models.fusion import STREAMS, Fusion
-from eocontrast.models.missing import keep_only
-from eocontrast.models.model import LateModel, PooledModel, Streams, inputs_of
+from eocontrast.models.model import LateModel, PooledModel, Streams, inputs_of, keep_only
 from eocontrast.patches.store import PatchStore
 
 FUSIONS: tuple[Fusion, ...] = ("s1", "s2", "early", "late")

@@ -1,8 +1,9 @@
-"""What fine-tuned models say of patches: probabilities, with every set of sensors."""
+"""Class probabilities of patches by fine-tuned models, with every set of sensors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,39 +12,41 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from eocontrast.modalities import Sensor
+from eocontrast.models.build import load_finetuned
 from eocontrast.models.features import Features
-from eocontrast.models.finetuned import load_finetuned
-from eocontrast.models.missing import keep_only, sensor_sets
-from eocontrast.models.model import LateModel, Model, Streams
+from eocontrast.models.model import LateModel, Model, Streams, keep_only, sensor_sets
 from eocontrast.models.tasks import Task
+from eocontrast.patches.inputs import Batch
 from eocontrast.patches.store import PatchStore, Rows
 from eocontrast.runtime.errors import UserError
 
-Said = dict[tuple[Sensor, ...], Tensor]
+Predictions = dict[tuple[Sensor, ...], Tensor]
 """Probabilities by the sensors that had an image."""
+
+Forward = Callable[[dict[str, Tensor]], Tensor]
 
 
 def load_model(file: Path, store: PatchStore) -> tuple[Model, dict[str, Any]]:
-    """A fine-tuned model in eval mode, and its header, for the store that it learnt from.
+    """Load a fine-tuned model in eval mode, and its header, for the store that it was trained on.
 
-    Test patches of another store may be among those that it learnt from.
+    Test patches of another store may be among its training patches.
 
     Raises:
-        UserError: the file is none, tells other classes apart than the store, or was fine-tuned on
-            another store.
+        UserError: the file is not a fine-tuned model, it has other classes than the store, or it
+            was fine-tuned on another store.
     """
     model, header = load_finetuned(file)
     if list(store.classes) != header["classes"]:
         raise UserError(
-            f"{file} tells apart {header['classes']}, but {store.folder} holds "
+            f"{file} has the classes {header['classes']}, but {store.folder} has "
             f"{list(store.classes)}: fine-tune on this data first"
         )
     if header.get("data_digest") != store.digest:
-        learnt = str(header.get("data_digest"))[:12]
+        digest = str(header.get("data_digest"))[:12]
         raise UserError(
-            f"{file} was fine-tuned on a store of digest {learnt}, but {store.folder} has "
-            f"{store.digest[:12]}: `dvc repro finetune`, for the curve `dvc repro finetune_grid`, "
-            "fine-tunes on this one"
+            f"{file} was fine-tuned on a store of digest {digest}, but {store.folder} has "
+            f"{store.digest[:12]}. Run `dvc repro finetune`, or `dvc repro finetune_grid` for the "
+            "curve, to fine-tune on this one"
         )
     return model, header
 
@@ -55,57 +58,68 @@ def predict(
     rows: Rows,
     device: Accelerator,
     features: Features | None = None,
-) -> Said:
-    """Probabilities with all sensors first and, where each has a backbone, with each alone.
+) -> Predictions:
+    """Predict patches with all sensors and, if each has a backbone, with each sensor alone.
+
+    Args:
+        model: Fine-tuned model.
+        task: Task of the model.
+        store: Patch store.
+        rows: Rows of the store.
+        device: Device and precision.
+        features: Features of the frozen backbones, if they are known.
 
     Returns:
-        By the sensors that had an image, (n, C), or (n, C, H, W) of pixels, float32 on the CPU.
+        Probabilities (n, C), or (n, C, H, W) of pixels, float32 on the CPU.
     """
     model.to(device.device).eval()
-    found = {}
-    with torch.no_grad(), device.autocast():
-        for sensors, logits in _logits(model, store, rows, device, features):
-            if logits.ndim == 4:  # joined streams still have the padding
-                logits = logits[..., : store.patch_size, : store.patch_size]
-            found[sensors] = task.probabilities(logits.float()).cpu()
-    return found
+    return {
+        sensors: task.predict(forward, tensors, device.device, device.autocast()).cpu()
+        for sensors, forward, tensors in _passes(model, store, rows, device, features)
+    }
 
 
-def ensemble(said: Sequence[Said]) -> Said:
-    """Mean probabilities of several models, with all sensors."""
-    sensors = next(iter(said[0]))
-    return {sensors: torch.stack([one[sensors] for one in said]).mean(0)}
+def ensemble(members: Sequence[Predictions]) -> Predictions:
+    """Return the mean probabilities of several models with all sensors."""
+    sensors = next(iter(members[0]))
+    return {sensors: torch.stack([member[sensors] for member in members]).mean(0)}
 
 
-def _logits(
+def _passes(
     model: Model, store: PatchStore, rows: Rows, device: Accelerator, features: Features | None
-) -> Iterator[tuple[tuple[Sensor, ...], Tensor]]:
-    """Logits for every set of sensors; where sensors are joined last, each is computed once."""
-    if features is not None:
-        assert isinstance(model, LateModel)
-        yield from _joins(model, _on(features.of(rows), device), _on(features.absent, device))
-        return
-    batch = _on(store.batch(rows, model.inputs), device)
-    if isinstance(model, LateModel) and model.apart:
-        one = {sensor: stored[:1] for sensor, stored in batch.items()}
-        absent = model.streams(keep_only(one, model.inputs, ()))
-        yield from _joins(model, model.streams(batch), absent)
-        return
+) -> Iterator[tuple[tuple[Sensor, ...], Forward, dict[str, Tensor]]]:
+    """Yield the forward pass of each set of sensors, and the tensors that it takes."""
     sets = sensor_sets(model.inputs)
-    for sensors in sets if len(model.backbones) > 1 else sets[:1]:
-        yield sensors, model(keep_only(batch, model.inputs, sensors))
-
-
-def _on(tensors: dict[str, Tensor], device: Accelerator) -> dict[str, Tensor]:
-    return {name: tensor.to(device.device) for name, tensor in tensors.items()}
-
-
-def _joins(
-    model: LateModel, streams: Streams, absent: Streams
-) -> Iterator[tuple[tuple[Sensor, ...], Tensor]]:
-    for sensors in sensor_sets(model.inputs):
+    if features is not None:
+        streams, absent = features.of(rows), features.absent
+    else:
+        batch = store.batch(rows, model.inputs)
+        batch = {sensor: stored.to(device.device) for sensor, stored in batch.items()}
+        if not (isinstance(model, LateModel) and model.apart):
+            for sensors in sets if len(model.backbones) > 1 else sets[:1]:
+                yield sensors, model, keep_only(batch, model.inputs, sensors)
+            return
+        streams, absent = _streams(model, batch, device)
+    # backbones that are joined at the end run once for all sets
+    assert isinstance(model, LateModel)
+    for sensors in sets:
         parts = {
             name: part if name in sensors else absent[name].expand_as(part)
             for name, part in streams.items()
         }
-        yield sensors, model.join(parts)
+        yield sensors, partial(_join, model, store.patch_size), parts
+
+
+@torch.no_grad()
+def _streams(model: LateModel, batch: Batch, device: Accelerator) -> tuple[Streams, Streams]:
+    """Return the output of each backbone for a batch, and for a patch without data."""
+    one = {sensor: stored[:1] for sensor, stored in batch.items()}
+    with device.autocast():
+        absent = model.streams(keep_only(one, model.inputs, ()))
+        return model.streams(batch), absent
+
+
+def _join(model: LateModel, side: int, streams: Streams) -> Tensor:
+    logits = model.join(streams)
+    # joined streams of a segmenter still have the padding
+    return logits[..., :side, :side] if logits.ndim == 4 else logits

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from eocontrast.models.classifiers import Classifier
 from eocontrast.models.features import Features
-from eocontrast.models.missing import drawn_missing
+from eocontrast.models.model import drawn_missing
 from eocontrast.patches.store import PatchStore, Rows
 
 

@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from eocontrast.finetuning.budgets import Budget
-from eocontrast.models.missing import drop_sensors
-from eocontrast.models.model import Model
+from eocontrast.models.model import Model, drop_sensors
 from eocontrast.models.tasks import Task, patch_targets
 from eocontrast.patches.augment import epoch_order, generator, random_view
 from eocontrast.patches.batch import StoredBatch

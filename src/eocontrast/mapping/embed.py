@@ -22,7 +22,7 @@ from eocontrast.mapping.tiles import Tiling, cut
 from eocontrast.mapping.windows import Windows, batches, prefetch, read_windows
 from eocontrast.modalities import Sensor
 from eocontrast.models.backbones import Backbone
-from eocontrast.models.finetuned import load_finetuned
+from eocontrast.models.build import load_finetuned
 from eocontrast.models.model import inputs_of
 from eocontrast.models.weights import Pretrained, load_weights
 from eocontrast.patches.inputs import Batch

@@ -22,7 +22,7 @@ from eocontrast.mapping.scenes import Image, SceneReader, open_scene
 from eocontrast.mapping.tiles import Blend, Tile, Tiling, cut
 from eocontrast.mapping.windows import Windows, batches, prefetch, read_windows
 from eocontrast.modalities import Sensor
-from eocontrast.models.finetuned import load_finetuned
+from eocontrast.models.build import load_finetuned
 from eocontrast.models.model import Model
 from eocontrast.models.tasks import TASKS, Task
 from eocontrast.patches.inputs import Batch
@@ -192,18 +192,14 @@ def predict_blocks(
             bar.update(len(windows.tiles))
 
 
-@torch.no_grad()
 def _probabilities(
     model: Model, task: Task, batch: Batch, cell: int, device: Accelerator
 ) -> Tensor:
     """Return probabilities (B, C, h, w) of the cells of a batch of windows."""
     height, width = (n // cell for n in next(iter(batch.values())).shape[2:])
-    pixels = {sensor: stored.to(device.device) for sensor, stored in batch.items()}
     if task.name != "segmentation":
-        pixels = {sensor: cut(stored, cell) for sensor, stored in pixels.items()}
-    with device.autocast():
-        logits = model(pixels)
-    shares = task.probabilities(logits.float())
+        batch = {sensor: cut(stored, cell) for sensor, stored in batch.items()}
+    shares = task.predict(model, batch, device.device, device.autocast())
     if shares.ndim == 4:
         return shares
     return shares.view(-1, height, width, shares.shape[1]).movedim(3, 1)

@@ -1,8 +1,9 @@
-"""What is fine-tuned: backbones of one init under one of four heads."""
+"""Fine-tuned models: backbones of one init under one of four heads, new or from a file."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from eocontrast.modalities import Sensor
@@ -12,17 +13,18 @@ from eocontrast.models.fusion import STREAMS, Fusion, Head
 from eocontrast.models.model import Model
 from eocontrast.models.segmenters import SwinUNet, UNet
 from eocontrast.models.tasks import TASKS
-from eocontrast.models.weights import Pretrained
+from eocontrast.models.weights import REWRITE, Pretrained, load_tensors, load_weights
 from eocontrast.patches.inputs import InputSpec
+from eocontrast.runtime.errors import UserError, readable
 
 
 def new_model(init: Pretrained, header: dict[str, Any]) -> Model:
-    """A model that starts from `init`; what that does not supply is drawn from the seed.
+    """Build a model on the weights of `init`; other weights are drawn from torch's generator.
 
     Args:
-        init: backbones, or none of method random.
-        header: of the fine-tuned file: `head`, `fusion`, `classes`, and for neighbours `task`,
-            `recipe` and `n_labels`.
+        init: Pretrained backbones; without weights if its method is `random`.
+        header: Header of the fine-tuned file: `head`, `fusion`, `classes`, and for neighbours
+            `task`, `recipe` and `n_labels`.
     """
     build: dict[Head, Callable[[], Model]] = {
         "linear": lambda: Classifier(_backbones(init, header["fusion"]), len(header["classes"])),
@@ -38,12 +40,27 @@ def new_model(init: Pretrained, header: dict[str, Any]) -> Model:
 
 
 def model_from_header(header: dict[str, Any]) -> Model:
-    """An empty model of the shape that a fine-tuned file's header describes."""
+    """Build the model that the header of a fine-tuned file describes, without its weights."""
     specs: dict[Sensor, InputSpec] = {
         sensor: InputSpec.from_dict(fields) for sensor, fields in header["inputs"].items()
     }
     architecture = Architecture(**header["architecture"])
     return new_model(Pretrained("random", architecture, specs, {}, header["data_digest"]), header)
+
+
+def load_finetuned(file: Path) -> tuple[Model, dict[str, Any]]:
+    """Load a fine-tuned model in eval mode, and its header.
+
+    Raises:
+        UserError: the file cannot be read, or holds no fine-tuned model.
+    """
+    tensors, header = load_weights(file)
+    if "classes" not in header:
+        raise UserError(f"{file} holds no fine-tuned model: fine-tune it first")
+    with readable(f"the header of {file} is damaged", REWRITE):
+        model = model_from_header(header)
+    load_tensors(model, tensors, f"the tensors of {file}")
+    return model.eval(), header
 
 
 def _backbones(init: Pretrained, fusion: Fusion) -> dict[str, Backbone]:

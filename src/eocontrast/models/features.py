@@ -9,8 +9,7 @@ import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 
-from eocontrast.models.missing import keep_only
-from eocontrast.models.model import PooledModel, Streams
+from eocontrast.models.model import PooledModel, Streams, keep_only
 from eocontrast.patches.store import PatchStore, Rows
 
 

@@ -1,14 +1,19 @@
-"""Models whose backbones speak one by one and are joined at the end, so that one may be missing."""
+"""Base classes of models, and what a missing sensor is to them: no data in every pixel."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.models.backbones import Backbone
 from eocontrast.patches.inputs import Batch, InputSpec
+
+Inputs = Mapping[Sensor, InputSpec]
+"""Expected input of a model by sensor."""
 
 Streams = dict[str, Tensor]
 """What each backbone of a model says, by the backbone's name."""
@@ -67,3 +72,46 @@ class PooledModel(LateModel):
     def streams(self, batch: Batch) -> Streams:
         """Features (B, num_features) a backbone."""
         return {name: backbone(batch) for name, backbone in self.backbones.items()}
+
+
+def sensor_sets(inputs: Inputs) -> list[tuple[Sensor, ...]]:
+    """Return all sensors of a model and, if there are several, each of them alone."""
+    sensors = tuple(inputs)
+    return [sensors, *((sensor,) for sensor in sensors)] if len(sensors) > 1 else [sensors]
+
+
+def keep_only(batch: Batch, inputs: Inputs, sensors: tuple[Sensor, ...]) -> Batch:
+    """Return the batch with no data for all sensors except `sensors`.
+
+    Every model reads no data as zeros.
+    """
+    kept = dict(batch)
+    for sensor, spec in inputs.items():
+        if sensor not in sensors:
+            kept[sensor] = torch.full_like(batch[sensor], spec.modality.storage.nodata)
+    return kept
+
+
+def drawn_missing(
+    size: int, inputs: Inputs, share: float, draws: torch.Generator
+) -> dict[str, Tensor]:
+    """Draw which samples lose which sensor: a `share` of them loses one of two, never both.
+
+    Returns:
+        Booleans (size,) by sensor, on the CPU.
+    """
+    dropped = torch.rand(size, generator=draws) < share
+    chosen = torch.randint(len(inputs), (size,), generator=draws)
+    return {sensor: dropped & (chosen == number) for number, sensor in enumerate(inputs)}
+
+
+def drop_sensors(batch: Batch, inputs: Inputs, share: float, draws: torch.Generator) -> Batch:
+    """Return the batch with one sensor missing in a `share` of its samples."""
+    size = len(next(iter(batch.values())))
+    kept = dict(batch)
+    for sensor, lost in drawn_missing(size, inputs, share, draws).items():
+        stored = batch[sensor]
+        nodata = inputs[sensor].modality.storage.nodata  # type: ignore[index]
+        where = lost.to(stored.device)[:, None, None, None]
+        kept[sensor] = torch.where(where, torch.tensor(nodata, dtype=stored.dtype), stored)
+    return kept

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,6 +34,28 @@ class Task:
     exclusive: bool
     loss: Callable[[Tensor, Tensor], Tensor]
     probabilities: Callable[[Tensor], Tensor]
+
+    @torch.no_grad()
+    def predict(
+        self,
+        forward: Callable[[dict[str, Tensor]], Tensor],
+        batch: Mapping[str, Tensor],
+        device: torch.device,
+        autocast: AbstractContextManager[None] | None = None,
+    ) -> Tensor:
+        """Return the probabilities of a batch in float32, on the device.
+
+        Args:
+            forward: Model in eval mode, from tensors by name to logits.
+            batch: Tensors by name, on any device.
+            device: Device of the model.
+            autocast: Precision of the forward pass, float32 by default.
+        """
+        on_device = {name: tensor.to(device) for name, tensor in batch.items()}
+        with autocast or nullcontext():
+            logits = forward(on_device)
+        # outside of autocast: bfloat16 keeps three digits of a probability
+        return self.probabilities(logits.float())
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from eocontrast.modalities import SENSORS
-from eocontrast.models.missing import drawn_missing, drop_sensors, keep_only, sensor_sets
+from eocontrast.models.model import drawn_missing, drop_sensors, keep_only, sensor_sets
 from eocontrast.patches.inputs import Batch, Scale
 from eocontrast.patches.store import PatchStore
 
