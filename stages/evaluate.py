@@ -13,7 +13,6 @@ from eocontrast.evaluation.evaluate import evaluate
 from eocontrast.evaluation.results import write_point, write_predictions
 from eocontrast.models.point_files import read_index
 from eocontrast.patches.store import PatchStore
-from eocontrast.runtime.files import write_text
 from eocontrast.tracking.cards import finetuned_card
 from eocontrast.tracking.confusion import draw_confusion
 from eocontrast.tracking.provenance import provenance
@@ -30,10 +29,8 @@ def main(patches: Path, scores: Path, predictions: Path, models: Path) -> None:
     write_predictions([point], predictions)
     on = hardware()
     made = provenance(on, time.monotonic() - start)
-    card = finetuned_card(point, made)
-    write_text(models.with_suffix(".md"), card)
     run = tracker.evaluated("single", file, point)
-    run.text("card.md", card)
+    run.text("card.md", finetuned_card(point, made))
     with TemporaryDirectory() as folder:
         figure = Path(folder, "confusion.png")
         draw_confusion(point[0].confusion, point[0].header["classes"], figure)

@@ -1,25 +1,20 @@
 """Pretrain one cell, a (method, backbone), without labels; on several GPUs under `torchrun`."""
 
-import time
 from collections import deque
 from pathlib import Path
 
 from eocontrast.runtime.stage import run_stage
 from eocontrast.config.params import load_params
-from eocontrast.models.weights import Pretrained
 from eocontrast.patches.store import PatchStore
 from eocontrast.pretraining.run import cell_digest, pretrain_cell
 from eocontrast.runtime.errors import named
-from eocontrast.runtime.files import write_text
-from eocontrast.tracking.cards import pretrained_card
-from eocontrast.tracking.provenance import provenance
 from eocontrast.tracking.tracker import Tracker
 from eocontrast.training.devices import first_process, hardware
 from eocontrast.training.resuming import kept, kept_folder
 
 
 def main(name: str, patches: Path, weights: Path) -> None:
-    start, params = time.monotonic(), load_params()
+    params = load_params()
     run_params = named("pretrain.runs", name, params.pretrain.runs)
     backbone, store = params.backbones[run_params.backbone], PatchStore(patches)
     given = (run_params, backbone, store)
@@ -37,10 +32,6 @@ def main(name: str, patches: Path, weights: Path) -> None:
         for metrics in pretrain_cell(*cell):
             run.log(metrics, step=int(metrics["epoch"]))
             print(" ".join(f"{key} {value:.4g}" for key, value in metrics.items()), flush=True)
-        made = provenance(hardware(), time.monotonic() - start)
-        card = weights.with_suffix(".md")
-        write_text(card, pretrained_card(Pretrained.load(weights), made))
-        run.file(card)
 
 
 if __name__ == "__main__":

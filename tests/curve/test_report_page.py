@@ -1,15 +1,14 @@
-"""The page of results as a person sees it, on a phone and on a desk."""
+"""The report as a person sees it, on a phone and on a desk."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from shutil import copy
 
 import pytest
 from browser import WIDTHS, chromium, screenshot
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.slow
 
@@ -33,43 +32,7 @@ def blank(browser: Browser, width: int, scheme: str = "light") -> Iterator[Page]
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS.keys())
-def test_the_page_shows_what_ran_where_and_how_long(
-    browser: Browser, clones: list[Path], width: int, scheme: str
-) -> None:
-    """From the file beside it, all rows at once."""
-    file = clones[1] / "metrics/report.html"
-    with blank(browser, width, scheme) as page:
-        page.goto(file.as_uri())
-        page.get_by_role("link", name="What ran where, and how long").click()
-        inner = next(frame for frame in page.frames if frame.url.endswith("_runs.html"))
-        for stage in ("download@simulated", "label_curve"):
-            expect(inner.get_by_role("rowheader", name=stage)).to_be_visible()
-        expect(page.get_by_text("It is not there.")).to_be_hidden()
-        root = "document.documentElement"
-        assert inner.evaluate(f"{root}.scrollHeight <= {root}.clientHeight")
-        assert page.evaluate(f"{root}.scrollWidth") <= width
-        ground = "getComputedStyle(document.body).backgroundColor"
-        assert inner.evaluate(ground) == page.evaluate(ground)
-        section = page.locator("section[aria-labelledby=ran]")
-        section.scroll_into_view_if_needed()
-        screenshot(page, f"report_runs_{width}_{scheme}")
-
-
-def test_without_that_file_the_page_says_where_times_are(
-    browser: Browser, clones: list[Path], tmp_path: Path
-) -> None:
-    copy(clones[1] / "metrics/report.html", tmp_path)
-    with blank(browser, WIDTHS["phone"]) as page:
-        page.goto((tmp_path / "report.html").as_uri())
-        expect(page.get_by_text("It is not there.")).to_be_visible()
-        section = page.locator("section[aria-labelledby=ran]").bounding_box()
-        assert section is not None
-        assert section["height"] < 400  # no room is kept for what lacks
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS.keys())
-def test_the_page_fits_and_asks_nobody(
+def test_page_fits_without_network(
     browser: Browser, clones: list[Path], width: int, scheme: str
 ) -> None:
     with blank(browser, width, scheme) as page:

@@ -1,4 +1,4 @@
-"""The label-efficiency curve: intervals, label saving, figures, report and plan.
+"""The label-efficiency curve: intervals, label saving, figures, model cards, report and plan.
 
 Imports `evaluation` and what is below it.
 """

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eocontrast.curve.headline import leading_arm, nearest
+from eocontrast.curve.headline import answer
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import whole, write_text
 
@@ -33,43 +33,8 @@ def headline_text(summary: Summary) -> str:
 
 
 def _paragraph(task: Mapping[str, Any]) -> str:
-    arm, best = leading_arm(task), task["best_supervised"]
-    if arm is None or best is None:
-        return ""
-    point = nearest(task["pretrained"][arm])
-    share, metric = f"{100 * point['fraction']:g} %", task["metric"]
-    gap = nearest(task["difference_to_best_supervised"][arm])
-    factor = task["label_saving_factor"][arm]
-    most = best["n_labels"] / task["pretrained"][arm][0]["n_labels"]
-    sentences = [
-        f"**With {share} of the labels ({point['n_labels']} patches), `{arm}` reaches "
-        f"{point['value']:.2f} {metric}.**",
-        f"The best supervised arm, `{best['arm']}`, reaches {best['value']:.2f} with all "
-        f"{best['n_labels']} labels.",
-        f"The difference is {gap['value']:+.3f}, with a 95 % interval from {gap['low']:+.3f} to "
-        f"{gap['high']:+.3f}.",
-        _verdict(gap),
-        f"The label-saving factor is {factor['value']:.1f} ({factor['low']:.1f} to "
-        f"{factor['high']:.1f}).",
-        f"The largest that this curve can show is {most:.0f}.",
-    ]
-    tuned = arm.removesuffix("_frozen").removesuffix("_knn")
-    if tuned != arm and tuned in task["pretrained"]:
-        score = nearest(task["pretrained"][tuned])
-        gap = nearest(task["difference_to_best_supervised"][tuned])
-        sentences.append(
-            f"Fine-tuned (`{tuned}`), the score at {share} is {score['value']:.2f} "
-            f"({gap['value']:+.3f}, {gap['low']:+.3f} to {gap['high']:+.3f})."
-        )
-    return " ".join(sentences)
-
-
-def _verdict(gap: Mapping[str, float]) -> str:
-    if gap["low"] > 0:
-        return "The interval lies above zero: fewer labels give a better score."
-    if gap["high"] < 0:
-        return "The interval lies below zero: fewer labels give a worse score."
-    return "The interval includes zero, so this run shows no sure difference."
+    first, *rest = answer(task) or [""]
+    return " ".join([f"**{first}**", *rest]) if first else ""
 
 
 def table(task: Mapping[str, Any]) -> str:

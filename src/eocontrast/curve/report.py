@@ -1,142 +1,155 @@
-"""All that a run of the pipeline found, on one page that needs no network.
-
-The page that DVC tracks is a function of tracked files, so that two clean runs give the same bytes.
-Where things ran and how long they took differs: it is in a file of its own that the page shows
-within itself, and in the copy of the page that goes to MLflow.
-"""
+"""The report: all results of a run on one HTML page that needs no network."""
 
 from __future__ import annotations
 
 import base64
+import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from eocontrast.curve.report_contents import Contents
-from eocontrast.curve.report_times import NOTHING, Times, table_of
+from eocontrast.curve.headline import answer
+from eocontrast.runtime.errors import readable
 
-SECTIONS = {
-    "headline": "Headline",
-    "curve": "Curve",
-    "classes": "Classes",
-    "maps": "Maps",
-    "embeddings": "Embeddings",
-    "audit": "Audit",
-    "ran": "What ran where, and how long",
-    "model": "Model card",
-}
+_BY_CLASS = {"AA": "recall", "macro_F1": "F1", "mIoU": "IoU"}
+"""The score of a class whose mean over classes is the metric of a task."""
+
+_HEALTH = ("loss", "spread", "mean_cosine", "effective_rank", "retrieval_top1")
+_DASH = "\N{EN DASH}"
+
+Table = tuple[str, Sequence[str], Sequence[Sequence[object]]]
+"""Caption, names of the columns, and rows that begin with their name."""
 
 
-@dataclass(frozen=True)
-class Beside:
-    """The file of times that the page shows within itself.
-
-    Attributes:
-        name: of the file, in the folder of the page.
-        stages: rows of its table, which say how much room it needs.
-    """
-
-    name: str
-    stages: int
-
-    @property
-    def height(self) -> float:
-        """In rem: rows of 2.1, and the text around them on a phone."""
-        return 2.1 * self.stages + 15
-
-
-def render(contents: Contents, ran: Times | Beside) -> str:
-    """The page as HTML; equal contents give equal bytes.
+def report(
+    summary: Mapping[str, Any],
+    classes: pd.DataFrame,
+    health: Mapping[str, Mapping[str, Any]],
+    sources: tuple[str, str],
+    metrics: Path,
+) -> str:
+    """Render the page; equal arguments and files give equal bytes.
 
     Args:
-        contents: what it tells.
-        ran: what each stage took, or the file beside the page that tells that.
+        summary: Results by task, as `label_curve.summarise` returns them.
+        classes: Scores by class, as `label_curve.per_class` returns them.
+        health: Method, patches, epochs and health of the embeddings, by name of the pretraining.
+        sources: Sources of the patches to pretrain on, and of the labels.
+        metrics: Folder of audits and figures.
+
+    Raises:
+        UserError: An audit or a figure cannot be read.
     """
-    shown = {key: title for key, title in SECTIONS.items() if key != "model" or contents.card}
-    template = _environment().get_template("report.html.jinja")
-    return template.render(
-        sections=list(shown.items()),
-        data=contents.data,
-        tasks=contents.tasks,
-        per_class=contents.per_class,
-        embeddings=contents.embeddings,
-        audits=contents.audits,
-        figures={name: _data_uri(png) for name, png in contents.figures.items()},
-        card=_html(contents.card) if contents.card else "",
-        ran=None if isinstance(ran, Beside) else table_of(ran),
-        beside=ran,
-    )
-
-
-def render_times(times: Times) -> str:
-    """The file that stands beside the page: what each stage took."""
-    return _environment().get_template("report_runs.html.jinja").render(ran=table_of(times))
-
-
-def _environment() -> Environment:
+    audits, figures = {}, {}
+    with readable(f"an audit or a figure in {metrics} cannot be read", "run `dvc repro`"):
+        for source in dict.fromkeys(sources):
+            audits[source] = json.loads((metrics / f"audit/{source}.json").read_text())
+        for name in ("label_curve", "qualitative"):
+            figures[name] = base64.b64encode((metrics / f"{name}.png").read_bytes()).decode()
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
         autoescape=True,
+        trim_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"score": _score, "interval": _interval, "factor": _factor}
-    environment.filters["share"] = lambda value: 0 if _lacks(value) else value
-    return environment
+    columns = ("method", "patches", "epochs", *_HEALTH)
+    runs = [
+        [name, *(_plain(row.get(column)) for column in columns)] for name, row in health.items()
+    ]
+    return environment.get_template("report.html.jinja").render(
+        sources=sources,
+        tasks=[_task(name, task, classes) for name, task in summary.items()],
+        health=("Pretraining runs", ["run", *columns], runs),
+        audits=[_audit(source, audit) for source, audit in audits.items()],
+        figures=figures,
+    )
 
 
-def _lacks(value: object) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
+def _task(name: str, task: Mapping[str, Any], classes: pd.DataFrame) -> dict[str, Any]:
+    arms = {**task["supervised"], **task["pretrained"]}
+    labels = {p["fraction"]: p["n_labels"] for points in arms.values() for p in points}
+    head = [f"{100 * f:.4g} % ({labels[f]} labels)" for f in sorted(labels)]
+
+    def grid(caption: str, points: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
+        values = {arm: {p["fraction"]: _interval(p) for p in row} for arm, row in points.items()}
+        rows = [[arm, *(row.get(f, _DASH) for f in sorted(labels))] for arm, row in values.items()]
+        return caption, ["arm", *head], rows
+
+    tables = [grid(f"{task['metric']} on the test split", arms)]
+    if savings := task.get("label_saving_factor"):
+        best = f"the best supervised arm, {task['best_supervised']['arm']},"
+        tables = [
+            (
+                "Label-saving factor",
+                ["arm", "factor"],
+                [[a, _factor(f)] for a, f in savings.items()],
+            ),
+            grid(f"Difference to {best} with all labels", task["difference_to_best_supervised"]),
+            grid(f"Difference to {best} with as many labels", task["difference_at_same_labels"]),
+            *tables,
+        ]
+    first, *rest = answer(task) or ["No pretrained arm stands beside a supervised one."]
+    return {
+        "title": name.replace("_", " ").capitalize(),
+        "answer": _with_code(first),
+        "details": _with_code(" ".join(rest)),
+        "tables": tables,
+        "classes": _classes(classes[classes["task"] == name], _BY_CLASS[task["metric"]]),
+        "left_out": sorted(set(task["left_out"].values())),
+    }
 
 
-def _score(value: float | None) -> str:
-    return NOTHING if value is None or _lacks(value) else f"{value:.3f}"
+def _with_code(text: str) -> Markup:
+    # escaped before tags are added
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # nosec B704
 
 
-def _interval(point: Mapping[str, Any] | None) -> str:
-    """Value and interval; a dash where an arm has no point at a fraction."""
-    if point is None:
-        return NOTHING
-    return f"{_score(point['value'])} ({_score(point['low'])} to {_score(point['high'])})"
+def _classes(table: pd.DataFrame, measure: str) -> Table:
+    rows = table[table["fraction"] == table["fraction"].max()]
+    cells = [
+        [
+            arm,
+            *(f"{_plain(m)} ± {_plain(sd)}" for m, sd in of[[measure, f"{measure}_sd"]].to_numpy()),
+        ]
+        for arm, of in rows.groupby("arm", sort=False)
+    ]
+    caption = f"{measure} by class with the most labels, mean ± sd over seeds"
+    return caption, ["arm", *rows["class"].unique()], cells
 
 
-def _factor(saved: Mapping[str, Any]) -> str:
-    """A label-saving factor; `at_least` where the fewest labels already reach the score."""
-    value = f"{'at least ' if saved['at_least'] else ''}{saved['value']:.1f}"
-    return f"{value} ({saved['low']:.1f} to {saved['high']:.1f})"
+def _audit(source: str, audit: Mapping[str, Any]) -> dict[str, Any]:
+    rules: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    for finding in audit["findings"]:
+        rules[finding["rule"], finding["severity"]].append(finding)
+    rows = [
+        [*rule, len({finding["id"] for finding in findings}), findings[0]["message"]]
+        for rule, findings in sorted(rules.items(), key=lambda item: item[0][::-1])
+    ]
+    rows += [[note["rule"], "note", len(note["ids"]), note["message"]] for note in audit["notes"]]
+    counts = {name: audit[name] for name in ("patches", "quarantined")}
+    head = ["rule", "severity", "patches", "example"]
+    return {"source": source, **counts, "table": ("Findings by rule", head, rows)}
 
 
-def _data_uri(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+def _plain(value: object) -> str:
+    if isinstance(value, float) and not math.isnan(value):
+        return f"{value:.3f}"
+    return str(value) if isinstance(value, str) or (value and value == value) else _DASH
 
 
-def _html(markdown: str) -> Markup:
-    """A card as HTML: headings two levels lower, tables in boxes that scroll, tags escaped."""
-    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
-    tokens = _without_empty_heads(parser.parse(markdown))
-    for token in tokens:
-        if token.type in ("heading_open", "heading_close"):
-            token.tag = f"h{int(token.tag[1]) + 2}"
-    html = parser.renderer.render(tokens, parser.options, {})
-    box = '<div class="scroll" role="region" aria-label="Table of the card" tabindex="0">\n<table>'
-    # the parser escapes what HTML the Markdown holds
-    return Markup(html.replace("<table>", box).replace("</table>", "</table>\n</div>"))  # nosec B704
+def _interval(point: Mapping[str, float]) -> str:
+    return f"{point['value']:.3f} ({point['low']:.3f} to {point['high']:.3f})"
 
 
-def _without_empty_heads(tokens: list[Token]) -> list[Token]:
-    """Markdown has no table without a head; HTML has."""
-    kept: list[Token] = []
-    for token in tokens:
-        kept.append(token)
-        if token.type == "thead_close":
-            start = max(n for n, before in enumerate(kept) if before.type == "thead_open")
-            if not any(before.content for before in kept[start:]):
-                del kept[start:]
-    return kept
+def _factor(saving: Mapping[str, Any]) -> str:
+    """Write a label-saving factor, `at least` if the fewest labels already reach the score."""
+    bound = "at least " if saving["at_least"] else ""
+    return f"{bound}{saving['value']:.1f} ({saving['low']:.1f} to {saving['high']:.1f})"

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlflow.entities import Metric
-from mlflow.entities import Run as Row
 
 from eocontrast.runtime.machine import process_start
 from eocontrast.runtime.signals import Stopped
-from eocontrast.tracking.provenance import COMMIT_TAG
-from eocontrast.tracking.views import HARDWARE_TAG, SECONDS, TORCH_TAG
+from eocontrast.tracking.views import SECONDS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -78,35 +74,3 @@ class StageRun(Run):
         took = round(before + now - process_start(), 1)
         self.client.log_metric(self.run_id, SECONDS, took, timestamp=int(1000 * now))
         super().__exit__(kind, value, traceback)
-
-
-@dataclass(frozen=True)
-class StageTime:
-    """Time, hardware and code of a stage's newest run.
-
-    Attributes:
-        seconds: Wall time since the process started, imports included.
-        hardware: Names of the processor and the GPU.
-        torch: Installed version of torch.
-        commit: Commit of the code, "unknown" outside a repository.
-        date: Start, ISO 8601, UTC.
-    """
-
-    seconds: float
-    hardware: str
-    torch: str
-    commit: str
-    date: str
-
-
-def stage_time(row: Row) -> StageTime:
-    """Read the time of a stage from its run, which has ended."""
-    tags = row.data.tags
-    start = datetime.fromtimestamp(row.info.start_time / 1000, UTC)
-    return StageTime(
-        seconds=row.data.metrics[SECONDS],
-        hardware=tags[HARDWARE_TAG],
-        torch=tags[TORCH_TAG],
-        commit=tags[COMMIT_TAG],
-        date=start.strftime("%Y-%m-%d %H:%M"),
-    )

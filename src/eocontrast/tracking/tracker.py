@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from mlflow.exceptions import MlflowException
 from eocontrast.runtime.files import file_sha256
 from eocontrast.runtime.machine import process_start, processor, torch_version
 from eocontrast.tracking.provenance import origin
-from eocontrast.tracking.runs import Run, StageRun, StageTime, stage_time
+from eocontrast.tracking.runs import Run, StageRun
 from eocontrast.tracking.views import (
     HARDWARE_TAG,
     MAIN_METRIC,
@@ -112,15 +112,6 @@ class Tracker:
         self.client.update_run(row.info.run_id, status="RUNNING")
         self._log_params(row.info.run_id, params)
         return StageRun(self.client, row.info.run_id)
-
-    def stage_times(self, names: Iterable[str]) -> dict[str, StageTime | None]:
-        """Return the time of the newest finished run of each stage.
-
-        It is None if this database has no such run, for example because DVC took the outputs from
-        its cache.
-        """
-        newest = ((name, self._newest(_finished(name))) for name in names)
-        return {name: None if row is None else stage_time(row) for name, row in newest}
 
     def finetuned(self, arm: str, trained: Trained) -> None:
         """Log a fine-tuned point: its parameters, and its losses by epoch."""
@@ -227,10 +218,6 @@ def _connect(uri: str) -> Iterator[MlflowClient]:
     path = uri.removeprefix("sqlite:///")
     with nullcontext() if path == uri else FileLock(f"{path}.lock"):
         yield MlflowClient(tracking_uri=uri)
-
-
-def _finished(stage: str) -> str:
-    return f"tags.`{STAGE_TAG}` = '{stage}' and attributes.status = 'FINISHED'"
 
 
 def flatten(params: Mapping[str, object], prefix: str = "") -> dict[str, object]:
