@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from eocontrast.cli.plan import add_plan_command
 from eocontrast.cli.scenes import add_scene_commands
+from eocontrast.cli.start import add_start_command
 from eocontrast.modalities import Modality, Units
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.exhausted import exhausted
@@ -227,6 +228,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_plan_command(commands)
     add_scene_commands(commands)
+    add_start_command(commands)
     return parser
 
 

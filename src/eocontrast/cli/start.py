@@ -1,0 +1,166 @@
+"""The command `eocontrast start`."""
+
+from __future__ import annotations
+
+import argparse
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from ruamel.yaml import YAML
+
+from eocontrast.modalities import SENSORS, Sensor, Units
+from eocontrast.runtime.errors import UserError
+from eocontrast.runtime.files import refuse_existing, write_text
+
+if TYPE_CHECKING:
+    from eocontrast.sources.scenes.cut import Cutting
+    from eocontrast.sources.scenes.inspect import SceneImage
+
+_START = """\
+Cut two scenes into pairs of patches and fill in params.yaml from what the files hold. Run it in a
+clone of the project; the next command is `dvc repro`.
+
+LABELS are polygons or points with a class column (GeoPackage, GeoJSON, Shapefile, GeoParquet) in
+any CRS, or a label raster. Patches lie in blocks. A block is trained on or tested on, and patches
+between the two are left out.
+
+  eocontrast start --s1 S1.tif --s2 S2.tif --labels fields.gpkg --class-column crop
+  eocontrast start --s1 S1.tif --s2 'S2_{band}.tif' --labels landcover.tif -o data/place
+"""
+
+
+def add_start_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `start` to the subcommands."""
+    parser = commands.add_parser(
+        "start",
+        help="cut scenes into pairs and fill in params.yaml",
+        description=_START,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=start)
+    add_scene_arguments(parser, s1_required=True)
+    add = parser.add_argument
+    add("-o", "--out", type=Path, default=Path("data/place"), metavar="FOLDER",
+        help="folder for patches and manifest (default: %(default)s)")  # fmt: skip
+    add("--overwrite", action="store_true", help="replace an existing manifest")
+    add("--patches", type=int, default=2000, metavar="N",
+        help="most patches without labels, for pretraining (default: %(default)s)")  # fmt: skip
+    add("--params", type=Path, default=Path("params.yaml"), metavar="FILE",
+        help="parameters to fill in (default: %(default)s)")  # fmt: skip
+
+
+def add_scene_arguments(parser: argparse.ArgumentParser, s1_required: bool) -> None:
+    """Add scenes, labels, patches and blocks."""
+    scene = parser.add_argument_group(
+        "the scenes", "{band} in a path stands for one file per band. Sentinel-1 is warped to the "
+        "grid of Sentinel-2."
+    )  # fmt: skip
+    for sensor, name in zip(SENSORS, ("Sentinel-1", "Sentinel-2"), strict=True):
+        add = scene.add_argument
+        add(f"--{sensor}", metavar="RASTER", required=sensor == "s2" or s1_required,
+            help=f"{name}'s image")  # fmt: skip
+        add(f"--{sensor}-bands", nargs="+", metavar="NAME",
+            help="bands in the order of the file (default: its descriptions)")  # fmt: skip
+        add(f"--{sensor}-units", choices=get_args(Units),
+            help="units of the values (default: found from the values)")  # fmt: skip
+    add = parser.add_argument
+    add("--labels", type=Path, required=True, metavar="LABELS",
+        help="polygons, points or a label raster")  # fmt: skip
+    add("--class-column", metavar="COLUMN", help="of LABELS (default: class)")
+    add("--patch-size", type=int, default=48, metavar="PX",
+        help="side of a patch, a multiple of 16 (default: %(default)s)")  # fmt: skip
+    add("--block", type=int, metavar="PATCHES",
+        help="side of a block (default: such that there are about 40)")  # fmt: skip
+    add("--test-fraction", type=float, default=0.3, metavar="SHARE",
+        help="share of the labels to test on (default: %(default)s)")  # fmt: skip
+    add("--seed", type=int, default=0, help="of the division into blocks (default: %(default)s)")
+
+
+def start(arguments: argparse.Namespace) -> int:
+    """Cut scenes into pairs, fill in params.yaml and print what was assumed.
+
+    Raises:
+        UserError: a file cannot be used, files do not overlap, or there is a manifest already.
+    """
+    from eocontrast.sources.scenes.project import cut_project, fill_params, find_labels
+
+    out, file = arguments.out, arguments.params
+    parsed, text = _read_params(file)
+    refuse_existing(out / "manifest.csv", arguments.overwrite)
+    labels = find_labels(arguments.labels, arguments.class_column)
+    project = cut_project(scene_images(arguments), labels, cutting_of(arguments), out)
+    write_text(out / ".gitignore", "*\n")  # rasters do not belong into git
+    fill_params(parsed, project)
+    changed = _write_params(file, parsed, text)
+    print(*project.lines(), sep="\n")
+    print(f"wrote {project.manifest} ({project.pairs} pairs) and {changed} lines of {file}")
+    print("next: dvc repro")
+    return 0
+
+
+def scene_images(arguments: argparse.Namespace) -> dict[Sensor, SceneImage]:
+    """Return the images that the arguments name, with bands and units."""
+    from eocontrast.sources.scenes.inspect import inspect
+
+    images = {}
+    for sensor in SENSORS:
+        path, bands, units = (
+            getattr(arguments, name) for name in (sensor, f"{sensor}_bands", f"{sensor}_units")
+        )
+        if path:
+            images[sensor] = inspect(sensor, path, bands and tuple(bands), units)
+        elif bands or units:
+            raise UserError(f"--{sensor}-bands and --{sensor}-units describe --{sensor}: pass it")
+    return images
+
+
+def cutting_of(arguments: argparse.Namespace) -> Cutting:
+    """Return the checked size and number of patches.
+
+    Raises:
+        UserError: an argument is out of range.
+    """
+    from eocontrast.sources.scenes.cut import Cutting
+
+    side, share = arguments.patch_size, arguments.test_fraction
+    if side < 32 or side % 16:
+        raise UserError(f"--patch-size is {side}; expected a multiple of 16, 32 at least")
+    if not 0 < share < 1:
+        raise UserError(f"--test-fraction is {share}; expected a share between 0 and 1")
+    if arguments.block is not None and arguments.block < 1:
+        raise UserError(f"--block is {arguments.block}; expected 1 or more patches")
+    return Cutting(side, arguments.block, max(arguments.patches, 0), share, arguments.seed)
+
+
+def _read_params(file: Path) -> tuple[Any, str]:
+    from eocontrast.config.params import load_params
+
+    if not file.is_file():
+        raise UserError(f"{file}: no such file; run this in a clone of the project")
+    load_params(file)  # refuses here what `dvc repro` would refuse after the cutting
+    text = file.read_text(encoding="utf-8")
+    return _yaml().load(text), text
+
+
+def _write_params(file: Path, parsed: Any, before: str) -> int:  # noqa: ANN401 - a YAML mapping
+    """Write the parameters, check them, and return the number of lines that changed."""
+    from eocontrast.config.params import check_params
+
+    stream = StringIO()
+    _yaml().dump(parsed, stream)
+    text = stream.getvalue()
+    check_params(YAML(typ="safe", pure=True).load(text), str(file))
+    write_text(file, text)
+    return len([line for line in text.splitlines() if line not in before.splitlines()])
+
+
+def _yaml() -> YAML:
+    yaml = YAML()  # keeps comments
+    yaml.width = 4096  # and does not break long ones
+    yaml.default_flow_style = False
+    # an empty value means the same, but reads as if something were missing
+    yaml.representer.add_representer(
+        type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
+    return yaml
