@@ -72,16 +72,16 @@ def is_a_folder(path: Path) -> None:
     path.mkdir()
 
 
-def other_order(path: Path) -> None:
+def other_bands(path: Path) -> None:
     with rasterio.open(path, "r+") as raster:
-        raster.descriptions = tuple(reversed(["B02", "B03", "B04", "B08"]))
+        raster.descriptions = ("B8", "red", "b05", "B06_20m")
 
 
 UNUSABLE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "empty file": ("s2", lambda p: p.write_bytes(b""), r"s2/4\.tif cannot be read.*fetch it again"),
     "vrt": ("s2", names_another_file, r"s2/4\.tif cannot be read as GTiff.*convert"),
-    "folder": ("s1", is_a_folder, r"s1/4\.tif: no such file; put it there"),
-    "bands in another order": ("s2", other_order, r"are B08, B04, .*use one order"),
+    "folder": ("s1", is_a_folder, r"s1/4\.tif holds no file of VV, VH; expected a raster"),
+    "other bands": ("s2", other_bands, r"has no band B02, B03; it has B08, B04, B05, B06"),
     "one band too few": ("s2", lambda p: rewrite(p, lambda v: v[:3]), r"3 bands, expected 4"),
     "complex": (
         "s1",
@@ -103,12 +103,12 @@ UNUSABLE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "mask that is a picture": (
         "label",
         lambda p: rewrite(p, lambda v: v[[0, 0, 0]], driver="PNG"),
-        r"label/4\.tif is a colour picture, expected class values",
+        r"label/4\.tif holds a colour picture, expected class values",
     ),
     "mask that is a JPEG": (
         "label",
         lambda p: rewrite(p, lambda v: v, driver="JPEG"),
-        r"label/4\.tif: a JPEG does not keep class values; use PNG",
+        r"label/4\.tif: its JPEG compression changes class values; .* PNG",
     ),
 }
 
@@ -151,8 +151,8 @@ DOUBTFUL: dict[str, tuple[str, Callable[[NDArray[Any]], NDArray[Any]], str, str]
     "undeclared value for no data": (
         "s1",
         lambda v: np.where(v < -16, np.float32(-9999), v),
-        "implausible_units",
-        "a value for no data",
+        "some_nodata",
+        "a value that no sensor gives",
     ),
     "whole decibels": ("s1", lambda v: v.round(), "implausible_dtype", r"rounded, or DN\?"),
     "reflectance given as DN": (

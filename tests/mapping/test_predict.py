@@ -363,7 +363,11 @@ def test_mistakes_write_nothing(
         (segmenter, [*options, "--s2-bands", "B02", "B03", "B04", "B05"], "has no band B08"),
         (segmenter, [*options, "--s2-units", "dB"], "expect DN"),
         (segmenter, [*options, "--s1-units", "linear"], "looks like dB"),
-        (segmenter, ["--s1", options[3], "--s2", options[1]], "name them by --s1-bands"),
+        (
+            segmenter,
+            ["--s1", options[3], "--s2", options[1]],
+            "in the order of the file by --s1-bands",
+        ),
         (segmenter, [*options, "--overlap", "300"], "cannot overlap"),
         (segmenter, ["--s1-units", "dB"], "describe --s1"),
         (linear, [*options, "--overlap", "4"], "no --overlap"),

@@ -28,7 +28,7 @@ def test_plausible_rasters_have_no_findings() -> None:
 
 def test_no_data_anywhere_is_an_error() -> None:
     assert rules(SENTINEL1, np.full((2, 8, 8), np.nan)) == [("all_nodata", "error")]
-    assert rules(DIGITAL, np.zeros((2, 8, 8))) == [("all_nodata", "error")]
+    assert rules(DIGITAL, np.full((2, 8, 8), np.nan)) == [("all_nodata", "error")]
     half = backscatter()
     half[1] = np.nan
     assert rules(SENTINEL1, half) == [("all_nodata", "error")]

@@ -11,7 +11,7 @@ from eocontrast.rasters.open import RasterError
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "float32"])
 def test_mask_of_whole_numbers(tmp_path: Path, dtype: str) -> None:
     mask = np.array([[0, 1], [10, 255]], dtype=dtype)
-    path = write_raster(tmp_path / "m.tif", np.stack([mask, mask * 0]), nodata=255)
+    path = write_raster(tmp_path / "m.tif", mask[None], nodata=255)
     assert mask_size(path) == (2, 2)
     assert read_mask_raster(path).values[0].tolist() == [[0, 1], [10, -1]]
 

@@ -10,18 +10,12 @@ from rasterio.env import getenv
 from eocontrast.rasters.open import (
     DRIVERS,
     RasterError,
-    expand,
     gdal_settings,
     open_raster,
     read_values,
 )
 
 NAMES = dict(zip(DRIVERS, ("a.tif", "a.png", "a.jpg", "a.jp2", "a.dat", "a.img"), strict=True))
-
-
-def test_expand_band_placeholder() -> None:
-    assert expand("x/a_{band}.tif", ("VV", "VH")) == [Path("x/a_VV.tif"), Path("x/a_VH.tif")]
-    assert expand("x/a.tif", ("VV", "VH")) == [Path("x/a.tif")]
 
 
 def test_gdal_settings_enter_once(tmp_path: Path) -> None:

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from eocontrast.mapping.tiles import Tile
-from eocontrast.modalities import Modality, Sensor, Units, implausible
+from eocontrast.modalities import STORAGE, Modality, Sensor, Units, implausible
 from eocontrast.patches.inputs import InputSpec
 from eocontrast.rasters.grids import Grid, finest
 from eocontrast.rasters.open import gdal_settings
 from eocontrast.rasters.read import SensorImage, open_image
-from eocontrast.rasters.values import encode_pixels, missing_pixels
+from eocontrast.rasters.values import AUTOMATIC, Declared, encode_pixels, missing_pixels
 from eocontrast.runtime.errors import UserError
 
 Stored = dict[Sensor, NDArray[np.integer]]
@@ -46,12 +46,14 @@ class Image:
             bands that the model expects.
         units: Units of the values; if None, those that the model expects.
         fill_bands: Names of bands that may be missing. The model then sees them as no data.
+        files: What the user declares about no-data values and the offset.
     """
 
     path: str
     bands: tuple[str, ...] | None = None
     units: Units | None = None
     fill_bands: tuple[str, ...] = ()
+    files: Declared = AUTOMATIC
 
     def open(self, stack: ExitStack, spec: InputSpec) -> SensorImage:
         """Open the files that hold the bands of `spec`.
@@ -61,11 +63,15 @@ class Image:
         """
         modality = spec.modality
         units = self.units or modality.units
-        try:
-            spec.channels(replace(modality, units=units))
-        except UserError as error:
-            raise UserError(f"{self.path}: {error}") from error
-        image = open_image(self.path, modality.bands, units, self.bands, self.fill_bands)
+        # reflectance and DN have one storage: 10,000 x reflectance, without a product's offset
+        if {units, modality.units} != {"DN", "reflectance"}:
+            try:
+                spec.channels(replace(modality, units=units))
+            except UserError as error:
+                raise UserError(f"{self.path}: {error}") from error
+        image = open_image(
+            self.path, modality.bands, units, self.bands, self.fill_bands, self.files
+        )
         return stack.enter_context(image)
 
 
@@ -144,7 +150,7 @@ def open_scene(
         # the sharper image keeps its pixels
         main = opened["s2"] if "s2" in opened else next(iter(opened.values()))
         grid = finest(main.grids)
-        opened = {sensor: image.on_grid(stack, grid) for sensor, image in opened.items()}
+        opened = {sensor: image.on_grid(grid) for sensor, image in opened.items()}
         for sensor, image in opened.items():
             try:
                 _check(sensor, inputs[sensor], image, grid, check_scale)
@@ -154,10 +160,13 @@ def open_scene(
 
 
 def _modality(image: SensorImage, spec: InputSpec) -> Modality:
-    return Modality(image.bands, image.units, spec.modality.valid_range)
+    low, high = spec.modality.valid_range
+    # the range of a model in DN, for values in reflectance, and the reverse
+    factor = STORAGE[image.units].step / spec.modality.storage.step
+    return Modality(image.bands, image.units, (low * factor, high * factor))
 
 
-def _sample(image: SensorImage, spec: InputSpec, grid: Grid) -> NDArray[Any]:
+def _sample(image: SensorImage, grid: Grid) -> NDArray[Any]:
     """Read pixels with data, shape (bands, n), from windows all over the scene.
 
     Every n-th pixel of the scene is read instead if the windows hold no data.
@@ -170,23 +179,23 @@ def _sample(image: SensorImage, spec: InputSpec, grid: Grid) -> NDArray[Any]:
         for room in (grid.height - height, grid.width - width)
     )
     windows = [image.read(Window(col, row, width, height)) for row in rows for col in cols]
-    pixels = _present(image, spec, np.stack(windows, 1))
+    pixels = _present(np.stack(windows, 1))
     if not pixels.size:
         most = SAMPLES * SIDE
         thinned = image.read(out_shape=(min(grid.height, most), min(grid.width, most)))
-        pixels = _present(image, spec, thinned)
+        pixels = _present(thinned)
     return pixels
 
 
-def _present(image: SensorImage, spec: InputSpec, values: NDArray[Any]) -> NDArray[Any]:
-    return values[:, ~missing_pixels(_modality(image, spec), values)]
+def _present(values: NDArray[Any]) -> NDArray[Any]:
+    return values[:, ~missing_pixels(values)]
 
 
 def _check(
     sensor: Sensor, spec: InputSpec, image: SensorImage, grid: Grid, check_scale: bool
 ) -> None:
     """Refuse a scene without data, or in other units: those only cost accuracy later."""
-    pixels = _sample(image, spec, grid)
+    pixels = _sample(image, grid)
     if not pixels.size:
         raise UserError("no data on the scene's grid: are both images of one place?")
     reason = implausible(pixels, _modality(image, spec))

@@ -5,13 +5,14 @@ Rules have names. Others are told in `footprints`, `shift` and `consistency`, an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from numpy.typing import NDArray
 
 from eocontrast.modalities import Modality, Sensor, implausible, whole_numbers
-from eocontrast.rasters.values import missing_pixels
+from eocontrast.rasters.values import WORDS, Reason, missing_pixels
 from eocontrast.runtime.errors import UserError
 
 Severity = Literal["error", "warning", "note"]
@@ -54,7 +55,11 @@ class _Present:
 
 
 def audit_sensor(
-    patch: str, sensor: Sensor, modality: Modality, values: NDArray[Any]
+    patch: str,
+    sensor: Sensor,
+    modality: Modality,
+    values: NDArray[Any],
+    reasons: Mapping[Reason, int] | None = None,
 ) -> list[Finding]:
     """Findings on the values of one raster of a patch.
 
@@ -63,29 +68,44 @@ def audit_sensor(
         sensor: which of its rasters.
         modality: what the numbers should be.
         values: (bands, H, W) in the modality's units, NaN where there is no data.
+        reasons: number of missing pixels by reason.
     """
-    missing = missing_pixels(modality, values)
+    missing = missing_pixels(values)
     if missing.all():
-        message = f"{sensor} holds no data in any pixel; mend it, or take the patch out"
+        why = _why(reasons or {})
+        message = f"{sensor} holds no data in any pixel{why}; mend it, or take the patch out"
         return [Finding(patch, "all_nodata", "error", message)]
     found: list[Found] = []
     present = values.reshape(len(values), -1)
     if missing.any():
         present = values[:, ~missing]
-        share = f"has no data in {missing.mean():.1%} of its pixels; they are masked"
-        found.append(("some_nodata", "warning", share))
+        found.append(_missing(float(missing.mean()), reasons or {}))
     held = _Present(present, present.min(axis=1), present.max(axis=1))
     found += _units(modality, held) or _dtype(modality, held)
     found += _saturated(modality, held) + _constant(modality, held)
     return [Finding(patch, rule, level, f"{sensor} {what}") for rule, level, what in found]
 
 
+def _missing(share: float, reasons: Mapping[Reason, int]) -> Found:
+    """Report how many pixels are missing and why; a few are the edge of a swath or a dark pixel."""
+    many = share > MANY
+    # messages of notes are grouped, so they hold no number
+    shown = f"{share:.1%}" if many else f"less than {MANY:.0%}"
+    message = f"has no data in {shown} of its pixels{_why(reasons)}; they are masked"
+    return "some_nodata", "warning" if many else "note", message
+
+
+def _why(reasons: Mapping[Reason, int]) -> str:
+    return f" ({', '.join(WORDS[reason] for reason in reasons)})" if reasons else ""
+
+
 def _units(modality: Modality, held: _Present) -> list[Found]:
     """Report values that the declared units can hardly take."""
     low, high = held.extremes
     reason = implausible(held.values, modality)
-    if not reason and modality.units == "DN" and low < 0:
-        reason = "some values are negative and are stored as 0"
+    # an offset leaves noise below 0 on dark ground
+    if not reason and modality.units == "DN" and low < 0 and (held.values < 0).mean() > MANY:
+        reason = "many values are negative and are stored as 0"
     message = f"is declared as {modality.units}, but {reason} ({low:.3g}..{high:.3g})"
     return [("implausible_units", "warning", message)] if reason else []
 

@@ -61,7 +61,9 @@ def read_pair(source: Source, bands: StoreBands, row: dict[str, str], check_shif
     findings += audit_places(patch, {name: r.grids for name, r in rasters.items()})
     for sensor, stored in bands.items():
         if sensor in rasters:
-            findings += audit_sensor(patch, sensor, stored.held, rasters[sensor].values)
+            raster = rasters[sensor]
+            reasons = raster.missing.pixels
+            findings += audit_sensor(patch, sensor, stored.held, raster.values, reasons)
     if has_error(findings):
         return Patch(patch, row["split"], findings)
     encoded = _encode(source, bands, row, rasters, findings)
@@ -83,7 +85,7 @@ def _read(source: Source, bands: StoreBands, row: dict[str, str], column: str) -
     path = (source.rasters or Path()) / row[column]
     try:
         if column == "label":
-            return read_mask_raster(path)
+            return read_mask_raster(path, source.classes.values())
         sensor: Sensor = "s1" if column == "s1" else "s2"
         raster = read_raster(str(path), source.modalities[sensor])
         return replace(raster, values=bands[sensor].keep(raster.values))

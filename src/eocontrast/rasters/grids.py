@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.io import DatasetReader
 from rasterio.transform import array_bounds
-from rasterio.vrt import WarpedVRT
+from rasterio.warp import reproject, transform
 
 from eocontrast.rasters.open import RasterError
 
@@ -39,8 +38,11 @@ class Grid:
 
     @classmethod
     def of(cls, raster: DatasetReader) -> Grid:
-        """Return the grid of an open raster."""
-        return cls(raster.crs, raster.transform, raster.height, raster.width)
+        """Return the grid of an open raster with its first row in the north, as it is read."""
+        rows, cols = reversed_axes(raster.transform)
+        turned = Affine(-1, 0, raster.width, 0, 1, 0) if cols else Affine.identity()
+        turned @= Affine(1, 0, 0, 0, -1, raster.height) if rows else Affine.identity()
+        return cls(raster.crs, raster.transform @ turned, raster.height, raster.width)
 
     @property
     def located(self) -> bool:
@@ -57,6 +59,16 @@ class Grid:
     def pixel(self) -> float:
         """Width of a pixel in the units of `crs`."""
         return abs(float(self.transform.a))
+
+    def part(self, rows: slice, cols: slice) -> Grid:
+        """Return the grid of some rows and columns, which may reach beyond this grid."""
+        corner = self.transform @ Affine.translation(cols.start, rows.start)
+        return Grid(self.crs, corner, rows.stop - rows.start, cols.stop - cols.start)
+
+    def resized(self, height: int, width: int) -> Grid:
+        """Return the grid of another number of pixels on the same ground."""
+        scale = Affine.scale(self.width / width, self.height / height)
+        return Grid(self.crs, self.transform @ scale, height, width)
 
     def coarser(self, factor: int) -> Grid:
         """Return the grid of squares of `factor` pixels from the same corner.
@@ -98,6 +110,16 @@ class Grid:
         return whole and self.located and other.located and self.coarser(factor).coincides(other)
 
 
+def reversed_axes(transform: Affine) -> tuple[bool, bool]:
+    """Return whether the first row is the southernmost, and the first column the easternmost.
+
+    Rotated grids and rasters without georeference are left as they are.
+    """
+    if transform.is_identity or transform.b or transform.d:
+        return False, False
+    return transform.e > 0, transform.a < 0
+
+
 def finest(grids: Iterable[Grid]) -> Grid:
     """Return the grid of the smallest pixels; without any georeference, of the most pixels."""
     grids = list(grids)
@@ -108,34 +130,62 @@ def finest(grids: Iterable[Grid]) -> Grid:
     return max(grids, key=lambda grid: grid.height * grid.width)
 
 
-def on_grid(stack: ExitStack, path: Path, raster: DatasetReader, grid: Grid) -> DatasetReader:
-    """Return the raster if it lies on the grid, else a bilinear float32 view closed by `stack`.
-
-    Raises:
-        RasterError: sizes differ, and one of them has no georeference.
-    """
-    source = Grid.of(raster)
-    if source.coincides(grid):
-        return raster
-    if not (source.located and grid.located):
-        raise RasterError(
-            "size",
-            f"{path} has {source.height} x {source.width} pixels, the scene {grid.height} x "
-            f"{grid.width}, and not both are georeferenced: give both a CRS and a transform "
-            "(gdalwarp), or one size",
+def warp(
+    values: NDArray[Any], source: Grid, target: Grid, resampling: Resampling = Resampling.bilinear
+) -> NDArray[np.float32]:
+    """Return (bands, h, w) on another grid as float32, NaN where there is no data."""
+    shape = (len(values), target.height, target.width)
+    warped: NDArray[np.float32] = np.full(shape, np.nan, np.float32)
+    # each band alone: no data in one band is no data in that band only
+    for band, result in zip(values, warped, strict=True):
+        reproject(
+            band.astype(np.float32),
+            result,
+            src_transform=source.transform,
+            src_crs=source.crs,
+            src_nodata=math.nan,
+            dst_transform=target.transform,
+            dst_crs=target.crs,
+            dst_nodata=math.nan,
+            resampling=resampling,
+            tolerance=0.01,  # in pixels; windows of a coarser approximation would show seams
         )
-    view = WarpedVRT(
-        raster,
-        crs=grid.crs,
-        transform=grid.transform,
-        height=grid.height,
-        width=grid.width,
-        resampling=Resampling.bilinear,
-        dtype="float32",  # for NaN: no other value is free in every file
-        nodata=math.nan,
-        UNIFIED_SRC_NODATA="NO",  # no data in one band is no data in that band alone
-    )
-    return stack.enter_context(view)
+    return warped
+
+
+def source_window(source: Grid, target: Grid) -> tuple[slice, slice] | None:
+    """Return the rows and columns of a source that the pixels of a target need; None for none."""
+    edge = np.linspace(0, 1, 21)  # a straight edge is curved in another CRS
+    zeros, ones = np.zeros_like(edge), np.ones_like(edge)
+    cols = np.concatenate([edge, edge, zeros, ones]) * target.width
+    rows = np.concatenate([zeros, ones, edge, edge]) * target.height
+    xs, ys = _moved(target.transform, cols, rows)
+    if source.crs != target.crs:
+        xs, ys = map(np.asarray, transform(target.crs, source.crs, xs, ys))
+    cols, rows = _moved(~source.transform, xs, ys)
+    slices = []
+    for positions, size, length in (
+        (rows, source.height, target.height),
+        (cols, source.width, target.width),
+    ):
+        finite = positions[np.isfinite(positions)]
+        if not finite.size:
+            return None
+        # GDAL's bilinear kernel reaches over one target pixel, or one source pixel if larger
+        margin = 2 + 2 * math.ceil(max(1.0, np.ptp(finite) / length))
+        start = max(0, math.floor(finite.min()) - margin)
+        stop = min(size, math.ceil(finite.max()) + margin)
+        if start >= stop:
+            return None
+        slices.append(slice(start, stop))
+    return slices[0], slices[1]
+
+
+def _moved(
+    transform: Affine, x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    a, b, c, d, e, f = transform[:6]
+    return a * x + b * y + c, d * x + e * y + f
 
 
 def common_size(sizes: Mapping[Path, tuple[int, ...]]) -> tuple[int, int]:

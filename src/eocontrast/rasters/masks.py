@@ -2,54 +2,102 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 
 from eocontrast.rasters.grids import Grid
-from eocontrast.rasters.open import RasterError, gdal_settings, open_raster, read_values
-from eocontrast.rasters.read import Raster
-from eocontrast.rasters.values import mark_missing
+from eocontrast.rasters.open import RasterError, gdal_settings, open_raster
+from eocontrast.rasters.read import BandFile, Raster, whole_window
+from eocontrast.rasters.values import IMPOSSIBLE, Reason, mark_missing
+
+_COLOURS = {ColorInterp.red, ColorInterp.green, ColorInterp.blue}
 
 
-def mask_size(path: Path) -> tuple[int, int]:
+def mask_size(path: Path, classes: Collection[int] = ()) -> tuple[int, int]:
     """Return height and width of a mask in pixels, from its header alone.
 
+    Args:
+        path: The mask.
+        classes: Values of the classes.
+
     Raises:
-        RasterError: it cannot be opened, or is a picture.
+        RasterError: it cannot be opened, or its header shows that it holds no class values.
     """
     with open_raster(path) as raster:
-        _check_mask(path, raster)
+        _check_mask(path, raster, classes)
         return raster.height, raster.width
 
 
-def read_mask_raster(path: Path) -> Raster:
-    """Read the class values in band 1; pixels without data are -1, which is no class value.
+def read_mask_raster(path: Path, classes: Collection[int] = ()) -> Raster:
+    """Read the class values; pixels without data are -1, which is no class value.
+
+    Args:
+        path: The mask.
+        classes: Values of the classes.
 
     Raises:
-        RasterError: it cannot be read, is a picture, or holds values that are not whole numbers.
+        RasterError: it cannot be read, its header shows that it holds no class values, or it holds
+            values that are not whole numbers.
     """
     with gdal_settings(), open_raster(path) as raster:
-        _check_mask(path, raster)
-        values = mark_missing(read_values(path, raster, [1]), raster.nodatavals[:1])
+        _check_mask(path, raster, classes)
+        band, window = BandFile(path, raster, [1]), whole_window(raster)
+        values, valid = band.read(window, None), band.valid(window, None)
+        _refuse_fractions(path, values)
+        guesses: tuple[Reason, ...] = () if {*classes} & {*IMPOSSIBLE} else ("impossible",)
+        values = mark_missing(values, raster.nodatavals[:1], valid, guesses=guesses)
         grids = (Grid.of(raster),)
     if values.dtype.kind == "f":
         # NaN marks pixels without data; -1 survives the comparison with class values
         values = np.where(np.isnan(values), -1, values)
-        odd = values[(values != np.rint(values)) | np.isinf(values)]
-        if odd.size:
-            message = f"{path}: a mask holds whole class values, found {odd[0]:g}; write integers"
-            raise RasterError("mask", message)
     return Raster(values, grids)
 
 
-def _check_mask(path: Path, raster: DatasetReader) -> None:
+def _refuse_fractions(path: Path, values: NDArray[Any]) -> None:
+    if values.dtype.kind != "f":
+        return
+    odd = values[~np.isnan(values) & ((values != np.rint(values)) | np.isinf(values))]
+    if odd.size:
+        message = f"{path}: a mask holds whole class values, found {odd[0]:g}; write integers"
+        raise RasterError("mask", message)
+
+
+def _check_mask(path: Path, raster: DatasetReader, classes: Collection[int]) -> None:
     """Refuse files whose values cannot be class values."""
-    if raster.driver == "JPEG":
-        message = f"{path}: a JPEG does not keep class values; use PNG or GeoTIFF"
+    _refuse_lossy(path, raster)
+    bands = [n for n in raster.indexes if raster.colorinterp[n - 1] != ColorInterp.alpha]
+    if bands != [1]:
+        colours = _COLOURS & set(raster.colorinterp)
+        what = "a colour picture" if colours else f"{len(bands)} bands, such as one per class"
+        cure = "map each colour to its class" if colours else "write the class of each pixel"
+        message = f"{path} holds {what}, expected class values in a single band; {cure}"
         raise RasterError("mask", message)
-    # grey with alpha has two bands, colours have three or more
-    if raster.driver == "PNG" and raster.count > 2:
-        message = f"{path} is a colour picture, expected class values in a single band"
-        raise RasterError("mask", message)
+    nodata = raster.nodatavals[0]
+    if nodata is not None and nodata in classes:
+        raise RasterError(
+            "mask",
+            f"{path}: its header declares {nodata:g} as no data, but {nodata:g} is a class; "
+            "unset the header's value (gdal_edit.py -unsetnodata), or the class",
+        )
+
+
+def _refuse_lossy(path: Path, raster: DatasetReader) -> None:
+    """Refuse compression that changes values, in whatever format it is used."""
+    tags = {**raster.tags(1, ns="IMAGE_STRUCTURE"), **raster.tags(ns="IMAGE_STRUCTURE")}
+    compression = tags.get("COMPRESSION", raster.driver)
+    reversible = tags.get("COMPRESSION_REVERSIBILITY", "LOSSLESS").startswith("LOSSLESS")
+    # an error below a half leaves whole numbers as they are
+    error = float(tags.get("MAX_Z_ERROR", 0))
+    jpeg = compression in ("JPEG", "YCbCr JPEG")
+    if jpeg or not reversible or error >= 0.5:
+        raise RasterError(
+            "mask",
+            f"{path}: its {compression} compression changes class values; write "
+            "it again from the original, as PNG or GeoTIFF (DEFLATE, LZW)",
+        )

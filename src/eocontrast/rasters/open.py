@@ -7,7 +7,8 @@ name any other file of the machine, and `/vsicurl/` any address of the network.
 from __future__ import annotations
 
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,7 +37,7 @@ _OPTIONS = {
 }
 
 
-Fault = Literal["unreadable", "bands", "size", "dtype", "mask"]
+Fault = Literal["unreadable", "bands", "size", "dtype", "georeference", "mask"]
 
 
 class RasterError(UserError):
@@ -45,13 +46,6 @@ class RasterError(UserError):
     def __init__(self, rule: Fault, message: str) -> None:
         super().__init__(" ".join(message.split()))  # GDAL breaks lines
         self.rule = rule
-
-
-def expand(path: str | Path, bands: tuple[str, ...]) -> list[Path]:
-    """Return one file per band if the path holds `{band}`, else the path itself."""
-    if "{band}" not in str(path):
-        return [Path(path)]
-    return [Path(str(path).replace("{band}", band)) for band in bands]
 
 
 def gdal_settings() -> AbstractContextManager[object]:
@@ -112,20 +106,45 @@ def read_values(
     """
     numbers = numbers or list(raster.indexes)
     shape = (len(numbers), *out_shape) if out_shape else None
-    try:
+    with _truncation(path):
         values: NDArray[Any] = raster.read(numbers, window=window, out_shape=shape)
-    except RasterioError as error:
-        message = f"{path} is truncated or damaged: {error}; fetch it again"
-        raise RasterError("unreadable", message) from error
     return values
 
 
+def read_valid(
+    path: Path,
+    raster: DatasetReader,
+    numbers: list[int],
+    window: Window | None = None,
+    out_shape: tuple[int, int] | None = None,
+) -> NDArray[np.bool_]:
+    """Read which pixels the masks of a file call valid; arguments are those of `read_values`."""
+    shape = (len(numbers), *out_shape) if out_shape else None
+    with _truncation(path):
+        flags = raster.read_masks(numbers, window=window, out_shape=shape)
+    return np.asarray(flags != 0)
+
+
+@contextmanager
+def _truncation(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except RasterioError as error:
+        message = f"{path} is truncated or damaged: {error}; fetch it again"
+        raise RasterError("unreadable", message) from error
+
+
 def _check_file(path: Path, raster: DatasetReader) -> None:
-    """Refuse pixels in foreign files, complex values and truncated raw files."""
+    """Refuse pixels in foreign files, unknown places, complex values and truncated raw files."""
     if any(dtype.startswith("complex") for dtype in raster.dtypes):
         raise RasterError(
             "dtype", f"{path}: complex values, expected real ones such as dB; convert it"
         )
+    if raster.transform.is_identity and (raster.gcps[0] or raster.rpcs):
+        # they may turn the image, so an equal number of pixels proves nothing
+        points = "ground control points" if raster.gcps[0] else "rational polynomials"
+        message = f"{path} lies by {points}, expected a transform; bring it to a grid by gdalwarp"
+        raise RasterError("georeference", message)
     if raster.driver == "HFA":
         # an Erdas file may keep its pixels in another file, which must be its own
         for other in map(Path, raster.files):

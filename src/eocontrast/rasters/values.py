@@ -1,75 +1,161 @@
-"""Meaning of pixel values: which are missing, and what the others are in physical units."""
+"""Meaning of pixel values: which are missing and why, and what the others are in their units."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eocontrast.modalities import Modality, Units
 
+Reason = Literal["nodata", "user", "mask", "nan", "fill", "impossible"]
+"""Why a pixel is missing: the header's value, the user's, mask flags, NaN, 0 in all bands, or a
+value that no sensor gives."""
 
-def mark_missing(values: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[Any]:
-    """Replace each band's no-data value by NaN.
+WORDS: dict[Reason, str] = {
+    "nodata": "the header's no-data value",
+    "user": "the value declared as no data",
+    "mask": "the file's mask or alpha band",
+    "nan": "NaN or infinite",
+    "fill": "0 in all bands",
+    "impossible": "a value that no sensor gives",
+}
+
+GUESSES: tuple[Reason, ...] = ("fill", "impossible")
+"""Rules for values that no header declares."""
+
+IMPOSSIBLE = (-9999, -99999, -32768, -32767, -2147483648, 65535, 4294967295)
+"""Values that files use for no data without declaring it."""
+
+_HUGE = 1e19
+"""Larger values are the ends of floating-point types, or GDAL's and netCDF's fill."""
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What the user declares about the files of one sensor.
+
+    Attributes:
+        nodata: `auto` follows the header and the rules for fill; numbers are missing too. `none`
+            means that no value is missing, so that only NaN and mask flags count.
+        offset: Number added to the values, in their units, such as -1000 for Sentinel-2's digital
+            numbers of baseline 04.00; `auto` follows the header and the product's name.
+    """
+
+    nodata: Literal["auto", "none"] | tuple[float, ...] = "auto"
+    offset: Literal["auto"] | float = "auto"
+
+
+AUTOMATIC = Declared()
+"""The user declares nothing."""
+
+
+@dataclass
+class Missing:
+    """Number of missing pixels by reason."""
+
+    pixels: dict[Reason, int] = field(default_factory=dict)
+
+    def add(self, reason: Reason, absent: NDArray[np.bool_]) -> None:
+        """Count pixels of (bands, h, w) that are missing in any band."""
+        count = int(np.count_nonzero(absent.any(axis=0)))
+        if count:
+            self.pixels[reason] = self.pixels.get(reason, 0) + count
+
+
+def mark_missing(
+    values: NDArray[Any],
+    nodata: Sequence[float | None] = (),
+    valid: NDArray[np.bool_] | None = None,
+    declared: Declared = AUTOMATIC,
+    missing: Missing | None = None,
+    guesses: Collection[Reason] = GUESSES,
+) -> NDArray[Any]:
+    """Replace missing pixels by NaN, band by band.
 
     Args:
         values: (bands, h, w) as on disk; overwritten if it is float.
         nodata: No-data value per band as the header declares it, None if it declares none.
+        valid: Pixels that the file's masks call valid, (bands, h, w).
+        declared: What the user declares.
+        missing: Takes the number of pixels by reason.
+        guesses: Rules to apply that no header declares.
 
     Returns:
         The same array if no pixel is missing, else a float type that holds all its values.
     """
-    missing = {
-        band: absent
-        for band, value in enumerate(nodata)
-        if value is not None and (absent := _equal(values[band], value)).any()
-    }
-    if missing and values.dtype.kind != "f":
+    missing = missing or Missing()
+    absent = np.zeros(values.shape, dtype=np.bool_)
+    for reason, found in _reasons(values, nodata, valid, declared, guesses):
+        missing.add(reason, found)
+        absent |= found
+    if not absent.any():
+        return values
+    if values.dtype.kind != "f":
         values = values.astype(np.promote_types(values.dtype, np.float32))
-    # band by band: a pixel may have a value in one band and none in another
-    for band, absent in missing.items():
-        values[band][absent] = np.nan
+    values[absent] = np.nan
     return values
 
 
-def _equal(values: NDArray[Any], nodata: float) -> NDArray[np.bool_]:
+def _reasons(
+    values: NDArray[Any],
+    nodata: Sequence[float | None],
+    valid: NDArray[np.bool_] | None,
+    declared: Declared,
+    guesses: Collection[Reason],
+) -> Iterable[tuple[Reason, NDArray[np.bool_]]]:
+    if values.dtype.kind == "f":
+        yield "nan", ~np.isfinite(values)
+    if valid is not None:
+        yield "mask", ~valid
+    if declared.nodata == "none":
+        return
+    header = [
+        np.zeros(band.shape, np.bool_) if value is None else _equal(band, value)
+        for band, value in zip(values, nodata, strict=bool(nodata))
+    ]
+    if header:
+        yield "nodata", np.stack(header)
+    if declared.nodata != "auto":
+        yield "user", _any_of(values, declared.nodata)
+    # eight bits leave no value to spare: black is water in a picture of radar
+    if values.dtype.itemsize > 1:
+        if "fill" in guesses:
+            yield "fill", np.broadcast_to(_all_zero(values), values.shape)
+        if "impossible" in guesses:
+            yield "impossible", _impossible(values)
+
+
+def _any_of(values: NDArray[Any], numbers: Iterable[float]) -> NDArray[np.bool_]:
+    absent = np.zeros(values.shape, dtype=np.bool_)
+    for number in numbers:
+        absent |= _equal(values, number)
+    return absent
+
+
+def _impossible(values: NDArray[Any]) -> NDArray[np.bool_]:
+    # NaN loses against every number
+    low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
+    absent = _any_of(values, [number for number in IMPOSSIBLE if low <= number <= high])
+    if values.dtype.kind == "f" and (low < -_HUGE or high > _HUGE):
+        absent |= np.abs(values) > _HUGE
+    return absent
+
+
+def _equal(values: NDArray[Any], number: float) -> NDArray[np.bool_]:
     if values.dtype.kind == "f":
         # -3.4e38 in the header means the float32 nearest to it in the pixels
-        return np.asarray(values == values.dtype.type(nodata))
+        with np.errstate(over="ignore"):
+            return np.asarray(values == values.dtype.type(number))
     # integers are compared with an integer, ten times as fast as with a float
-    return np.asarray(values == (int(nodata) if float(nodata).is_integer() else nodata))
-
-
-def to_units(
-    values: NDArray[Any], scales: Sequence[float], offsets: Sequence[float], units: Units
-) -> NDArray[Any]:
-    """Apply the declared scale and offset of each band unless the units are digital numbers."""
-    scale, offset = np.array(scales), np.array(offsets)
-    if units == "DN" or ((scale == 1) & (offset == 0)).all():
-        return values
-    scaled: NDArray[np.float64] = values * scale[:, None, None] + offset[:, None, None]
-    return scaled
-
-
-def missing_pixels(modality: Modality, values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return the pixels without data, shape (H, W).
-
-    A pixel is missing if any of its bands is not finite, or if all its digital numbers are 0,
-    which ESA's products use outside the swath without declaring it.
-    """
-    # one missing band hides the pixel: networks see it as the band's mean, and beside the true
-    # values of the other bands that would look like a spectrum
-    missing: NDArray[np.bool_] = np.zeros(values.shape[1:], dtype=np.bool_)
-    if values.dtype.kind == "f":
-        missing |= ~np.isfinite(values).all(axis=0)
-    if modality.units == "DN":
-        missing |= _all_zero(values)
-    return missing
+    return np.asarray(values == (int(number) if float(number).is_integer() else number))
 
 
 def _all_zero(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return the pixels that are 0 in all bands: fill outside the swath, declared or not."""
     zero: NDArray[np.bool_] = values[0] == 0
     for band in values[1:]:
         # in most windows the first band already shows that no pixel is void
@@ -77,6 +163,55 @@ def _all_zero(values: NDArray[Any]) -> NDArray[np.bool_]:
             break
         zero &= band == 0
     return zero
+
+
+def to_units(
+    values: NDArray[Any],
+    scales: Sequence[float],
+    offsets: Sequence[float],
+    units: Units,
+    offset: Literal["auto"] | float = "auto",
+) -> NDArray[Any]:
+    """Apply scale and offset of each band.
+
+    Digital numbers are 10,000 x reflectance, so a scale of 0.0001 with an offset of -0.1 subtracts
+    1,000 from them.
+
+    Args:
+        values: (bands, h, w) as on disk, NaN for no data.
+        scales: Scale per band as the header declares it.
+        offsets: Offset per band as the header declares it.
+        units: Units of the result.
+        offset: Number in `units` that replaces the header's offsets.
+    """
+    scale, shift = np.array(scales, np.float64), np.array(offsets, np.float64)
+    if units == "DN":
+        # a scale as small as these gives reflectance, not digital numbers
+        factor = np.where(np.abs(scale) < 0.01, 1e4, 1.0)
+        scale, shift = _exact(scale * factor), _exact(shift * factor)
+    if offset != "auto":
+        shift = np.full_like(shift, offset)
+    if ((scale == 1) & (shift == 0)).all():
+        return values
+    if values.dtype.kind in "iu" and (scale == 1).all() and (shift == np.rint(shift)).all():
+        return values.astype(np.int64) + shift.astype(np.int64)[:, None, None]
+    scaled: NDArray[np.float64] = values * scale[:, None, None] + shift[:, None, None]
+    return scaled
+
+
+def _exact(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Round off what multiplying decimal fractions leaves: 0.0001 x 10,000 is 1."""
+    whole = np.rint(numbers)
+    return np.where(np.abs(numbers - whole) < 1e-6, whole, numbers)
+
+
+def missing_pixels(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return the pixels (H, W) in which any band of (bands, H, W) is not finite."""
+    # one missing band hides the pixel: networks see it as the band's mean, and beside the true
+    # values of the other bands that would look like a spectrum
+    if values.dtype.kind != "f":
+        return np.zeros(values.shape[1:], dtype=np.bool_)
+    return np.asarray(~np.isfinite(values).all(axis=0))
 
 
 def encode_pixels(
@@ -91,7 +226,10 @@ def encode_pixels(
     Returns:
         Stored integers (bands, H, W) and the missing pixels (H, W).
     """
-    missing = missing_pixels(modality, values)
+    missing = missing_pixels(values)
+    if modality.units == "linear":
+        # power at or below 0 is weaker than the noise: it has no logarithm, but it is measured
+        values = np.maximum(values, 10 ** (modality.valid_range[0] / 10), dtype=np.float64)
     stored = modality.encode(values)
     if missing.any():
         stored[:, missing] = modality.storage.nodata

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from eocontrast.labels import named_classes
 from eocontrast.modalities import Modality
-from eocontrast.rasters.open import expand
+from eocontrast.rasters.products import raster_files
 from eocontrast.rasters.source import Source
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import write_text
@@ -91,6 +91,6 @@ def _read_digests(path: Path) -> dict[str, str]:
 
 def _files(source: Source, row: dict[str, str]) -> list[Path]:
     sensors: list[tuple[str, Modality]] = [("s1", source.s1), ("s2", source.s2)]
-    files = [file for name, modality in sensors for file in expand(row[name], modality.bands)]
+    files = [file for name, modality in sensors for file in raster_files(row[name], modality.bands)]
     named = not row["label"] or named_classes(row["label"], list(source.classes))
     return files if named else [*files, Path(row["label"])]
