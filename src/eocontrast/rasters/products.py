@@ -6,7 +6,6 @@ import glob
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from xml.etree import ElementTree
 
 from eocontrast.modalities import Units
 from eocontrast.rasters.open import RasterError
@@ -14,6 +13,7 @@ from eocontrast.rasters.open import RasterError
 _RESOLUTION = re.compile(r"_(\d+)m(?=[._]|$)")
 _BASELINE = re.compile(r"S2[A-D]_MSIL(?:1C|2A)_\d{8}T\d{6}_N(\d{2})(\d{2})_")
 _PRODUCT = re.compile(r"(?:^|/)(S1[A-D]_\w\w_\w+)\.SAFE(?:/|$)")
+_ADD_OFFSET = re.compile(r"<(?:RADIO|BOA)_ADD_OFFSET[^>]*>\s*(-?\d+)\s*<")
 _IMAGE = "*_{band}[._]*"
 
 OFFSET = -1000.0
@@ -76,15 +76,11 @@ def _metadata(path: Path) -> list[Path]:
 
 def _metadata_offset(metadata: Path) -> float:
     try:
-        root = ElementTree.parse(metadata).getroot()  # expat opens no other file
-    except (OSError, ElementTree.ParseError) as error:
+        text = metadata.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
         message = f"{metadata} cannot be read: {error}; fetch the product again"
         raise RasterError("unreadable", message) from error
-    offsets = {
-        float(element.text or 0)
-        for element in root.iter()
-        if element.tag in ("RADIO_ADD_OFFSET", "BOA_ADD_OFFSET")
-    }
+    offsets = {float(number) for number in _ADD_OFFSET.findall(text)}
     if len(offsets) > 1:
         message = f"{metadata} states several offsets ({sorted(offsets)}), expected one for all"
         raise RasterError("bands", f"{message} bands; convert the product to one of them")

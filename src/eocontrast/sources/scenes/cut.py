@@ -200,13 +200,11 @@ def _cut(
     for sensor in images:
         (out / sensor).mkdir(exist_ok=True)
     with ExitStack() as stack:
-        opened = {s: image.open(stack).on_grid(stack, plan.grid) for s, image in images.items()}
+        opened = {s: image.open(stack).on_grid(plan.grid) for s, image in images.items()}
         for row, col in tqdm(chosen, "cut", unit="patch", leave=False, disable=None):
             window = Window(col * side, row * side, side, side)
             values = {sensor: image.read(window) for sensor, image in opened.items()}
-            missing = np.logical_or.reduce(
-                [missing_pixels(images[s].modality, held) for s, held in values.items()]
-            )
+            missing = np.logical_or.reduce([missing_pixels(held) for held in values.values()])
             if 1 - missing.mean() < MIN_VALID:
                 continue
             name = f"r{row:04d}_c{col:04d}"
@@ -221,7 +219,7 @@ def _cut(
 def write_patch(path: Path, values: NDArray[Any], modality: Modality, grid: Grid) -> None:
     """Write bands of a patch with their names: integers for digital numbers, else float32."""
     if modality.units == "DN":
-        missing = missing_pixels(modality, values)
+        missing = missing_pixels(values)
         held = np.where(missing, 0, values)  # 0 in all bands is how products say no data
         values = np.rint(held).clip(0, 65535).astype(np.uint16)
     else:
