@@ -174,6 +174,22 @@ def test_the_published_swin_gives_the_features_of_another_implementation(tmp_pat
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("layers.0.blocks.0.attn.relative_position_bias_table", (225, 3)),
+        ("patch_embed.proj.weight", (96, 3, 8, 8)),
+    ],
+)
+def test_swin_of_other_shape(name: str, shape: tuple[int, ...]) -> None:
+    """timm would resize these tensors."""
+    state = {n: torch.zeros(()).expand(s) for n, s in swin_shapes(3).items()}
+    state[name] = torch.zeros(shape)
+    architecture = Architecture("swin_tiny_patch4_window7_224")
+    with pytest.raises(UserError, match=re.escape(f"{name} has the shape {shape}")):
+        timm_backbone(state, architecture, "s2", input_spec(RGB, 224, "crop_maximum"))
+
+
 @pytest.mark.parametrize("depth", [18, 50])
 @torch.no_grad()
 def test_published_resnets_give_the_features_of_torchvision(tmp_path: Path, depth: int) -> None:

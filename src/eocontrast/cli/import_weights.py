@@ -1,7 +1,7 @@
-"""Weights that others trained, as files of this project: the papers' own, or of any timm model.
+"""Conversion of foreign checkpoints: those of the papers P1 and P2, and of any timm model.
 
-Nothing of a pickle is executed, and no tensor is left over or made up: every name and shape must be
-what timm's model has, but for classifiers and for buffers that follow from the architecture.
+No code in a pickle is executed. Every tensor must have the name and shape of one in timm's model.
+Only classifiers and buffers that timm computes are left out.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from timm.models.swin_transformer import checkpoint_filter_fn
 from torch import Tensor
 
 from eocontrast.modalities import SENSORS, SENTINEL2_L1C, Modality, Sensor
@@ -27,35 +28,34 @@ from eocontrast.runtime.errors import UserError
 State = dict[str, Tensor]
 
 _NESTED = ("state_dict", "model", "model_state_dict", "teacher")
-"""Where checkpoints keep the weights, beside the optimiser and the like."""
+"""Keys under which checkpoints keep the weights, beside the optimiser and the like."""
 
 _BRANCHES: dict[Sensor, str] = {"s1": "backbone1.", "s2": "backbone2."}
-"""The authors' names of the two backbones."""
+"""Prefixes of the two backbones in the published checkpoints."""
 
-_PUBLISHED: tuple[tuple[str, Architecture, int], ...] = (
-    # a tensor that tells the layout, the architecture, and the patch size it was trained on.
-    # Without always_partition the last stage, one window at 224 px, does not shift: as published
-    (
-        "patch_embed.proj.weight",
+_PUBLISHED: dict[str, tuple[Architecture, int]] = {
+    # a tensor that only this layout has, the architecture, and the side of its training patches
+    "patch_embed.proj.weight": (
+        # as published: the last stage, one window at 224 px, is not shifted
         Architecture("swin_tiny_patch4_window7_224", {"always_partition": False}),
         224,
     ),
-    ("layer1.0.conv3.weight", Architecture("resnet50"), 128),
-    ("layer1.0.conv1.weight", Architecture("resnet18"), 128),
-)
+    "layer1.0.conv3.weight": (Architecture("resnet50"), 128),
+    "layer1.0.conv1.weight": (Architecture("resnet18"), 128),
+}
 
 _EXPECTED: dict[Sensor, Modality] = {
     "s1": Modality(("VV", "VH"), "dB", (-25.0, 0.0)),
     "s2": SENTINEL2_L1C,
 }
-"""What the published backbones see, each band of each crop over its own maximum."""
+"""Input of the published backbones; each band of each crop is divided by its maximum."""
 
 _DERIVED = ("relative_position_index", "attn_mask")
 """Buffers that follow from the architecture; timm computes them."""
 
 
 def read_checkpoint(path: Path) -> State:
-    """The tensors of a file by torch.save, or of a safetensors file; no code of it is run.
+    """Read the tensors of a file by torch.save, or of a safetensors file, without running code.
 
     Raises:
         UserError: the file is missing, damaged, holds code, or is no checkpoint.
@@ -66,30 +66,38 @@ def read_checkpoint(path: Path) -> State:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error}") from error
     # safetensors begins with the length of its JSON header, 8 bytes
-    return _weights_in(_read_safetensors(path) if start[8:] == b"{" else _read_torch(path), path)
+    saved = _read_safetensors(path) if start[8:] == b"{" else _read_torch(path)
+    entries: dict[str, Any] = saved if isinstance(saved, dict) else {}
+    for candidate in (*(entries.get(key) for key in _NESTED), entries):
+        items = candidate.items() if isinstance(candidate, dict) else ()
+        tensors = {str(name): tensor for name, tensor in items if isinstance(tensor, Tensor)}
+        if tensors:
+            return tensors
+    raise UserError(
+        f"{path} holds no weights: expected names and tensors, alone or under one of "
+        f"{', '.join(_NESTED)}; got {_some(entries) if entries else type(saved).__name__}"
+    )
 
 
 def published_backbones(state: State, sensors: Sequence[Sensor] = SENSORS) -> Pretrained:
-    """The backbones of a checkpoint that the authors of P1 and P2 published.
+    """Convert a checkpoint that the authors of P1 and P2 published.
 
-    Swin-T, ResNet18 and ResNet50 are told by their tensors. Projection heads and classifiers are
-    left out.
+    Swin-T, ResNet18 and ResNet50 are recognised by their tensors. Projection heads and classifiers
+    are left out.
 
     Args:
-        state: names and tensors, `backbone1.` of Sentinel-1 and `backbone2.` of Sentinel-2.
-        sensors: those to take.
+        state: Tensors by name; `backbone1.` is Sentinel-1's and `backbone2.` Sentinel-2's.
+        sensors: Sensors whose backbones are converted.
 
     Raises:
-        UserError: another layout, or a tensor that lacks, is left over or has another shape.
+        UserError: another layout, or a tensor that is missing, left over or of another shape.
     """
     branches = _branches(state)
     architecture, patch_size = _published_architecture(branches)
-    specs: dict[Sensor, InputSpec] = {}
+    specs = {s: input_spec(_EXPECTED[s], patch_size, "crop_maximum") for s in sensors}
     tensors: State = {}
-    for sensor in sensors:
-        specs[sensor] = input_spec(_EXPECTED[sensor], patch_size, "crop_maximum")
-        fitted = _fitted(branches[sensor], architecture, specs[sensor], _BRANCHES[sensor])
-        tensors |= {f"{sensor}.{name}": tensor for name, tensor in fitted.items()}
+    for sensor, spec in specs.items():
+        tensors |= _fitted(branches[sensor], architecture, sensor, spec, _BRANCHES[sensor])
     return Pretrained("imported", architecture, specs, tensors, "")
 
 
@@ -100,25 +108,24 @@ def timm_backbone(
     spec: InputSpec,
     prefix: str | None = None,
 ) -> Pretrained:
-    """The backbone of any checkpoint whose model timm has; what lies beside it is left out.
+    """Convert the backbone of any checkpoint whose model timm has; other tensors are left out.
 
     Args:
-        state: names and tensors.
-        architecture: timm's name, and options that the weights were trained with.
-        sensor: what it was trained on.
-        spec: what it expects.
-        prefix: before timm's names, e.g. `module.backbone.`; found where None.
+        state: Tensors by name.
+        architecture: timm's name, and the options that the weights were trained with.
+        sensor: Sensor that it was trained on.
+        spec: Input that it expects.
+        prefix: Text before timm's names, such as `module.backbone.`; found by default.
 
     Raises:
-        UserError: a tensor that lacks, is left over or has another shape; a prefix that is not
-            there, or not the only one.
+        UserError: a tensor is missing, left over or of another shape, or no tensor has the prefix,
+            or there are several prefixes to choose from.
     """
     prefix = _found_prefix(state, architecture) if prefix is None else prefix
     under = {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
     if not under:
         raise UserError(f"no tensor's name begins with {prefix!r}; there are {_some(state)}")
-    fitted = _fitted(under, architecture, spec, prefix)
-    tensors = {f"{sensor}.{name}": tensor for name, tensor in fitted.items()}
+    tensors = _fitted(under, architecture, sensor, spec, prefix)
     return Pretrained("imported", architecture, {sensor: spec}, tensors, "")
 
 
@@ -129,13 +136,13 @@ def input_spec(
     mean: Sequence[float] = (),
     sd: Sequence[float] = (),
 ) -> InputSpec:
-    """What foreign weights expect; statistics are those of their training data.
+    """Describe the input of foreign weights; the statistics are those of their training data.
 
     Raises:
-        UserError: band statistics that lack, or are not one a band.
+        UserError: the band statistics are missing, or not one per band.
     """
     bands = len(modality.bands)
-    if scaling == "crop_maximum":  # which counts from the lower end of the range
+    if scaling == "crop_maximum":  # counts from the lower end of the range
         mean, sd = [modality.valid_range[0]] * bands, [1.0] * bands
     if not len(mean) == len(sd) == bands or min(sd) <= 0:
         raise UserError(
@@ -155,38 +162,22 @@ def _read_safetensors(path: Path) -> State:
 def _read_torch(path: Path) -> object:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickle protocols; what matters is an exception
+            warnings.simplefilter("ignore")  # about pickle protocols; what matters is an exception
             return torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:  # torch raises whatever the damage leads to, KeyError included
-        raise UserError(_why_unreadable(path, str(error))) from error
-
-
-def _why_unreadable(path: Path, error: str) -> str:
-    refused = re.search(r"GLOBAL (\S+)", error)
-    if refused is None:
-        return f"{path} is no checkpoint of torch.save or not a whole one; it was not executed"
-    return (
-        f"{path} holds code or objects beside tensors ({refused[1]}); it was not executed. If you "
-        "trust its source, save its state_dict alone, elsewhere, and import that"
-    )
-
-
-def _weights_in(saved: object, path: Path) -> State:
-    """Names and tensors, under one of the usual keys or as they are."""
-    places: dict[str, Any] = saved if isinstance(saved, dict) else {}
-    for found in (*(places.get(key) for key in _NESTED), places):
-        items = found.items() if isinstance(found, dict) else ()
-        tensors = {str(name): tensor for name, tensor in items if isinstance(tensor, Tensor)}
-        if tensors:
-            return tensors
-    raise UserError(
-        f"{path} holds no weights: expected names and tensors, alone or under one of "
-        f"{', '.join(_NESTED)}; got {_some(places) if places else type(saved).__name__}"
-    )
+    except Exception as error:  # damage ends in any exception, KeyError included
+        refused = re.search(r"GLOBAL (\S+)", str(error))
+        if refused is None:
+            reason = "is no checkpoint of torch.save or not a whole one; it was not executed"
+        else:
+            reason = (
+                f"holds code or objects beside tensors ({refused[1]}); it was not executed. If you "
+                "trust its source, save its state_dict alone, elsewhere, and import that"
+            )
+        raise UserError(f"{path} {reason}") from error
 
 
 def _branches(state: State) -> dict[Sensor, State]:
-    """The tensors of each backbone; DataParallel's `module.` is stripped from all or from one."""
+    """Split the tensors by backbone, without the `module.` of DataParallel."""
     names = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     branches = {
         sensor: {
@@ -207,9 +198,9 @@ def _branches(state: State) -> dict[Sensor, State]:
 
 
 def _published_architecture(branches: dict[Sensor, State]) -> tuple[Architecture, int]:
-    for marker, architecture, patch_size in _PUBLISHED:
+    for marker, published in _PUBLISHED.items():
         if all(marker in branch for branch in branches.values()):
-            return architecture, patch_size
+            return published
     raise UserError(
         "unknown layout: these backbones are none of Swin-T, ResNet18 and ResNet50, which were "
         f"published; they hold {_some(branches['s2'])}; for other weights name timm's model by "
@@ -217,75 +208,67 @@ def _published_architecture(branches: dict[Sensor, State]) -> tuple[Architecture
     )
 
 
-def _fitted(state: State, architecture: Architecture, spec: InputSpec, where: str) -> State:
-    """Tensors by timm's names, exactly those that the model has."""
+def _fitted(
+    state: State, architecture: Architecture, sensor: Sensor, spec: InputSpec, prefix: str
+) -> State:
+    """Return exactly the tensors of timm's model, named as `Pretrained` names them."""
     bands = spec.modality.bands
     expected = create_backbone(architecture, len(bands)).state_dict()
-    found = _without_head(_as_timm(state), architecture, expected)
-    missing, unexpected = expected.keys() - found.keys(), found.keys() - expected.keys()
+    tensors = _without_head(_as_timm(state), architecture, expected)
+    missing, unexpected = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
     if missing or unexpected:
-        raise UserError(
-            f"{where or 'the checkpoint'} is no {architecture.name}: "
-            + "; ".join(
-                f"{what} {_some(sorted(names))}"
-                for what, names in (("missing", missing), ("unexpected", unexpected))
-                if names
-            )
-        )
+        differences = (("missing", missing), ("unexpected", unexpected))
+        listed = "; ".join(f"{what} {_some(sorted(names))}" for what, names in differences if names)
+        raise UserError(f"{prefix or 'the checkpoint'} is no {architecture.name}: {listed}")
     for name, tensor in expected.items():
-        _check_shape(name, tuple(found[name].shape), tuple(tensor.shape), bands)
-        if not found[name].isfinite().all():
-            raise UserError(f"{where}{name} holds values that are no numbers: a run that failed?")
-    return {name: found[name].to(tensor.dtype) for name, tensor in expected.items()}
+        _check_shape(name, tuple(tensors[name].shape), tuple(tensor.shape), bands)
+        if not tensors[name].isfinite().all():
+            raise UserError(f"{prefix}{name} holds values that are no numbers: a run that failed?")
+    return {f"{sensor}.{name}": tensors[name].to(t.dtype) for name, t in expected.items()}
 
 
 def _as_timm(state: State) -> State:
-    """The original Swin keeps patch merging at the end of a stage, timm at the start of the next.
+    """Rename the layers of the original Swin, and leave out buffers that timm computes.
 
-    Masks and position indices are left out, since timm computes them.
+    The original merges patches at the end of a stage, timm at the start of the next one.
     """
-    names = {name: name for name in state if not name.endswith(_DERIVED)}
-    if any(name.startswith("layers.0.downsample.") for name in state):
-        names = {name: re.sub(r"^layers\.(\d+)\.downsample\.", _next_stage, name) for name in names}
-    return {new: state[old] for old, new in names.items()}
-
-
-def _next_stage(match: re.Match[str]) -> str:
-    return f"layers.{int(match[1]) + 1}.downsample."
+    kept = {name: tensor for name, tensor in state.items() if not name.endswith(_DERIVED)}
+    if "layers.0.downsample.reduction.weight" not in kept:
+        return kept
+    # timm's function would also resize embeddings and tables of another shape without a word
+    merging = {name: kept.pop(name) for name in list(kept) if ".downsample." in name}
+    return kept | checkpoint_filter_fn(merging, model=None)
 
 
 def _without_head(state: State, architecture: Architecture, expected: Iterable[str]) -> State:
-    """Without the classifier, or the projection head that took its place."""
+    """Leave out the classifier, or the projection head in its place."""
     config = timm.get_pretrained_cfg(architecture.name)
-    classifier = (config and config.classifier) or "head"
-    heads = {name.partition(".")[0] + "." for name in _names(classifier)} | {"head.", "fc."}
+    classifier = (config and config.classifier) or ()
+    names = (classifier,) if isinstance(classifier, str) else classifier
+    heads = {"head", "fc", *(name.partition(".")[0] for name in names)}
     kept = set(expected)
-    return {n: t for n, t in state.items() if n in kept or not n.startswith(tuple(heads))}
-
-
-def _names(classifier: str | Sequence[str]) -> Sequence[str]:
-    return (classifier,) if isinstance(classifier, str) else classifier
+    return {n: t for n, t in state.items() if n in kept or n.partition(".")[0] not in heads}
 
 
 def _check_shape(
-    name: str, found: tuple[int, ...], expected: tuple[int, ...], bands: Sequence[str]
+    name: str, shape: tuple[int, ...], expected: tuple[int, ...], bands: Sequence[str]
 ) -> None:
-    if found == expected:
+    if shape == expected:
         return
-    first_layer = len(found) == 4 and expected == (found[0], len(bands), *found[2:])
+    first_layer = len(shape) == 4 and expected == (shape[0], len(bands), *shape[2:])
     if first_layer:
         raise UserError(
-            f"these weights take {found[1]} bands ({name}), but {len(bands)} are named: "
+            f"these weights take {shape[1]} bands ({name}), but {len(bands)} are named: "
             f"{', '.join(bands)}"
         )
     raise UserError(
-        f"{name} has the shape {found}, but {expected} is expected: another architecture, or other "
+        f"{name} has the shape {shape}, but {expected} is expected: another architecture, or other "
         "options of it"
     )
 
 
 def _found_prefix(state: State, architecture: Architecture) -> str:
-    """What stands before the model's names; several such models are told apart by the user."""
+    """Find the text before the model's names; the user chooses if there are several models."""
     expected = list(create_backbone(architecture, in_chans=1).state_dict())
     names = _as_timm(state).keys()
     ends = [name.removesuffix(expected[0]) for name in names if name.endswith(expected[0])]
@@ -294,22 +277,22 @@ def _found_prefix(state: State, architecture: Architecture) -> str:
         for prefix in ends
         if not prefix or prefix.endswith(".")
     }
+    if not matches:
+        raise UserError(
+            f"no {architecture.name} was found: no name ends in {expected[0]}; there are "
+            f"{_some(state)}"
+        )
     best = [prefix for prefix, count in matches.items() if count == max(matches.values())]
     if len(best) > 1:
         raise UserError(
             f"several models lie in the checkpoint, under {', '.join(map(repr, best))}: choose one "
             "by --prefix"
         )
-    if not best:
-        raise UserError(
-            f"no {architecture.name} was found: no name ends in {expected[0]}; there are "
-            f"{_some(state)}"
-        )
     return best[0]
 
 
 def _some(names: Iterable[str], limit: int = 6) -> str:
-    """Names in one line, the first few of many."""
+    """List the first few names in one line."""
     listed = [str(name) for name in names]
     more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
     return ", ".join(listed[:limit]) + more
