@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from safetensors.torch import save_file
 from eocontrast.config.pretraining import BackboneParams
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.models.backbones import Architecture, Backbone
+from eocontrast.models.build import load_finetuned
 from eocontrast.models.weights import Pretrained, backbone_tensors, load_weights, save_weights
 from eocontrast.patches.inputs import InputSpec
 from eocontrast.patches.store import PatchStore
@@ -63,6 +65,21 @@ def test_a_file_that_is_not_ours_or_not_whole_is_named(tmp_path: Path, damage: s
     for read in (load_weights, Pretrained.load):
         with pytest.raises(UserError, match=r"w\.safetensors"):
             read(path)
+
+
+def test_weights_of_older_version(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_file(TENSORS, path, metadata={"eocontrast": json.dumps(HEADER)})
+    with pytest.raises(
+        UserError, match=r"w\.safetensors has no sha256.*another version.*dvc repro"
+    ):
+        load_weights(path)
+    save_weights(path, TENSORS, {"method": "random", "inputs": {}})
+    with pytest.raises(UserError, match=r"another version.*lacks 'architecture'.*dvc repro"):
+        Pretrained.load(path)
+    save_weights(path, TENSORS, {"classes": ["Forest"], "inputs": {}})
+    with pytest.raises(UserError, match=r"another version.*lacks 'architecture'.*dvc repro"):
+        load_finetuned(path)
 
 
 def test_a_fine_tuned_file_is_no_init(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.models.swin_transformer import checkpoint_filter_fn
-from torch import Tensor
+from torch import Tensor, nn
 
 from eocontrast.modalities import SENSORS, SENTINEL2_L1C, Modality, Sensor
 from eocontrast.models.backbones import Architecture, create_backbone
@@ -237,7 +237,7 @@ def _as_timm(state: State) -> State:
         return kept
     # timm's function would also resize embeddings and tables of another shape without a word
     merging = {name: kept.pop(name) for name in list(kept) if ".downsample." in name}
-    return kept | checkpoint_filter_fn(merging, model=None)
+    return kept | checkpoint_filter_fn(merging, nn.Module())
 
 
 def _without_head(state: State, architecture: Architecture, expected: Iterable[str]) -> State:

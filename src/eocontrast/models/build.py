@@ -13,7 +13,7 @@ from eocontrast.models.fusion import STREAMS, Fusion, Head
 from eocontrast.models.model import Model
 from eocontrast.models.segmenters import SwinUNet, UNet
 from eocontrast.models.tasks import TASKS
-from eocontrast.models.weights import REWRITE, Pretrained, load_tensors, load_weights
+from eocontrast.models.weights import OTHER_VERSION, REWRITE, Pretrained, load_tensors, load_weights
 from eocontrast.patches.inputs import InputSpec
 from eocontrast.runtime.errors import UserError, readable
 
@@ -57,7 +57,7 @@ def load_finetuned(file: Path) -> tuple[Model, dict[str, Any]]:
     tensors, header = load_weights(file)
     if "classes" not in header:
         raise UserError(f"{file} holds no fine-tuned model: fine-tune it first")
-    with readable(f"the header of {file} is damaged", REWRITE):
+    with readable(f"the header of {file} does not fit: {OTHER_VERSION}", REWRITE):
         model = model_from_header(header)
     load_tensors(model, tensors, f"the tensors of {file}")
     return model.eval(), header

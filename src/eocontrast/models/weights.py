@@ -25,6 +25,8 @@ _HEADER = "eocontrast"
 REWRITE = f"run the stage that writes it again, `dvc repro -f -s <stage>`{COMES_BACK}"
 """What mends weights."""
 
+OTHER_VERSION = "another version of eocontrast wrote it"
+
 
 def save_weights(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
     """Write tensors, a JSON header and a digest of both; equal content gives equal bytes."""
@@ -50,7 +52,8 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if told is None:
             raise UserError(f"{path} is a safetensors file without eocontrast's header")
         header = dict(json.loads(told))
-        del header[SEAL]
+        if header.pop(SEAL, None) is None:
+            raise UserError(f"{path} has no {SEAL}, so {OTHER_VERSION}: {REWRITE}")
         if _sealed(header, tensors) != told:
             raise ValueError(f"its content is not what its {SEAL} was taken of")
     return tensors, header
@@ -138,7 +141,7 @@ class Pretrained:
         tensors, header = load_weights(path)
         if "method" not in header:
             raise UserError(f"{path} holds no pretrained backbones; it lacks {'method'!r}")
-        with readable(f"the header of {path} is damaged", REWRITE):
+        with readable(f"the header of {path} does not fit: {OTHER_VERSION}", REWRITE):
             inputs = header["inputs"]
             return cls(
                 method=header["method"],
