@@ -27,7 +27,7 @@ from eocontrast.evaluation.evaluate import evaluate
 from eocontrast.finetuning.run import Job, train_points
 from eocontrast.normalisation.build import build_store
 from eocontrast.patches.store import PatchStore
-from eocontrast.pretraining.run import pretrain_cell
+from eocontrast.pretraining.run import pretrain_run
 from eocontrast.sources.catalogue import fetch_source
 from eocontrast.training.devices import accelerator
 
@@ -64,7 +64,7 @@ class Bench:
         name = self.params.label_curve.arms[self.arm].init
         run, weights = self.params.pretrain.runs[name], self.folder / f"{store.name}.safetensors"
         backbone = self.params.backbones[run.backbone]
-        list(pretrain_cell(run, backbone, PatchStore(store), weights, self.params.precision))
+        list(pretrain_run(run, backbone, PatchStore(store), weights, self.params.precision))
         return weights
 
     def points(self, store: Path, fractions: Sequence[float], seeds: int) -> list[Path]:

@@ -25,16 +25,18 @@ from loader import new_store, write_pairs
 from rasterio.errors import NotGeoreferencedWarning
 from reference import Reference
 from rounds import Rates, in_turns, machine, print_rates, ratio
+from torch import Tensor
 
+from eocontrast.config.pretraining import DualSimCLRRun
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.models.backbones import Architecture, Backbone
-from eocontrast.patches.augment import Draws, PairViews, Patches, generator
-from eocontrast.patches.batch import StoredBatch
+from eocontrast.patches.augment import Draws, View
 from eocontrast.patches.inputs import Batch, InputSpec
 from eocontrast.patches.store import PatchStore
 from eocontrast.pretraining.batches import split_rows
-from eocontrast.pretraining.loop import Schedule, pretrain
+from eocontrast.pretraining.loop import ViewSource, pretrain
 from eocontrast.pretraining.objectives import DualSimCLR
+from eocontrast.pretraining.views import PairViews
 from eocontrast.training.devices import accelerator
 
 DEFAULT = ("resnet10t", {"channels": [24, 48, 96, 192]})
@@ -43,38 +45,64 @@ DEFAULT = ("resnet10t", {"channels": [24, 48, 96, 192]})
 
 @dataclass
 class Waited:
-    """Seconds until a step had its views."""
+    """Seconds that steps waited for their views, and when the last part of them began."""
 
     seconds: float = 0.0
+    since: float = 0.0
+
+    def stop(self) -> None:
+        """Add the time since then."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        now = time.perf_counter()
+        self.seconds, self.since = self.seconds + now - self.since, now
+
+
+@dataclass(frozen=True)
+class TimedView(View):
+    """A view that stops the clock when its pixels are there."""
+
+    waited: Waited
+
+    def __call__(self, stored: Tensor) -> Tensor:
+        """Make the view."""
+        shown = super().__call__(stored)
+        self.waited.stop()
+        return shown
 
 
 @dataclass(frozen=True)
 class TimedViews:
-    """Views that know how long they took to read and make."""
+    """Views by the clock, from drawing a window to the pixels that it shows."""
 
     views: PairViews
     waited: Waited = field(default_factory=Waited)
 
-    @property
-    def crop(self) -> int:
-        """Side of a view in pixels."""
-        return self.views.crop
-
-    def __call__(self, patches: Patches, inputs: Mapping[Sensor, InputSpec], draws: Draws) -> Batch:
-        """As the views, by the clock."""
-        start = time.perf_counter()
-        views = self.views(patches, inputs, draws)
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        self.waited.seconds += time.perf_counter() - start
-        return views
+    def windows(
+        self, inputs: Mapping[Sensor, InputSpec], size: int, side: int, draws: Draws
+    ) -> dict[Sensor, View]:
+        """Start the clock and draw."""
+        self.waited.since = time.perf_counter()
+        drawn = self.views.windows(inputs, size, side, draws)
+        return {s: TimedView(v.window, v.ys, v.xs, self.waited) for s, v in drawn.items()}
 
 
-def new_objective(store: PatchStore, name: str, options: dict[str, Any]) -> DualSimCLR:
+def new_run(crop: int, batch: int) -> DualSimCLRRun:
+    """An epoch of Dual-SimCLR."""
+    return DualSimCLRRun(
+        method="dual_simclr", backbone="any", seed=0, epochs=1, warmup_epochs=0, batch_size=batch,
+        groups_per_batch=0, mask_same_group=False, crop=crop, flips=True, shared_crop=True, lr=1e-3,
+        weight_decay=1e-4, temperature=0.1, projection_dim=128,
+    )  # fmt: skip
+
+
+def new_objective(
+    store: PatchStore, name: str, options: dict[str, Any], run: DualSimCLRRun
+) -> DualSimCLR:
     """Dual-SimCLR with a projection to 128 dimensions."""
     torch.manual_seed(0)
     architecture = Architecture(name, options)
-    return DualSimCLR({s: Backbone(architecture, {s: store.specs[s]}) for s in SENSORS}, 128, 0.1)
+    return DualSimCLR({s: Backbone(architecture, {s: store.specs[s]}) for s in SENSORS}, run)
 
 
 def limit(objective: DualSimCLR, views: Batch, steps: int) -> Callable[[], int]:
@@ -96,18 +124,14 @@ def limit(objective: DualSimCLR, views: Batch, steps: int) -> Callable[[], int]:
 
 
 def ours(
-    objective: DualSimCLR, views: TimedViews, store: PatchStore, batch: int
+    objective: DualSimCLR, views: TimedViews, store: PatchStore, run: DualSimCLRRun
 ) -> Callable[[], int]:
     """An epoch of `pretrain`; how many pairs went through."""
-    schedule = Schedule(
-        seed=0, epochs=1, warmup_epochs=0, batch_size=batch, groups_per_batch=0,
-        mask_same_group=False, lr=1e-3, weight_decay=1e-4,
-    )  # fmt: skip
     device = accelerator("auto")
 
     def work() -> int:
-        list(pretrain(objective, views, store, schedule, device))
-        return len(split_rows(store, schedule.seed)[0]) // batch * batch
+        list(pretrain(objective, views, store, run, device))
+        return len(split_rows(store, run.seed)[0]) // run.batch_size * run.batch_size
 
     return work
 
@@ -129,12 +153,13 @@ def compare(folder: Path, args: argparse.Namespace) -> None:
     name, options = (args.backbone, {}) if args.backbone else DEFAULT
     waited, waits = Waited(), []
     store = PatchStore(new_store(folder, folder / "store"))
-    views = TimedViews(PairViews(args.crop, flips=True, shared_crop=True), waited)
+    run = new_run(args.crop, args.batch)
+    views = TimedViews(PairViews(run), waited)
     device = accelerator("auto").device
-    patches = StoredBatch(store, store.rows("pretrain")[: args.batch], store.specs, device)
-    resident = views(patches, store.specs, Draws(generator(0)))
-    objective = new_objective(store, name, options).to(device)
-    whole = ours(objective, views, store, args.batch)
+    source = ViewSource(views, store.specs, store, run.seed, device)
+    resident = source(store.rows("pretrain")[: args.batch], 0)
+    objective = new_objective(store, name, options, run).to(device)
+    whole = ours(objective, views, store, run)
 
     def timed() -> int:
         waited.seconds, start = 0.0, time.perf_counter()

@@ -271,25 +271,9 @@ def tiny_backbones() -> dict[str, BackboneParams]:
 @pytest.fixture(scope="session")
 def tiny_run() -> DualSimCLRRun:
     """A pretraining of seconds that still learns the pairs of `tiny_store`."""
-    from eocontrast.config.pretraining import DualSimCLRRun
+    from runs import DUAL_SIMCLR
 
-    return DualSimCLRRun(
-        method="dual_simclr",
-        backbone="resnet",
-        seed=0,
-        epochs=4,
-        warmup_epochs=1,
-        batch_size=8,
-        groups_per_batch=0,
-        mask_same_group=False,
-        crop=12,
-        flips=True,
-        shared_crop=True,
-        lr=1e-2,
-        weight_decay=1e-4,
-        temperature=0.2,
-        projection_dim=16,
-    )
+    return DUAL_SIMCLR.model_copy(update={"epochs": 4})
 
 
 @pytest.fixture(scope="session")
@@ -299,14 +283,14 @@ def tiny_inits(
     """Weight files by method: `random` and `dual_simclr`, of the small ResNet."""
     from eocontrast.config.pretraining import RandomRun
     from eocontrast.patches.store import PatchStore
-    from eocontrast.pretraining.run import pretrain_cell
+    from eocontrast.pretraining.run import pretrain_run
 
     runs: dict[str, RandomRun | DualSimCLRRun]
     runs = {"random": RandomRun(method="random", backbone="resnet"), "dual_simclr": tiny_run}
     files = {name: tiny_folder.parent / f"{name}.safetensors" for name in runs}
     for name, run in runs.items():
         store = PatchStore(tiny_folder)
-        list(pretrain_cell(run, tiny_backbones["resnet"], store, files[name], "no"))
+        list(pretrain_run(run, tiny_backbones["resnet"], store, files[name], "no"))
     return files
 
 

@@ -16,9 +16,8 @@ from eocontrast.modalities import SENSORS
 from eocontrast.models import backbones
 from eocontrast.models.backbones import Architecture, Backbone, create_backbone
 from eocontrast.normalisation.build import build_store
-from eocontrast.patches.augment import PairViews
 from eocontrast.patches.store import PatchStore
-from eocontrast.pretraining.loop import Schedule, pretrain
+from eocontrast.pretraining.loop import pretrain
 from eocontrast.sources import catalogue
 from eocontrast.training.devices import accelerator
 
@@ -98,13 +97,9 @@ def test_the_method_trains(tiny_store: PatchStore) -> None:
     torch.manual_seed(0)
     small = Architecture("resnet10t", {"channels": [8, 8, 16, 16]})
     two = {s: Backbone(small, {s: replace(tiny_store.specs[s], patch_size=12)}) for s in SENSORS}
-    objective = page["objective_of"](run, two)
-    views = PairViews(run.crop, run.flips, run.shared_crop)
-    schedule = Schedule(**{name: getattr(run, name) for name in Schedule.__dataclass_fields__})
-    losses = [
-        metrics["loss"]
-        for metrics in pretrain(objective, views, tiny_store, schedule, accelerator("no"))
-    ]
+    objective, views = page["method_of"](run, two)
+    epochs = pretrain(objective, views, tiny_store, run, accelerator("no"))
+    losses = [metrics["loss"] for metrics in epochs]
     assert losses[-1] < losses[0]
 
 

@@ -17,7 +17,7 @@ from eocontrast.modalities import SENSORS, SENTINEL2_L1C, Sensor
 from eocontrast.models.reuse import load_backbone
 from eocontrast.models.weights import Pretrained
 from eocontrast.patches.store import PatchStore
-from eocontrast.pretraining.run import pretrain_cell
+from eocontrast.pretraining.run import pretrain_run
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import file_sha256
 
@@ -89,7 +89,7 @@ def imported(tiny_inits: dict[str, Path], tiny_backbones: dict[str, BackbonePara
 def take_over(
     run: ImportedRun, backbone: BackboneParams, store: PatchStore, out: Path
 ) -> list[dict[str, float]]:
-    return list(pretrain_cell(run, backbone, store, out, "no"))
+    return list(pretrain_run(run, backbone, store, out, "no"))
 
 
 def test_an_imported_run_takes_the_file_over(

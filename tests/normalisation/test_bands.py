@@ -172,10 +172,10 @@ def test_a_store_with_a_filled_band_can_be_pretrained_on(
     build: Build, tiny_backbones: dict[str, BackboneParams], tiny_run: DualSimCLRRun, tmp_path: Path
 ) -> None:
     from eocontrast.models.weights import Pretrained
-    from eocontrast.pretraining.run import pretrain_cell
+    from eocontrast.pretraining.run import pretrain_run
 
     filled, file = build(SENTINEL2_L2A, "filled", fill_bands=FILL), tmp_path / "w.safetensors"
     run = tiny_run.model_copy(update={"epochs": 1, "batch_size": 4})
-    epochs = list(pretrain_cell(run, tiny_backbones["resnet"], filled, file, "no"))
+    epochs = list(pretrain_run(run, tiny_backbones["resnet"], filled, file, "no"))
     assert all(np.isfinite(epoch["loss"]) for epoch in epochs)
     assert Pretrained.load(file).specs["s2"].modality.bands[-1] == "B10"

@@ -1,4 +1,5 @@
 import math
+import weakref
 from pathlib import Path
 
 import pytest
@@ -277,3 +278,21 @@ def test_a_batch_of_many_is_never_seen_at_once(monkeypatch: pytest.MonkeyPatch) 
     z1, z2 = pair(500, 4)
     assert nt_xent(z1, z2, 0.5).isfinite()
     assert 2048 < widest <= 4096
+
+
+def test_logits_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that waits for the backward pass is smaller than the table of logits."""
+    monkeypatch.setattr(losses, "LOGITS", 40_000)
+    z1, z2 = (z.requires_grad_() for z in pair(500, 4))
+    packed: list[weakref.ref[Tensor]] = []
+
+    def kept(tensor: Tensor) -> Tensor:
+        packed.append(weakref.ref(tensor))
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(kept, lambda tensor: tensor):
+        loss = nt_xent(z1, z2, 0.5)
+    waiting = [tensor.numel() for each in packed if (tensor := each()) is not None]
+    assert 0 < sum(waiting) < 1000**2 / 10
+    torch.autograd.backward(loss)
+    assert z1.grad is not None

@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 from processes import together
+from runs import DUAL_SIMCLR, SIMCLR
+from runs import MMA as MMA_RUN
 from torch import Tensor, nn
 
 from eocontrast.config.pretraining import BackboneParams
@@ -28,15 +30,17 @@ def backbones_of(store: PatchStore, params: BackboneParams) -> dict[Sensor, Back
 
 
 def dual_simclr(store: PatchStore, params: BackboneParams, projection_dim: int) -> DualSimCLR:
-    return DualSimCLR(backbones_of(store, params), projection_dim, 0.2)
+    run = DUAL_SIMCLR.model_copy(update={"projection_dim": projection_dim})
+    return DualSimCLR(backbones_of(store, params), run)
 
 
 def simclr(store: PatchStore, params: BackboneParams, projection_dim: int) -> SimCLR:
-    return SimCLR("s2", backbones_of(store, params)["s2"], projection_dim, 0.2)
+    run = SIMCLR.model_copy(update={"projection_dim": projection_dim})
+    return SimCLR(backbones_of(store, params), run)
 
 
 def mma(store: PatchStore, params: BackboneParams, projection_dim: int = 0) -> MMA:
-    return MMA(backbones_of(store, params), 0.1, max_offset=1)
+    return MMA(backbones_of(store, params), MMA_RUN)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +111,7 @@ def test_simclr_of_some_bands_sees_those_alone(
     params = tiny_backbones["resnet"]
     spec = tiny_store.specs["s2"].select(["B04", "B03", "B02"])
     backbone = Backbone(Architecture(params.name, params.options), {"s2": spec})
-    objective = SimCLR("s2", backbone, 5, 0.2)
+    objective = SimCLR({"s2": backbone}, SIMCLR)
     views = tiny_store.batch(tiny_store.rows("train"), objective.inputs)
     stored = tiny_store.batch(tiny_store.rows("train"))["s2"]
     assert torch.equal(views["s2"].int(), stored[:, [2, 1, 0]].int())
@@ -124,7 +128,7 @@ def test_mma_contrasts_the_coarsest_maps(
         maps1, maps2 = objective.maps(batch)
     assert maps1.shape == maps2.shape
     assert maps1.shape[:2] == (6, 16)
-    torch.testing.assert_close(objective(batch), aligned_info_nce(maps1, maps2, 1, 0.1))
+    torch.testing.assert_close(objective(batch), aligned_info_nce(maps1, maps2, 1, 0.2))
     z1, z2 = objective.embed(batch)
     assert z1.shape == z2.shape == (6, 16)
     cells = maps1 / maps1.norm(dim=1, keepdim=True).clamp_min(1e-12)
@@ -147,7 +151,7 @@ def test_the_mean_of_two_ranks_gradients_is_that_of_the_whole_batch(
     new: Callable[[PatchStore, BackboneParams, int], nn.Module],
     name: str,
 ) -> None:
-    # BatchNorm's own rounding is larger; `test_batch_statistics` has it
+    # in training BatchNorm sees the samples of its own rank alone
     objective = new(tiny_store, tiny_backbones[name], 16).eval()
     rows = tiny_store.rows("train")[:40]
     batch = tiny_store.batch(rows, objective.inputs)  # type: ignore[arg-type]

@@ -1,15 +1,19 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
-from in_memory import InMemory
+from in_memory import numbered, seen, seen_by, symmetries, windows
+from runs import DUAL_SIMCLR, SIMCLR
 from torch import Tensor
 
 from eocontrast.modalities import SENTINEL1, Modality, Sensor
-from eocontrast.patches.augment import Draws, generator
+from eocontrast.patches.augment import Draws, generator, random_view
 from eocontrast.patches.inputs import Batch, InputSpec
-from eocontrast.pretraining.views import SimCLRViews
+from eocontrast.patches.store import PatchStore
+from eocontrast.pretraining.loop import Views, ViewSource
+from eocontrast.pretraining.views import PairViews, SimCLRViews
 
 S1 = InputSpec(SENTINEL1, (-12.0, -18.0), (3.0, 4.0), 12)
 S2 = InputSpec(
@@ -37,17 +41,27 @@ def constant(sensor: Sensor, value: float, size: int) -> Batch:
     return {sensor: steps.expand(size, len(spec.mean), 6, 6)}
 
 
+def simclr_views(crop: int, flips: bool, min_scale: float, jitter: float) -> SimCLRViews:
+    changes = {"crop": crop, "flips": flips, "min_scale": min_scale, "jitter": jitter}
+    return SimCLRViews(SIMCLR.model_copy(update=changes))
+
+
+def pair_views(crop: int, flips: bool, shared_crop: bool) -> PairViews:
+    changes = {"crop": crop, "flips": flips, "shared_crop": shared_crop}
+    return PairViews(DUAL_SIMCLR.model_copy(update=changes))
+
+
 def simclr(batch: Batch, views: SimCLRViews, key: int = 0) -> Tensor:
     """What it makes of a batch of one sensor."""
     (sensor,) = batch
     inputs = {known: spec for known, spec in SPECS.items() if known == sensor}
-    return views(InMemory(batch), inputs, Draws(generator(5, key)))[sensor]
+    return seen_by(views, batch, inputs, Draws(generator(5, key)))[sensor]
 
 
 @pytest.mark.parametrize("sensor", ["s1", "s2"])
-def test_simclr_sees_every_place_twice_and_differently(sensor: Sensor) -> None:
+def test_simclr_sees_places_twice(sensor: Sensor) -> None:
     batch = textured(sensor)
-    views = simclr(batch, SimCLRViews(8, True, 0.25, 0.5))
+    views = simclr(batch, simclr_views(8, True, 0.25, 0.5))
     bands = batch[sensor].shape[1]
     assert (views.shape, views.dtype) == ((80, bands, 8, 8), torch.float32)
     first, second = views.chunk(2)
@@ -55,10 +69,10 @@ def test_simclr_sees_every_place_twice_and_differently(sensor: Sensor) -> None:
 
 
 @pytest.mark.parametrize("min_scale", [0.1, 0.5, 0.9])
-def test_a_zoomed_view_is_a_window_of_nearest_pixels(min_scale: float) -> None:
+def test_zoom_takes_nearest_pixels(min_scale: float) -> None:
     crop, pixels = 12, 20
     image = torch.arange(pixels**2, dtype=torch.int16).view(1, 1, pixels, pixels)
-    views = simclr({"s1": image.expand(300, 1, -1, -1)}, SimCLRViews(crop, False, min_scale, 0.0))
+    views = simclr({"s1": image.expand(300, 1, -1, -1)}, simclr_views(crop, False, min_scale, 0.0))
     sides = []
     for view in views[:, 0].int():
         ys, xs = view[:, 0] // pixels, view[0] % pixels
@@ -81,41 +95,43 @@ def test_a_zoomed_view_is_a_window_of_nearest_pixels(min_scale: float) -> None:
 
 
 @pytest.mark.parametrize("sensor", ["s1", "s2"])
-def test_no_data_stays_no_data_and_touches_nothing_else(sensor: Sensor) -> None:
+def test_missing_pixels_stay_missing(sensor: Sensor) -> None:
     batch = textured(sensor)
-    plain = simclr(batch, SimCLRViews(8, True, 0.25, 0.0)).float()
-    views = simclr(batch, SimCLRViews(8, True, 0.25, 1.0))
+    plain = simclr(batch, simclr_views(8, True, 0.25, 0.0)).float()
+    views = simclr(batch, simclr_views(8, True, 0.25, 1.0))
     missing = plain == NODATA[sensor]
     assert missing.any()
     assert torch.equal(views == NODATA[sensor], missing)
     # an image of one value keeps one value, whatever is missing of it
     holed = constant(sensor, SPECS[sensor].mean[0], 30)[sensor].clone()
     holed[:, :, 1:4, 2] = NODATA[sensor]
-    views = simclr({sensor: holed}, SimCLRViews(6, False, 1.0, 1.0))
+    views = simclr({sensor: holed}, simclr_views(6, False, 1.0, 1.0))
     for view in views.flatten(0, 1):
         values = view[view != NODATA[sensor]]
         torch.testing.assert_close(values, values[:1].expand_as(values), rtol=1e-4, atol=1e-2)
 
 
-def test_simclr_views_are_a_function_of_the_key() -> None:
-    views = SimCLRViews(8, True, 0.25, 0.5)
+def test_simclr_views_of_equal_keys() -> None:
+    views = simclr_views(8, True, 0.25, 0.5)
     first, again, other = (simclr(textured("s2"), views, key) for key in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
 @pytest.mark.parametrize("jitter", [0.3, 1.0])
-def test_light_is_a_factor_of_reflectance_and_an_offset_of_backscatter(jitter: float) -> None:
+def test_light_by_units(jitter: float) -> None:
     least, most = ((1 + sign * 0.8 * jitter) * (1 + sign * 0.2 * jitter) for sign in (-1, 1))
-    views = SimCLRViews(4, True, 0.25, jitter)
+    views = simclr_views(4, True, 0.25, jitter)
     # equal statistics, so that grey is a mean of the bands' gains
     s1, s2 = replace(S1, mean=(-12.0,) * 2, sd=(3.0,) * 2), replace(S2, mean=(900.0,) * 3)
-    optical = views(InMemory(constant("s2", 900.0, 300)), {"s2": s2}, Draws(generator(0)))["s2"][
-        ..., 0, 0
-    ]
-    radar = views(InMemory(constant("s1", -12.0, 300)), {"s1": s1}, Draws(generator(0)))["s1"][
-        ..., 0, 0
-    ]
+    specs: dict[Sensor, InputSpec] = {"s1": s1, "s2": s2}
+    images = constant("s1", -12.0, 300) | constant("s2", 900.0, 300)
+
+    def first_pixels(sensor: Sensor) -> Tensor:
+        draws, inputs = Draws(generator(0)), {sensor: specs[sensor]}
+        return seen_by(views, {sensor: images[sensor]}, inputs, draws)[sensor][..., 0, 0]
+
+    radar, optical = first_pixels("s1"), first_pixels("s2")
     gains, offsets = optical / 900, (0.01 * radar + 12) / 10
     for factors in (gains, 10**offsets):
         assert factors.min() >= least - 1e-3
@@ -125,33 +141,31 @@ def test_light_is_a_factor_of_reflectance_and_an_offset_of_backscatter(jitter: f
         assert (factors.amax(1) - factors.amin(1)).max() > 0.1 * jitter
 
 
-def test_twice_the_light_gives_twice_the_view() -> None:
+def test_view_of_twice_the_light() -> None:
     """All that is done to reflectance is linear, where the mean that grey returns to is zero."""
     spec: dict[Sensor, InputSpec] = {"s2": replace(S2, mean=(0.0,) * 3)}
     images = textured("s2")["s2"].int().clamp(1, 4000)
-    views = SimCLRViews(8, True, 0.25, 0.8)
-    one, two = (
-        views(InMemory({"s2": k * images}), spec, Draws(generator(0)))["s2"] for k in (1, 2)
-    )
+    views = simclr_views(8, True, 0.25, 0.8)
+    one, two = (seen_by(views, {"s2": k * images}, spec, Draws(generator(0)))["s2"] for k in (1, 2))
     torch.testing.assert_close(two, 2 * one, rtol=1e-4, atol=1e-1)
 
 
-def test_an_offset_in_decibels_stays_one() -> None:
+def test_view_of_an_offset() -> None:
     spec: dict[Sensor, InputSpec] = {"s1": replace(S1, sd=(3.0, 3.0))}
     images = textured("s1")["s1"].int().clamp(-3000, 0)
-    views = SimCLRViews(8, True, 0.25, 0.8)
+    views = simclr_views(8, True, 0.25, 0.8)
     one, two = (
-        views(InMemory({"s1": images + k}), spec, Draws(generator(0)))["s1"] for k in (0, 500)
+        seen_by(views, {"s1": images + k}, spec, Draws(generator(0)))["s1"] for k in (0, 500)
     )
     torch.testing.assert_close(two, one + 500, rtol=1e-4, atol=1e-1)
 
 
-def test_a_fifth_of_the_views_has_no_colour_and_half_are_blurred() -> None:
+def test_shares_of_grey_and_blur() -> None:
     """The weakest jitter leaves the rest as it was."""
     lines = torch.arange(12)
     board = ((lines[:, None] + lines) % 2 * 200).float() + 800
     images = torch.stack([board, board.flip(1), board]).expand(500, 3, 12, 12)
-    views = simclr({"s2": images}, SimCLRViews(12, False, 1.0, 1e-6))
+    views = simclr({"s2": images}, simclr_views(12, False, 1.0, 1e-6))
     standard = (views - torch.tensor(S2.mean).view(1, 3, 1, 1)) / 200
     grey = (standard.amax(1) - standard.amin(1)).amax((1, 2)) < 1e-3
     assert grey.float().mean().item() == pytest.approx(0.2, abs=0.05)
@@ -162,14 +176,13 @@ def test_a_fifth_of_the_views_has_no_colour_and_half_are_blurred() -> None:
     torch.testing.assert_close(untouched, images[:1].expand_as(untouched), rtol=0, atol=0.1)
 
 
-def test_a_blur_is_the_gaussian_mean_of_the_pixels_that_there_are() -> None:
+def test_blur_beside_missing_pixels() -> None:
     """An impulse among missing pixels, compared with the sum by hand."""
     image = torch.full((1, 1, 9, 9), 1000.0)
     image[0, 0, 4, 4], image[0, 0, 2:4, 5] = 2000.0, NODATA["s2"]
     spec: dict[Sensor, InputSpec] = {"s2": S2.select(["B02"])}
-    views = SimCLRViews(9, False, 1.0, 1e-6)(
-        InMemory({"s2": image.expand(200, -1, -1, -1)}), spec, Draws(generator(0))
-    )
+    batch = {"s2": image.expand(200, -1, -1, -1)}
+    views = seen_by(simclr_views(9, False, 1.0, 1e-6), batch, spec, Draws(generator(0)))
     blurred = next(view[0] for view in views["s2"] if view[0, 4, 4] < 1500)
     places = [(y, x) for y in range(9) for x in range(9) if image[0, 0, y, x] != NODATA["s2"]]
 
@@ -185,3 +198,74 @@ def test_a_blur_is_the_gaussian_mean_of_the_pixels_that_there_are() -> None:
     )
     for y, x in places:
         assert float(blurred[y, x]) == pytest.approx(by_hand(y, x, width), abs=2)
+
+
+@pytest.mark.parametrize("flips", [False, True])
+def test_shared_window_of_pairs(flips: bool) -> None:
+    views = seen_by(pair_views(4, flips, True), numbered(), SPECS, Draws(generator(2)))
+    view = random_view(64, 7, 4, flips, Draws(generator(2)))
+    for sensor, images in numbered().items():
+        assert torch.equal(views[sensor], seen(view, images))
+
+
+def test_own_windows_of_pairs() -> None:
+    """Each sensor has its own window, in the same symmetry."""
+    batch = numbered()
+    views = seen_by(pair_views(4, True, False), batch, SPECS, Draws(generator(0)))
+    apart = 0
+    for image1, image2, view1, view2 in zip(*batch.values(), *views.values(), strict=True):
+        turns = [
+            {
+                turn
+                for window in windows(image.int(), 4)
+                for turn, turned in enumerate(symmetries(window))
+                if torch.equal(turned, view.int())
+            }
+            for image, view in ((image1, view1), (image2, view2))
+        ]
+        assert turns[0] == turns[1]
+        assert len(turns[0]) == 1
+        apart += not torch.equal(view1[:1] + 10, view2.to(torch.int16))
+    assert apart > len(batch["s1"]) / 2
+
+
+@pytest.mark.parametrize("flips", [False, True])
+def test_simclr_without_zoom_and_jitter(flips: bool) -> None:
+    """Views are crops in the store's integers, of the patch of their row in either half."""
+    images = numbered()["s1"]
+    inputs: dict[Sensor, InputSpec] = {"s1": S1}
+    views = seen_by(simclr_views(4, flips, 1.0, 0.0), {"s1": images}, inputs, Draws(generator(5)))
+    assert views["s1"].dtype == torch.int16
+    for image, view in zip(images.repeat(2, 1, 1, 1), views["s1"], strict=True):
+        turns = symmetries if flips else lambda window: [window]
+        allowed = [turned for window in windows(image, 4) for turned in turns(window)]
+        assert sum(torch.equal(view, candidate) for candidate in allowed) >= 1
+
+
+ALL_VIEWS: list[Views] = [
+    pair_views(6, True, True),
+    pair_views(6, False, False),
+    simclr_views(6, True, 0.3, 0.5),
+]
+
+
+@pytest.mark.parametrize("views", ALL_VIEWS)
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_views_of_ranks(tiny_store: PatchStore, views: Views, ranks: int) -> None:
+    """Those of all ranks together are those of the whole batch."""
+    batch, inputs = tiny_store.batch(np.arange(12)), tiny_store.specs
+    whole = seen_by(views, batch, inputs, Draws(generator(7)))
+    for rank in range(ranks):
+        own = {sensor: bands[rank::ranks] for sensor, bands in batch.items()}
+        found = seen_by(views, own, inputs, Draws(generator(7), rank, ranks))
+        for sensor, expected in whole.items():
+            torch.testing.assert_close(found[sensor], expected[rank::ranks])
+
+
+@pytest.mark.parametrize("views", ALL_VIEWS)
+def test_views_of_a_store(tiny_store: PatchStore, views: Views) -> None:
+    """Windows that are read alone show what windows of whole images do."""
+    rows, inputs = np.array([7, 40, 3, 40, 0]), tiny_store.specs
+    found = ViewSource(views, inputs, tiny_store, 3, torch.device("cpu"))(rows, 5)
+    expected = seen_by(views, tiny_store.batch(rows), inputs, Draws(generator(3, 5)))
+    assert all(torch.equal(found[sensor], expected[sensor]) for sensor in expected)

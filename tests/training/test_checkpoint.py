@@ -12,23 +12,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from runs import DUAL_SIMCLR
 from torch import Tensor
 
 from eocontrast.config.pretraining import BackboneParams
 from eocontrast.modalities import SENSORS
 from eocontrast.models.backbones import Architecture, Backbone
-from eocontrast.patches.augment import PairViews
 from eocontrast.patches.inputs import Batch
 from eocontrast.patches.store import PatchStore
-from eocontrast.pretraining.loop import Schedule, pretrain
+from eocontrast.pretraining.loop import pretrain
 from eocontrast.pretraining.objectives import DualSimCLR
+from eocontrast.pretraining.views import PairViews
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.signals import Stopped, stoppable
 from eocontrast.training import checkpoint as training_state
 from eocontrast.training.devices import accelerator, deterministic
 
-SCHEDULE = Schedule(0, 3, 1, 8, 0, False, 1e-2, 1e-4)
-VIEWS = PairViews(crop=12, flips=True, shared_crop=True)
+RUN = DUAL_SIMCLR.model_copy(update={"epochs": 3})
 STEPS = 6
 """Of an epoch."""
 
@@ -57,13 +57,13 @@ def draw(tiny_store: PatchStore, tiny_backbones: dict[str, BackboneParams]) -> C
 
     def drawn() -> Told:
         deterministic(0)
-        return Told({s: Backbone(architecture, {s: tiny_store.specs[s]}) for s in SENSORS}, 16, 0.2)
+        return Told({s: Backbone(architecture, {s: tiny_store.specs[s]}) for s in SENSORS}, RUN)
 
     return drawn
 
 
 def run(objective: Told, store: PatchStore, checkpoint: Path | None) -> list[dict[str, float]]:
-    return list(pretrain(objective, VIEWS, store, SCHEDULE, accelerator("no"), checkpoint))
+    return list(pretrain(objective, PairViews(RUN), store, RUN, accelerator("no"), checkpoint))
 
 
 def assert_equal(one: Told, two: Told) -> None:

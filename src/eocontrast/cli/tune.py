@@ -18,7 +18,7 @@ from eocontrast.config.pretraining import ContrastiveRun
 from eocontrast.evaluation.evaluate import evaluate
 from eocontrast.finetuning.run import Job, task_of, train_points
 from eocontrast.patches.store import PatchStore
-from eocontrast.pretraining.run import pretrain_cell
+from eocontrast.pretraining.run import pretrain_run
 from eocontrast.runtime.errors import named
 from eocontrast.training.devices import accelerator
 
@@ -94,8 +94,8 @@ def try_pretraining(params: Params, store: Path, names: Sequence[str] = ()) -> I
             with tempfile.TemporaryDirectory() as temporary:
                 file = Path(temporary, f"{init}.safetensors")
                 backbone = params.backbones[run.backbone]
-                cell = (run.model_copy(update=setting), backbone, PatchStore(store), file)
-                deque(pretrain_cell(*cell, params.precision), maxlen=0)
+                given = (run.model_copy(update=setting), backbone, PatchStore(store), file)
+                deque(pretrain_run(*given, params.precision), maxlen=0)
                 scores = _scores(params, name, arm, store, file)
             yield {"init": init, **setting, "probe": name, **scores}
 

@@ -73,19 +73,23 @@ class SimCLRRun(ContrastiveRun):
         return (self.sensor,)
 
 
-class DualSimCLRRun(ContrastiveRun):
+class PairRun(ContrastiveRun):
+    """Contrast between the images of both sensors; `shared_crop` gives them the same window."""
+
+    shared_crop: bool
+
+
+class DualSimCLRRun(PairRun):
     """Contrast between the two sensors of one place (P1, section 2.2)."""
 
     method: Literal["dual_simclr"]
-    shared_crop: bool
     projection_dim: Annotated[int, Field(ge=0)]
 
 
-class MMARun(ContrastiveRun):
-    """Contrast of both sensors' feature maps where they align best (Windsor et al. 2021)."""
+class MMARun(PairRun):
+    """Contrast of both sensors' feature maps at their best offset (Windsor et al. 2021)."""
 
     method: Literal["mma"]
-    shared_crop: bool
     max_offset: Annotated[int, Field(ge=0)]
 
 

@@ -20,9 +20,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from eocontrast.finetuning.budgets import Budget
 from eocontrast.models.model import Model, drop_sensors
 from eocontrast.models.tasks import Task, patch_targets
-from eocontrast.patches.augment import epoch_order, generator, random_view
-from eocontrast.patches.batch import StoredBatch
+from eocontrast.patches.augment import Draws, epoch_order, generator, random_view
+from eocontrast.patches.inputs import Batch
 from eocontrast.patches.store import PatchStore, Rows
+from eocontrast.patches.windows import Window
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.signals import deferred
 from eocontrast.training.checkpoint import Metrics, TrainingState
@@ -86,12 +87,11 @@ class PatchInputs:
 
     def logits(self, rows: Rows, draws: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Logits of whole patches, or of random crops, flipped and rotated, by `draws`."""
-        by_pixel = self.task.name == "segmentation"
-        patches = StoredBatch(self.store, rows, self.inputs, self.device.device, by_pixel)
         if draws is None:
-            batch = patches.whole()
+            batch = self._read(rows)
         else:
-            batch = random_view(patches, self.crop, flips=True, draws=draws)
+            view = random_view(len(rows), self.store.patch_size, self.crop, True, Draws(draws))
+            batch = {kind: view(part) for kind, part in self._read(rows, view.window).items()}
             if self.modality_dropout:
                 batch = drop_sensors(batch, self.inputs, self.modality_dropout, draws)
         masks = batch.pop("label", None)
@@ -99,6 +99,13 @@ class PatchInputs:
             logits: Tensor = self.model(batch)
         targets = self.targets[torch.from_numpy(rows)] if masks is None else masks[:, 0]
         return logits.float(), targets.to(logits.device)
+
+    def _read(self, rows: Rows, window: Window | None = None) -> Batch:
+        masks = self.task.name == "segmentation"
+        stored = self.store.batch(rows, self.inputs, window, masks)
+        return {
+            kind: part.to(self.device.device, non_blocking=True) for kind, part in stored.items()
+        }
 
 
 def freeze(backbones: nn.Module) -> None:

@@ -154,18 +154,28 @@ class PatchStore:
                 )
             seen[row] = True
 
-    def batch(self, rows: Rows, inputs: Mapping[Sensor, InputSpec] | None = None) -> Batch:
-        """The same as tensors by sensor, ready to move to the device.
+    def batch(
+        self,
+        rows: Rows,
+        inputs: Mapping[Sensor, InputSpec] | None = None,
+        window: Window | None = None,
+        masks: bool = False,
+    ) -> Batch:
+        """Read tensors by sensor, ready to move to the device.
 
         Args:
             rows: positions in the index, (n,).
-            inputs: what a model expects, its bands found by name; all that there is where None.
+            inputs: what a model expects, its bands found by name; all bands if None.
+            window: the part of each patch to read; all of it if None.
+            masks: also read the class of every pixel, as `label`.
 
         Raises:
-            UserError: the store's units or bands are not those that the model expects.
+            UserError: the store's units or bands are not those that the model expects, or it has no
+                masks.
         """
         wanted = inputs or self.specs
-        return {sensor: self.bands(sensor, spec, rows) for sensor, spec in wanted.items()}
+        batch: Batch = {s: self.bands(s, spec, rows, window) for s, spec in wanted.items()}
+        return batch | {"label": self.masks(rows, window)} if masks else batch
 
     def bands(
         self, sensor: Sensor, spec: InputSpec, rows: Rows, window: Window | None = None

@@ -1,4 +1,4 @@
-"""One loop for every contrastive objective; a killed run goes on from its last checkpoint."""
+"""The training loop of every contrastive objective; a killed run resumes from its checkpoint."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import AdamW
 from tqdm import tqdm
 
+from eocontrast.config.pretraining import ContrastiveRun
 from eocontrast.modalities import Sensor
-from eocontrast.patches.augment import Draws, Patches, generator
-from eocontrast.patches.batch import StoredBatch
+from eocontrast.patches.augment import Draws, View, generator
 from eocontrast.patches.inputs import Batch, InputSpec
 from eocontrast.patches.store import PatchStore, Rows
 from eocontrast.pretraining.batches import epoch_batches, split_rows
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.signals import deferred, stop_if_asked
-from eocontrast.training.batch_statistics import batch_of_all_ranks
 from eocontrast.training.checkpoint import Metrics, TrainingState
 from eocontrast.training.health import embedding_health, refuse_collapse, refuse_not_finite
-from eocontrast.training.ranks import rank, ranks, summed
+from eocontrast.training.ranks import rank, ranks, share_batch_statistics, summed
 from eocontrast.training.schedule import cosine_schedule
 
 COLLAPSE_STEPS = 50
-"""Backbones start with a mean cosine of .97 to .999: what has hardly learnt has not collapsed."""
+"""First step at which a collapse is refused; backbones start with mean cosines of 0.97 to 0.999."""
 
 
 class Objective(Protocol):
-    """A module whose forward pass is its loss, and which embeds both views of every place.
+    """A module whose forward pass returns its loss, and which embeds both views of every place.
 
     On several ranks the mean of their losses is the loss of the whole batch.
     """
@@ -41,90 +41,77 @@ class Objective(Protocol):
     inputs: Mapping[Sensor, InputSpec]
 
     def __call__(self, batch: Batch, group_B: Tensor | None = None) -> Tensor:
-        """Loss of a batch of views, a scalar; others of one's own group are no negatives."""
+        """Return the loss of a batch of views, a scalar; places of one group are no negatives."""
 
     def embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Embeddings of both views, (B, D) each."""
+        """Return the embeddings of both views, (B, D) each."""
 
 
 class Views(Protocol):
-    """How an objective's views are made of patches, a function of the draws alone."""
+    """What an objective sees of a batch of patches."""
 
-    @property
-    def crop(self) -> int:
-        """Side of a view in pixels."""
+    def windows(
+        self, inputs: Mapping[Sensor, InputSpec], size: int, side: int, draws: Draws
+    ) -> Mapping[Sensor, View]:
+        """Draw the views of `size` patches of `side` pixels, of each sensor B or 2B.
 
-    def __call__(self, patches: Patches, inputs: Mapping[Sensor, InputSpec], draws: Draws) -> Batch:
-        """Views (B, bands, crop, crop) a sensor, or 2B of them, on the patches' device."""
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long, how fast, on what; nothing of it depends on the number of ranks."""
-
-    seed: int
-    epochs: int
-    warmup_epochs: float
-    batch_size: int
-    groups_per_batch: int
-    mask_same_group: bool
-    lr: float
-    weight_decay: float
+        If there are 2B, the first view of every patch comes before any second one.
+        """
 
 
 def pretrain(
     objective: nn.Module,
     views: Views,
     store: PatchStore,
-    schedule: Schedule,
+    run: ContrastiveRun,
     accelerator: Accelerator,
     checkpoint: Path | None = None,
 ) -> Iterator[Metrics]:
-    """Train `objective` in place on all patches outside the test split; yields metrics an epoch.
+    """Train `objective` in place on all patches outside the test split; yield metrics every epoch.
 
-    Sample order is a function of (seed, epoch) and augmentation of (seed, step), so a run that
-    continues from `checkpoint` ends in the weights of one that was never stopped. Every rank takes
-    its share of each batch, and all end in the same weights.
+    The order of samples is a function of (seed, epoch) and augmentation of (seed, step). A run that
+    resumes from `checkpoint` therefore ends in the weights of one that was never stopped. Every
+    rank takes its share of each batch, and all end in the same weights.
 
     Args:
         objective: an `Objective`.
-        views: what it sees of a patch.
+        views: what it sees of each patch.
         store: patches; those of the splits pretrain and train are used, without labels.
-        schedule: how long and how fast.
+        run: how long, how fast, on which crops and batches.
         accelerator: device and precision.
         checkpoint: written by the first rank after every epoch, every few minutes and when a signal
-            asks to stop; read by all at the start where it exists. The caller names it by all that
-            determines the result, and removes it.
+            asks to stop; read by all ranks at the start if it exists. The caller names it by all
+            that determines the result, and removes it.
 
     Raises:
         UserError: a crop larger than the patches, fewer than two patches, a batch that ranks cannot
             share evenly, a damaged checkpoint, or ranks that do not see the same one.
-        CollapseError: the loss is not finite or the embeddings collapsed.
+        CollapseError: the loss is not finite, or the embeddings collapsed.
         Stopped: a signal asked for that; the checkpoint is written.
     """
-    train, watched = split_rows(store, schedule.seed)
-    batch_size = min(schedule.batch_size, len(train))
-    if views.crop > store.patch_size or batch_size < 2:
+    train, watched = split_rows(store, run.seed)
+    batch_size = min(run.batch_size, len(train))
+    if run.crop > store.patch_size or batch_size < 2:
         raise UserError(
             f"cannot pretrain on {len(train)} patches of {store.patch_size} px with crops of "
-            f"{views.crop} px: at least 2 patches as large as the crop are needed"
+            f"{run.crop} px: at least 2 patches as large as the crop are needed"
         )
     _refuse_uneven(batch_size)
     per_epoch = len(train) // batch_size
-    piece = schedule.groups_per_batch and max(1, batch_size // schedule.groups_per_batch)
-    state = _new_state(objective, schedule, per_epoch, accelerator, checkpoint)
+    piece = run.groups_per_batch and max(1, batch_size // run.groups_per_batch)
+    state = _new_state(objective, run, per_epoch, accelerator, checkpoint)
     inputs = accelerator.unwrap_model(objective).inputs
-    draw = _ViewSource(views, inputs, store, schedule.seed, accelerator.device)
+    source = ViewSource(views, inputs, store, run.seed, accelerator.device)
     if checkpoint is not None and checkpoint.exists():
         state.load(checkpoint)
     _refuse_different(state, per_epoch)
     yield from state.history
     with deferred() if checkpoint else nullcontext():
-        for epoch in range(len(state.history), schedule.epochs):
-            batches = epoch_batches(train, store.groups, batch_size, piece, schedule.seed, epoch)
-            metrics = _epoch(state, batches[:, rank() :: ranks()], draw, schedule, accelerator)
-            metrics |= _watch(state.model, watched, draw, accelerator)
-            warm = epoch + 1 >= schedule.warmup_epochs
+        for epoch in range(len(state.history), run.epochs):
+            batches = epoch_batches(train, store.groups, batch_size, piece, run.seed, epoch)
+            metrics = _epoch(state, batches[:, rank() :: ranks()], source, run, accelerator)
+            metrics |= _watch(state.model, watched, source, accelerator)
+            warm = epoch + 1 >= run.warmup_epochs
             if warm and (epoch + 1) * per_epoch >= COLLAPSE_STEPS and "spread" in metrics:
                 refuse_collapse(metrics)
             state.history.append(metrics)
@@ -153,24 +140,23 @@ def _refuse_different(state: TrainingState, per_epoch: int) -> None:
 
 def _new_state(
     objective: nn.Module,
-    schedule: Schedule,
+    run: ContrastiveRun,
     per_epoch: int,
     accelerator: Accelerator,
     checkpoint: Path | None,
 ) -> TrainingState:
-    optimizer = AdamW(
-        objective.parameters(), schedule.lr, weight_decay=schedule.weight_decay, fused=True
-    )
+    objective = share_batch_statistics(objective, accelerator.device)
+    optimizer = AdamW(objective.parameters(), run.lr, weight_decay=run.weight_decay, fused=True)
     objective, optimizer = accelerator.prepare(objective, optimizer)
-    warmup = round(schedule.warmup_epochs * per_epoch)
-    scheduler = cosine_schedule(optimizer, schedule.epochs * per_epoch, warmup)
+    warmup = round(run.warmup_epochs * per_epoch)
+    scheduler = cosine_schedule(optimizer, run.epochs * per_epoch, warmup)
     kept = checkpoint if accelerator.is_main_process else None
     return TrainingState(objective, optimizer, scheduler, accelerator.device, kept)
 
 
 @dataclass(frozen=True)
-class _ViewSource:
-    """Where views come from."""
+class ViewSource:
+    """Draws the views of patches, reads no more of the store than they show, and makes them."""
 
     views: Views
     inputs: Mapping[Sensor, InputSpec]
@@ -179,33 +165,40 @@ class _ViewSource:
     device: torch.device
 
     def __call__(self, rows: Rows, step: int, share: tuple[int, int] = (0, 1)) -> Batch:
-        """Views of `rows`, which are the share (rank, ranks) of a batch, or all of it."""
-        patches = StoredBatch(self.store, rows, self.inputs, self.device)
-        return self.views(patches, self.inputs, Draws(generator(self.seed, step), *share))
+        """Return the views of `rows`: of a whole batch, or of the share (rank, ranks) of one."""
+        draws = Draws(generator(self.seed, step), *share)
+        drawn = self.views.windows(self.inputs, len(rows), self.store.patch_size, draws)
+        return {sensor: self._view(sensor, rows, view) for sensor, view in drawn.items()}
+
+    def _view(self, sensor: Sensor, rows: Rows, view: View) -> Tensor:
+        # SimCLR has two views of each patch: all rows are read, and then all again
+        of_views = np.resize(rows, len(view.window.top))
+        stored = self.store.bands(sensor, self.inputs[sensor], of_views, view.window)
+        return view(stored.to(self.device, non_blocking=True))
 
     def groups(self, rows: Rows) -> Tensor:
-        """Number of the group of every row, (B,)."""
+        """Return the number of every row's group, int64 (B,)."""
         return torch.from_numpy(self.store.group_numbers[rows]).to(self.device)
 
 
 def _epoch(
     state: TrainingState,
     batches: Rows,
-    draw: _ViewSource,
-    schedule: Schedule,
+    source: ViewSource,
+    run: ContrastiveRun,
     accelerator: Accelerator,
 ) -> Metrics:
-    """Train on what is left of `batches`, (steps, batch size) rows: this rank's share of each."""
+    """Train on the steps that are left of an epoch; `batches` (steps, B) are this rank's rows."""
     state.model.train()
     epoch, done, lr = len(state.history), len(state.losses), 0.0
-    what = f"epoch {epoch + 1}/{schedule.epochs}"
-    for number in tqdm(range(done, len(batches)), what, leave=False, disable=None):
+    title = f"epoch {epoch + 1}/{run.epochs}"
+    for number in tqdm(range(done, len(batches)), title, leave=False, disable=None):
         rows, step = batches[number], epoch * len(batches) + number
-        # stochastic depth
-        torch.manual_seed(generator(schedule.seed, step).initial_seed() + rank())
-        views = draw(rows, step, (rank(), ranks()))
-        groups = draw.groups(rows) if schedule.mask_same_group else None
-        with accelerator.autocast(), batch_of_all_ranks():
+        # stochastic depth draws from the global generator, on every rank other numbers
+        torch.manual_seed(generator(run.seed, step).initial_seed() + rank())
+        views = source(rows, step, (rank(), ranks()))
+        groups = source.groups(rows) if run.mask_same_group else None
+        with accelerator.autocast():
             loss = state.model(views, groups)
         accelerator.backward(loss)
         lr = float(state.optimizer.param_groups[0]["lr"])
@@ -221,12 +214,12 @@ def _epoch(
 
 
 def _watch(
-    objective: nn.Module, rows: Rows, draw: _ViewSource, accelerator: Accelerator
+    objective: nn.Module, rows: Rows, source: ViewSource, accelerator: Accelerator
 ) -> Metrics:
-    """Health of the embeddings of `rows`; nothing can be said of fewer than two."""
+    """Measure the health of the embeddings of held-out `rows`; it takes at least two."""
     if len(rows) < 2:
         return {}
     objective.eval()
-    views = draw(rows, 0)
+    views = source(rows, 0)
     with torch.no_grad(), accelerator.autocast():
         return embedding_health(*accelerator.unwrap_model(objective).embed(views))

@@ -1,14 +1,13 @@
 """The contrastive losses, over the batch of all ranks and a chunk of it at a time.
 
 Every rank computes the rows of its own samples against the columns of all, so that the mean over
-ranks is the loss of the whole batch. Of a chunk of rows the gradient is taken at once and the
-logits are forgotten: memory grows with the batch, not with its square.
+ranks is the loss of the whole batch. A chunk of rows is differentiated at once and its logits are
+forgotten: memory grows with the batch, not with its square.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -139,40 +138,26 @@ class _Places:
 
 
 def _chunks(rows: int, logits_a_row: int) -> list[slice]:
-    """Rows of at most `LOGITS` logits at a time."""
+    """Split the rows into chunks of at most `LOGITS` logits each."""
     size = max(1, LOGITS // logits_a_row)
     return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
 
 
 def _chunked(loss_of: Callable[..., Tensor], chunks: list[slice], *inputs: Tensor) -> Tensor:
-    """The mean of `loss_of(rows, *inputs)` over all rows."""
-    loss: Tensor = _Chunked.apply(loss_of, chunks, *inputs)
-    return loss
+    """Return the mean of `loss_of(rows, *inputs)` over all rows, a scalar.
 
-
-class _Chunked(torch.autograd.Function):
-    """Takes the gradient of every chunk on the way forward: backward only scales it."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,  # noqa: ANN401 - autograd's context
-        loss_of: Callable[..., Tensor],
-        chunks: list[slice],
-        *inputs: Tensor,
-    ) -> Tensor:
-        leaves = [each.detach().requires_grad_() for each in inputs]
-        total = torch.zeros((), device=inputs[0].device)
-        sums = [torch.zeros_like(each) for each in inputs]
-        for rows in chunks:
-            with torch.enable_grad():
-                loss = loss_of(rows, *leaves) * ((rows.stop - rows.start) / chunks[-1].stop)
-            found = torch.autograd.grad(loss, leaves, materialize_grads=True)
-            for gradient, of_chunk in zip(sums, found, strict=True):
-                gradient += of_chunk
-            total += loss.detach()
-        ctx.save_for_backward(*sums)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        return (None, None, *(grad * each for each in ctx.saved_tensors))
+    Several chunks are differentiated one by one, with respect to copies of the inputs. A term that
+    adds nothing to the loss then carries their gradients (GradCache, Gao et al. 2021, section 3).
+    """
+    if len(chunks) == 1:
+        return loss_of(chunks[0], *inputs)
+    copies = [each.detach().requires_grad_() for each in inputs]
+    total = torch.zeros((), device=inputs[0].device)
+    for rows in chunks:
+        loss = loss_of(rows, *copies) * ((rows.stop - rows.start) / chunks[-1].stop)
+        torch.autograd.backward(loss)
+        total += loss.detach()
+    for each, copy in zip(inputs, copies, strict=True):
+        if copy.grad is not None:
+            total = total + ((each - copy.detach()) * copy.grad).sum()
+    return total

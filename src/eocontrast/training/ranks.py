@@ -10,7 +10,15 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from timm.layers.norm_act import convert_sync_batchnorm
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+OWN_STATISTICS = (
+    "BatchNorm sees the patches of its own process alone, as on all CPUs, so the weights depend on "
+    "the number of processes. Use GPUs, a backbone without BatchNorm, or one process."
+)
+"""Printed by the first of several processes that train on CPUs."""
 
 
 def ranks() -> int:
@@ -39,6 +47,23 @@ def summed(own: Tensor) -> Tensor:
     if ranks() > 1:
         dist.all_reduce(total)
     return total
+
+
+def share_batch_statistics(model: nn.Module, device: torch.device) -> nn.Module:
+    """Return the model with BatchNorm layers that see the samples of all ranks, on GPUs.
+
+    Statistics of one rank's samples would also tell its places from those of other ranks, a short
+    cut for any contrast between them (He et al. 2020, section 3.3).
+    """
+    if ranks() == 1 or not any(isinstance(module, _BatchNorm) for module in model.modules()):
+        return model
+    if device.type == "cuda":
+        # timm's conversion keeps the activation of its BatchNormAct2d; torch's drops it
+        converted: nn.Module = convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        return converted
+    if rank() == 0:
+        print(OWN_STATISTICS, flush=True)
+    return model
 
 
 class _Gather(torch.autograd.Function):
