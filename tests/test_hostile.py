@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-from parsers import sealed_weights
+from parsers import written_weights
 from rasterio.errors import NotGeoreferencedWarning
 from safetensors.torch import save
 from servers import HttpServer
@@ -223,10 +223,10 @@ ABSURD: dict[str, bytes] = {
     "our header is no JSON": save({}, {"eocontrast": "{"}),
     "our header is deep": save({}, {"eocontrast": "[" * 100_000}),
     "our header is a list": save({}, {"eocontrast": "[1]"}),
-    "our header is not sealed": save({}, {"eocontrast": "{}"}),
-    "our header is empty": sealed_weights({}),
-    "our header has no inputs": sealed_weights({"method": "random"}),
-    "our header has odd inputs": sealed_weights(
+    "our header has no digest": save({}, {"eocontrast": "{}"}),
+    "our header is empty": written_weights({}),
+    "our header has no inputs": written_weights({"method": "random"}),
+    "our header has odd inputs": written_weights(
         {"method": "random", "inputs": 3, "architecture": []}
     ),
     "zip": b"PK\x03\x04" + bytes(100),

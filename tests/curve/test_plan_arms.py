@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,7 @@ from eocontrast.curve.plan_arms import arm_runs
 from eocontrast.curve.plan_table import Run
 from eocontrast.evaluation.scores import scores, tally
 from eocontrast.runtime.errors import UserError
-from eocontrast.runtime.files import file_sha256
-from eocontrast.runtime.sealed import write_sealed
+from eocontrast.runtime.files import write_text
 
 CLASSES = ("a", "b")
 GROUPS = ("g0", "g1", "g2")
@@ -47,7 +47,7 @@ def write(folder: Path, name: str, tables: dict[tuple[float, int, int], pd.DataF
         (folder / kind).mkdir(exist_ok=True)
     table = folder / f"predictions/{name}.parquet"
     pd.concat(predictions).to_parquet(table)
-    write_sealed(folder / f"arms/{name}.json", {**arm, "predictions_sha256": file_sha256(table)})
+    write_text(folder / f"arms/{name}.json", json.dumps(arm))
     return runs
 
 

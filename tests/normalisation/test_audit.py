@@ -1,9 +1,19 @@
 import numpy as np
 import pytest
+from affine import Affine
 from numpy.typing import NDArray
+from rasterio.crs import CRS
 
 from eocontrast.modalities import SENTINEL1, Modality
-from eocontrast.normalisation.audit import Finding, audit_sensor, refuse_too_many
+from eocontrast.normalisation.audit import (
+    Finding,
+    audit_places,
+    audit_sensor,
+    audit_sizes,
+    refuse_too_many,
+)
+from eocontrast.rasters.grids import Grid
+from eocontrast.rasters.values import missing_pixels
 from eocontrast.runtime.errors import UserError
 
 DIGITAL = Modality(("B02", "B03"), "DN", (0.0, 10000.0))
@@ -17,8 +27,12 @@ def reflectance() -> NDArray[np.float64]:
     return np.random.default_rng(0).uniform(100, 3000, (2, 8, 8)).round()
 
 
+def audited(modality: Modality, values: NDArray[np.float64]) -> list[Finding]:
+    return audit_sensor("a", "s1", modality, values, missing_pixels(values))
+
+
 def rules(modality: Modality, values: NDArray[np.float64]) -> list[tuple[str, str]]:
-    return [(f.rule, f.severity) for f in audit_sensor("a", "s1", modality, values)]
+    return [(finding.rule, finding.severity) for finding in audited(modality, values)]
 
 
 def test_plausible_rasters_have_no_findings() -> None:
@@ -37,7 +51,7 @@ def test_no_data_anywhere_is_an_error() -> None:
 def test_no_data_somewhere_is_a_warning_that_says_how_much() -> None:
     values = backscatter()
     values[:, :2] = np.nan
-    (finding,) = audit_sensor("a", "s1", SENTINEL1, values)
+    (finding,) = audited(SENTINEL1, values)
     assert (finding.id, finding.rule, finding.severity) == ("a", "some_nodata", "warning")
     assert "25.0%" in finding.message
 
@@ -61,7 +75,7 @@ REFLECTANCE = Modality(("B02", "B03"), "reflectance", (0.0, 1.0))
 def test_units_that_cannot_be_are_a_warning(
     modality: Modality, values: NDArray[np.float64], said: str
 ) -> None:
-    findings = audit_sensor("a", "s1", modality, values)
+    findings = audited(modality, values)
     (finding,) = [f for f in findings if f.rule == "implausible_units"]
     assert finding.severity == "warning"
     assert said in finding.message
@@ -98,7 +112,7 @@ def test_linear_power_is_clipped_at_decibels() -> None:
 def test_a_band_of_one_value_is_a_warning_that_names_it() -> None:
     values = reflectance()
     values[1] = 700
-    (finding,) = audit_sensor("a", "s2", DIGITAL, values)
+    (finding,) = audited(DIGITAL, values)
     assert (finding.rule, finding.severity) == ("constant_band", "warning")
     assert finding.message.endswith("B03")
 
@@ -129,3 +143,53 @@ def test_more_bad_patches_than_allowed_end_the_stage(bad: int, allowed: float, f
 def test_the_message_names_the_parameter() -> None:
     with pytest.raises(UserError, match=r"normalise\.max_bad_fraction = 0"):
         refuse_too_many([Finding("p", "r", "error", "m")], 5, 0)
+
+
+# --- the ground that rasters cover
+
+
+UTM32, UTM33 = CRS.from_epsg(32632), CRS.from_epsg(32633)
+NOWHERE = Grid(None, Affine.identity(), 64, 64)
+
+
+def place(x: float = 0, crs: CRS | None = UTM32, pixel: float = 10, side: int = 640) -> Grid:
+    pixels = int(side / pixel)
+    return Grid(crs, Affine(pixel, 0, 600000 + x, 0, -pixel, 5300000), pixels, pixels)
+
+
+def test_rasters_of_one_place_agree() -> None:
+    places = {"s1": [place()], "s2": [place(), place(pixel=20)], "label": [place(crs=None)]}
+    assert audit_places("a", places) == []
+
+
+def test_what_names_no_place_agrees_with_all() -> None:
+    assert audit_places("a", {"s1": [NOWHERE], "s2": [place()], "label": [NOWHERE]}) == []
+    assert audit_places("a", {}) == []
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (place(x=10), "differ by up to 10 "),
+        (place(side=320), "differ by up to 320 "),
+        (place(crs=UTM33), "EPSG:32633 and EPSG:32632"),
+    ],
+)
+def test_another_place_is_a_warning_that_says_what_differs(other: Grid, said: str) -> None:
+    (finding,) = audit_places("a", {"s1": [place()], "s2": [other, other]})
+    assert (finding.id, finding.rule, finding.severity) == ("a", "georeference", "warning")
+    assert finding.message.startswith("s2 and s1")
+    assert said in finding.message
+
+
+@pytest.mark.parametrize(("metres", "findings"), [(4, 0), (6, 1)])
+def test_less_than_half_a_pixel_is_rounding(metres: float, findings: int) -> None:
+    assert len(audit_places("a", {"s1": [place()], "label": [place(x=metres)]})) == findings
+
+
+def test_sizes_are_compared_with_s2_where_it_could_be_read() -> None:
+    (finding,) = audit_sizes("a", {"s1": (8, 8), "s2": (8, 8), "label": (8, 9)})
+    assert (finding.rule, finding.severity) == ("size", "error")
+    assert "label has 8 x 9 pixels, s2 8 x 8" in finding.message
+    assert "s1 4 x 4" in audit_sizes("a", {"s1": (4, 4), "label": (8, 8)})[0].message
+    assert audit_sizes("a", {"label": (8, 8)}) == audit_sizes("a", {}) == []

@@ -3,9 +3,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,11 +15,11 @@ import pytest
 import rasterio
 from numpy.typing import NDArray
 
-from eocontrast.modalities import SENSORS, Sensor
+from eocontrast.modalities import SENSORS, Modality, Sensor
 from eocontrast.normalisation import build as normalisation
 from eocontrast.normalisation import shards
 from eocontrast.normalisation.build import build_store
-from eocontrast.normalisation.moments import Moments
+from eocontrast.normalisation.moments import band_sums, mean_and_sd
 from eocontrast.normalisation.pairs import Patch, StoreBands, read_pair
 from eocontrast.patches.inputs import InputSpec
 from eocontrast.patches.store import PatchStore
@@ -64,46 +63,52 @@ def everything(store: PatchStore) -> dict[Sensor, NDArray[np.integer]]:
     return {sensor: store.read(sensor, rows) for sensor in SENSORS}
 
 
-# --- moments
+# --- band statistics
 
 
-@pytest.mark.parametrize("cuts", [(), (3,), (1, 2, 50), (10, 20, 30, 40)])
-def test_merged_moments_are_numpys(cuts: Sequence[int]) -> None:
-    values = np.random.default_rng(0).normal(
-        np.array([[5.0], [-3000.0]]), np.array([[1.0], [0.01]]), (2, 100)
-    )
-    values[0, ::7] = np.nan
-    first, *rest = (Moments.of(part) for part in np.split(values, cuts, axis=1))
-    for other in rest:
-        first = first.merge(other)
-    np.testing.assert_array_equal(first.count, np.isfinite(values).sum(1))
-    np.testing.assert_allclose(first.mean, np.nanmean(values, axis=1), rtol=1e-12)
-    np.testing.assert_allclose(first.sd, np.nanstd(values, axis=1), rtol=1e-9)
+DECIBEL = Modality(("A", "B"), "dB", (-300.0, 300.0))
+DIGITAL = Modality(("A", "B"), "DN", (0.0, 65534.0))
 
 
-def test_a_part_without_data_changes_nothing() -> None:
-    some = Moments.of(np.array([[1.0, 2.0, 4.0]]))
-    nothing = Moments.of(np.full((1, 3), np.nan))
-    for merged in (some.merge(nothing), nothing.merge(some)):
-        for one, other in zip(vars(merged).values(), vars(some).values(), strict=True):
-            np.testing.assert_array_equal(one, other)
+@pytest.mark.parametrize("modality", [DECIBEL, DIGITAL], ids=["dB", "DN"])
+@pytest.mark.parametrize("patches", [1, 3])
+def test_band_statistics_are_numpys(modality: Modality, patches: int) -> None:
+    low, high = (int(limit / modality.storage.step) for limit in modality.valid_range)
+    stored = np.random.default_rng(0).integers(low, high, (patches, 2, 30, 40), endpoint=True)
+    stored = stored.astype(modality.storage.dtype)
+    stored[..., ::7] = modality.storage.nodata
+    total = np.zeros((3, 2), dtype=object)
+    for patch in stored:
+        total += band_sums(modality, patch)
+    values = modality.decode(stored).astype(np.float64)
+    mean, sd = mean_and_sd(total, modality.storage.step)
+    assert total[0].tolist() == [np.isfinite(values[:, band]).sum() for band in range(2)]
+    np.testing.assert_allclose(mean, np.nanmean(values, axis=(0, 2, 3)), rtol=1e-6)
+    np.testing.assert_allclose(sd, np.nanstd(values, axis=(0, 2, 3)), rtol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", ["int16", "uint16"])
-@pytest.mark.parametrize("size", [1, 2, 4096, 10_001])
-def test_moments_of_integers_are_exact(dtype: str, size: int) -> None:
-    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
-    bands = np.random.default_rng(0).integers(low, high, (2, size), dtype, endpoint=True)
-    found = Moments.of(bands)
-    for place, values in enumerate(bands.tolist()):
-        mean = Fraction(sum(values), size)
-        squares = float(sum(value**2 for value in values) - size * mean**2)
-        assert [part[place] for part in found.parts] == [size, float(mean), squares]
+def test_band_sums_are_exact() -> None:
+    stored = np.random.default_rng(0).integers(0, 65534, (2, 40, 41), np.uint16)
+    sums = band_sums(DIGITAL, stored)
+    for band, values in enumerate(stored.reshape(2, -1).tolist()):
+        assert sums[:, band].tolist() == [1640, sum(values), sum(value**2 for value in values)]
 
 
-def test_many_pixels_of_one_large_value_do_not_vary() -> None:
-    found = Moments.of(np.full((1, 3_000_001), 65_533, np.uint16))
-    assert [part.tolist() for part in found.parts] == [[3_000_001], [65_533], [0]]
+def test_constant_band_has_no_deviation() -> None:
+    """The sum of squares, 1.3e16, is beyond the integers that float64 holds."""
+    sums = band_sums(DIGITAL, np.full((2, 1000, 3001), 65_533, np.uint16))
+    assert mean_and_sd(sums.astype(object), 1.0) == ([65_533.0] * 2, [0.0] * 2)
+
+
+def test_sums_exceed_64_bits() -> None:
+    sums = np.array([[10**12] * 2, [65_534 * 10**12] * 2, [65_534**2 * 10**12] * 2], dtype=object)
+    assert mean_and_sd(sums, 1.0) == ([65_534.0] * 2, [0.0] * 2)
+
+
+def test_limits_between_steps_are_rounded() -> None:
+    between = Modality(("A",), "dB", (-0.012, 0.018))
+    sums = band_sums(between, np.array([[[-5, 5, 0, -32768]]], np.int16))
+    assert sums.tolist() == [[3], [1], [5]]
 
 
 # --- what the store holds

@@ -13,8 +13,7 @@ import pandas as pd
 
 from eocontrast.evaluation.scores import Tally, tally
 from eocontrast.runtime.errors import COMES_BACK, readable
-from eocontrast.runtime.files import file_sha256, whole, write_text
-from eocontrast.runtime.sealed import read_sealed, refuse_other, write_sealed
+from eocontrast.runtime.files import whole, write_text
 
 if TYPE_CHECKING:  # the curve is drawn without torch
     from eocontrast.evaluation.evaluate import Evaluation
@@ -67,8 +66,8 @@ def write_arm(
         arm |= {key: some.header[key] for key in _DESCRIBED}
         arm |= {"method": some.header["pretrained"]["method"], "inputs": some.inputs}
         arm |= {"metric": some.task.metric, "exclusive": some.task.exclusive}
-    told = {"left_out": left_out, "points": rows, "predictions_sha256": file_sha256(predictions)}
-    write_sealed(scores, arm | told)
+    arm |= {"left_out": left_out, "points": rows}
+    write_text(scores, json.dumps(arm, indent=1) + "\n")
 
 
 def _described(evaluation: Evaluation) -> dict[str, Any]:
@@ -111,9 +110,7 @@ def read_arm(scores: Path, predictions: Path) -> ArmResult | None:
     """
     again = f"run `dvc repro evaluate_grid`{COMES_BACK}"
     with readable(f"{scores} or {predictions} cannot be read", again):
-        arm = read_sealed(scores)
-        refuse_other(predictions, arm["predictions_sha256"])
-        return _arm(arm, predictions)
+        return _arm(json.loads(scores.read_text()), predictions)
 
 
 def _arm(arm: dict[str, Any], predictions: Path) -> ArmResult | None:

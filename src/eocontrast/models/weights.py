@@ -18,9 +18,11 @@ from eocontrast.models.backbones import Architecture, Backbone
 from eocontrast.patches.inputs import InputSpec
 from eocontrast.runtime.errors import COMES_BACK, UserError, readable
 from eocontrast.runtime.files import file_sha256, whole
-from eocontrast.runtime.sealed import SEAL
 
 _HEADER = "eocontrast"
+
+_DIGEST = "sha256"
+"""Key of the header under which the digest of all other keys and of the tensors stands."""
 
 REWRITE = f"run the stage that writes it again, `dvc repro -f -s <stage>`{COMES_BACK}"
 """What mends weights."""
@@ -31,9 +33,9 @@ OTHER_VERSION = "another version of eocontrast wrote it"
 def save_weights(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
     """Write tensors, a JSON header and a digest of both; equal content gives equal bytes."""
     contiguous = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
-    told = _sealed(header, contiguous)  # one entry: safetensors writes several in any order
+    text = _with_digest(header, contiguous)  # one entry: safetensors writes several in any order
     with whole(path) as partial:
-        save_file(contiguous, partial, metadata={_HEADER: told})
+        save_file(contiguous, partial, metadata={_HEADER: text})
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -45,28 +47,29 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     with readable(f"{path} cannot be read as weights", REWRITE):
         try:
             with safe_open(path, framework="pt") as file:
-                told = (file.metadata() or {}).get(_HEADER)
+                text = (file.metadata() or {}).get(_HEADER)
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except SafetensorError as error:
             raise ValueError(str(error)) from error
-        if told is None:
+        if text is None:
             raise UserError(f"{path} is a safetensors file without eocontrast's header")
-        header = dict(json.loads(told))
-        if header.pop(SEAL, None) is None:
-            raise UserError(f"{path} has no {SEAL}, so {OTHER_VERSION}: {REWRITE}")
-        if _sealed(header, tensors) != told:
-            raise ValueError(f"its content is not what its {SEAL} was taken of")
+        header = dict(json.loads(text))
+        if header.pop(_DIGEST, None) is None:
+            raise UserError(f"{path} has no {_DIGEST}, so {OTHER_VERSION}: {REWRITE}")
+        # weight files travel without DVC, which would notice damage
+        if _with_digest(header, tensors) != text:
+            raise ValueError(f"its content differs from the {_DIGEST} in its header")
     return tensors, header
 
 
-def _sealed(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """The header as JSON, with a digest of it and of the tensors."""
+def _with_digest(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Return the header as JSON, with a digest of it and of the tensors."""
     digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(uint8).numpy().data)
-    return json.dumps({**header, SEAL: digest.hexdigest()}, sort_keys=True)
+    return json.dumps({**header, _DIGEST: digest.hexdigest()}, sort_keys=True)
 
 
 def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:

@@ -1,18 +1,20 @@
 """What is wrong with the values of a raster, and how many bad patches are too many.
 
-Rules have names. Others are told in `footprints`, `shift` and `consistency`, and by `RasterError`.
+Rules have names. Others are in `shift` and `consistency`, and in `RasterError`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+import numpy as np
 from numpy.typing import NDArray
 
 from eocontrast.modalities import Modality, Sensor, implausible, whole_numbers
-from eocontrast.rasters.values import WORDS, Reason, missing_pixels
+from eocontrast.rasters.grids import Grid
+from eocontrast.rasters.values import WORDS, Reason
 from eocontrast.runtime.errors import UserError
 
 Severity = Literal["error", "warning", "note"]
@@ -59,18 +61,19 @@ def audit_sensor(
     sensor: Sensor,
     modality: Modality,
     values: NDArray[Any],
+    missing: NDArray[np.bool_],
     reasons: Mapping[Reason, int] | None = None,
 ) -> list[Finding]:
-    """Findings on the values of one raster of a patch.
+    """Audit the values of one raster of a patch.
 
     Args:
-        patch: id of the patch.
-        sensor: which of its rasters.
-        modality: what the numbers should be.
-        values: (bands, H, W) in the modality's units, NaN where there is no data.
-        reasons: number of missing pixels by reason.
+        patch: Id of the patch.
+        sensor: Sensor of the raster.
+        modality: Bands and units that the values should have.
+        values: (bands, H, W) in the modality's units.
+        missing: Pixels without data, (H, W), whose values are not looked at.
+        reasons: Number of missing pixels by reason.
     """
-    missing = missing_pixels(values)
     if missing.all():
         why = _why(reasons or {})
         message = f"{sensor} holds no data in any pixel{why}; mend it, or take the patch out"
@@ -148,6 +151,65 @@ def _constant(modality: Modality, held: _Present) -> list[Found]:
     if not bands or held.values.shape[1] == 1:
         return []
     return [("constant_band", "warning", f"holds a single value in {', '.join(bands)}")]
+
+
+def audit_sizes(patch: str, sizes: Mapping[str, tuple[int, ...]]) -> list[Finding]:
+    """An error for each raster that differs in height and width from S2, or else from the first.
+
+    Args:
+        patch: id of the patch.
+        sizes: height and width in pixels, by column of the manifest.
+    """
+    if not sizes:
+        return []
+    reference = "s2" if "s2" in sizes else next(iter(sizes))
+    return [
+        Finding(patch, "size", "error", sizes_differ(name, size, reference, sizes[reference]))
+        for name, size in sizes.items()
+        if size != sizes[reference]
+    ]
+
+
+def sizes_differ(one: str, size: tuple[int, ...], other: str, expected: tuple[int, ...]) -> str:
+    """The message that says both sizes."""
+    return (
+        f"{one} has {size[0]} x {size[1]} pixels, {other} {expected[0]} x {expected[1]}; "
+        "both must be of one size"
+    )
+
+
+def audit_places(patch: str, places: Mapping[str, Sequence[Grid]]) -> list[Finding]:
+    """A warning for each raster that says it lies elsewhere than the first one that says anything.
+
+    No error: the manifest says what belongs together, and published patches carry wrong places.
+
+    Args:
+        patch: id of the patch.
+        places: of the files of each raster, by its column of the manifest.
+    """
+    known = [
+        (name, grid)
+        for name, grids in places.items()
+        for grid in grids
+        if not grid.transform.is_identity
+    ]
+    found: dict[str, Finding] = {}
+    for name, place in known:
+        difference = _difference(place, known[0][1])
+        if difference:
+            message = f"{name} and {known[0][0]} {difference}; do they belong together?"
+            found.setdefault(name, Finding(patch, "georeference", "warning", message))
+    return list(found.values())
+
+
+def _difference(one: Grid, other: Grid) -> str:
+    """What differs, nothing where it is less than half of the finer pixel."""
+    if one.crs and other.crs and one.crs != other.crs:
+        return f"are in {one.crs.to_string()} and {other.crs.to_string()}"
+    apart = max(abs(a - b) for a, b in zip(one.bounds, other.bounds, strict=True))
+    if apart > 0.5 * min(one.pixel, other.pixel):
+        return f"have bounds that differ by up to {apart:g} (pixels of {other.pixel:g})"
+    return ""
 
 
 def has_error(findings: list[Finding]) -> bool:

@@ -15,14 +15,18 @@ from tqdm import tqdm
 from eocontrast.modalities import Sensor
 from eocontrast.normalisation.audit import Finding, has_error, refuse_too_many
 from eocontrast.normalisation.audit_report import audit_table, write_audit
-from eocontrast.normalisation.audited import Audited
 from eocontrast.normalisation.bands import stored_bands
 from eocontrast.normalisation.consistency import Consistency
 from eocontrast.normalisation.index import write_index
-from eocontrast.normalisation.pairs import StoreBands
-from eocontrast.normalisation.shards import Rows, audit_rows, known_shard, write_shard
+from eocontrast.normalisation.pairs import Patch, StoreBands
+from eocontrast.normalisation.shards import (
+    Rows,
+    audit_rows,
+    finished_shard,
+    note_path,
+    write_shard,
+)
 from eocontrast.normalisation.splits import split_by_group
-from eocontrast.patches.shard_files import note_path
 from eocontrast.rasters.open import RasterError
 from eocontrast.rasters.read import bands_size
 from eocontrast.rasters.source import Source, read_source
@@ -176,9 +180,9 @@ def _begin(build: Path, digest: str) -> None:
 
 def _stored(
     build: Path, plan: _Plan, told: tuple[Source, StoreBands, bool], workers: int | None
-) -> Iterator[Audited]:
+) -> Iterator[Patch]:
     """What is to be known of every row, in their order, when all shards are written."""
-    found = {number: known_shard(build, number) for number in range(len(plan.shards))}
+    found = {number: finished_shard(build, number) for number in range(len(plan.shards))}
     missing = [number for number, patches in found.items() if patches is None]
     ahead = sum(len(plan.shards[number]) for number in missing)
     check_free_disk(build, ahead * plan.patch_bytes, "the patch store")
@@ -190,8 +194,8 @@ def _stored(
 
 
 def _shown(
-    pieces: Iterable[tuple[int, list[Audited]]], plan: _Plan, done: int
-) -> Iterator[tuple[int, list[Audited]]]:
+    pieces: Iterable[tuple[int, list[Patch]]], plan: _Plan, done: int
+) -> Iterator[tuple[int, list[Patch]]]:
     total = sum(map(len, plan.shards))
     with tqdm(None, "audit", total, initial=done, unit="patch", disable=None) as progress:
         for number, patches in pieces:
@@ -205,7 +209,7 @@ def _told(source: Source) -> Source:
     return replace(source, manifest=source.manifest.head(0), rasters=rasters)
 
 
-def _judged(plan: _Plan, patches: Iterable[Audited]) -> tuple[list[Finding], list[Audited]]:
+def _judged(plan: _Plan, patches: Iterable[Patch]) -> tuple[list[Finding], list[Patch]]:
     """All findings, and the patches without an error."""
     consistency = Consistency(plan.first, plan.side)
     every, kept = [], []

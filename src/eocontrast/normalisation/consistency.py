@@ -1,27 +1,26 @@
-"""What only several patches together show: another size, or the same pixels twice."""
+"""Audit rules that compare patches: another size, or the same pixels twice."""
 
 from __future__ import annotations
 
-from eocontrast.modalities import Sensor
-from eocontrast.normalisation.audit import Finding, has_error
-from eocontrast.normalisation.audited import Audited
-from eocontrast.normalisation.footprints import sizes_differ
+from eocontrast.modalities import SENSORS, Sensor
+from eocontrast.normalisation.audit import Finding, has_error, sizes_differ
+from eocontrast.normalisation.pairs import Patch
 
 
 class Consistency:
     """Compares each patch with those before it, in the order of the manifest.
 
     Args:
-        first: id of the patch whose size all others must have.
-        side: its side in pixels.
+        first: Id of the patch whose size all others must have.
+        side: Its side in pixels.
     """
 
     def __init__(self, first: str, side: int) -> None:
         self.first, self.side = first, side
-        self.seen: dict[tuple[Sensor, str], tuple[str, str]] = {}
+        self.seen: dict[tuple[Sensor, int, bytes], Patch] = {}
 
-    def findings(self, patch: Audited) -> list[Finding]:
-        """All findings on a patch: its own, and those that need the patches before it."""
+    def findings(self, patch: Patch) -> list[Finding]:
+        """Return all findings on a patch: its own, and those that need the patches before it."""
         if has_error(patch.findings):
             return patch.findings
         across = [*self._size(patch), *self._duplicates(patch)]
@@ -29,7 +28,7 @@ class Consistency:
             self._remember(patch)
         return patch.findings + across
 
-    def _size(self, patch: Audited) -> list[Finding]:
+    def _size(self, patch: Patch) -> list[Finding]:
         size, expected = patch.size, (self.side, self.side)
         if size[0] != size[1]:
             message = f"{patch.id} is not square: {size[0]} x {size[1]} pixels"
@@ -39,25 +38,35 @@ class Consistency:
         message = sizes_differ("it", size, f"the first patch {self.first}", expected)
         return [Finding(patch.id, "size", "error", message)]
 
-    def _duplicates(self, patch: Audited) -> list[Finding]:
-        """Pixels of an earlier patch; an error where one of the two is scored, the other learnt.
+    def _duplicates(self, patch: Patch) -> list[Finding]:
+        """Find pixels of an earlier patch; it is an error if only one of the two is a test patch.
 
-        The later one is left out, so that no scored pixel was learnt from.
+        The later one is left out, so that no scored pixel was trained on.
         """
         found = []
-        for sensor, digest in patch.digests.items():
-            other, split = self.seen.get((sensor, digest), ("", patch.split))
-            if (split == "test") != (patch.split == "test"):
-                message = (
-                    f"{sensor} holds the same pixels as {other}, which is in split {split}, this "
-                    f"one in {patch.split}; give both one group"
+        for sensor in SENSORS:
+            other = self.seen.get(_pixels(patch, sensor))
+            if other is None:
+                continue
+            message = f"{sensor} holds the same pixels as {other.id}"
+            if (other.split == "test") == (patch.split == "test"):
+                found.append(Finding(patch.id, "duplicate", "warning", message))
+            else:
+                message += (
+                    f", which is in split {other.split}, this one in {patch.split}; give both one "
+                    "group"
                 )
                 found.append(Finding(patch.id, "duplicate", "error", message))
-            elif other:
-                message = f"{sensor} holds the same pixels as {other}"
-                found.append(Finding(patch.id, "duplicate", "warning", message))
         return found
 
-    def _remember(self, patch: Audited) -> None:
-        for sensor, digest in patch.digests.items():
-            self.seen.setdefault((sensor, digest), (patch.id, patch.split))
+    def _remember(self, patch: Patch) -> None:
+        for sensor in SENSORS:
+            self.seen.setdefault(_pixels(patch, sensor), patch)
+
+
+def _pixels(patch: Patch, sensor: Sensor) -> tuple[Sensor, int, bytes]:
+    """Return a key that equal pixels share.
+
+    Other pixels with the same sums in every band have the same CRC-32 in one of 2^32 cases.
+    """
+    return sensor, patch.checksums[sensor], patch.sums[sensor].tobytes()

@@ -6,6 +6,7 @@ the declaration that `Source.write` leaves in a small folder, so that DVC need n
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,8 +14,7 @@ import pandas as pd
 
 from eocontrast.modalities import Modality, Sensor
 from eocontrast.runtime.errors import COMES_BACK, UserError, readable
-from eocontrast.runtime.files import file_sha256, write_text
-from eocontrast.runtime.sealed import read_sealed, refuse_other, write_sealed
+from eocontrast.runtime.files import write_text
 
 COLUMNS = ("id", "s1", "s2", "label", "group", "split")
 SPLITS = ("pretrain", "train", "test")
@@ -60,9 +60,8 @@ class Source:
         declaration = asdict(self)
         del declaration["manifest"]
         declaration["rasters"] = None if self.rasters is None else self.rasters.as_posix()
-        declaration["manifest_sha256"] = file_sha256(folder / "manifest.csv")
         # classes keep their order: it is the order of the class indices
-        write_sealed(folder / "source.json", declaration)
+        write_text(folder / "source.json", json.dumps(declaration, indent=1) + "\n")
 
 
 def read_source(folder: Path) -> Source:
@@ -74,15 +73,13 @@ def read_source(folder: Path) -> Source:
     for name in ("manifest.csv", "source.json"):
         if not (folder / name).exists():
             raise UserError(f"{folder / name} is missing: run `dvc repro download` first")
-    with readable(f"{folder} is damaged: source.json", _AGAIN):
-        declaration = read_sealed(folder / "source.json")
-        written = declaration.pop("manifest_sha256")
     with readable(f"{folder} is damaged: manifest.csv", _AGAIN):
-        refuse_other(folder / "manifest.csv", written)
         manifest = pd.read_csv(folder / "manifest.csv", dtype=str, keep_default_na=False)
+        manifest = manifest[list(COLUMNS)]
     if manifest.empty:
         raise UserError(f"{folder / 'manifest.csv'} has no rows: run `dvc repro -f download`")
     with readable(f"{folder} is damaged: source.json", _AGAIN):
+        declaration = json.loads((folder / "source.json").read_text())
         for sensor in ("s1", "s2"):
             fields = declaration[sensor]
             low, high = fields["valid_range"]
