@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from eocontrast.cli.params import add_params_command
 from eocontrast.cli.plan import add_plan_command
 from eocontrast.cli.scenes import add_scene_commands
 from eocontrast.cli.start import add_start_command
@@ -226,6 +227,7 @@ def _parser() -> argparse.ArgumentParser:
             "be used.",
         )
     )
+    add_params_command(commands)
     add_plan_command(commands)
     add_scene_commands(commands)
     add_start_command(commands)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
-from ruamel.yaml import YAML
-
+from eocontrast.cli.params import read_params, write_params
 from eocontrast.modalities import SENSORS, Sensor, Units
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import refuse_existing, write_text
@@ -86,13 +84,13 @@ def start(arguments: argparse.Namespace) -> int:
     from eocontrast.sources.scenes.project import cut_project, fill_params, find_labels
 
     out, file = arguments.out, arguments.params
-    parsed, text = _read_params(file)
+    parsed, text = read_params(file)
     refuse_existing(out / "manifest.csv", arguments.overwrite)
     labels = find_labels(arguments.labels, arguments.class_column)
     project = cut_project(scene_images(arguments), labels, cutting_of(arguments), out)
     write_text(out / ".gitignore", "*\n")  # rasters do not belong into git
     fill_params(parsed, project)
-    changed = _write_params(file, parsed, text)
+    changed = write_params(file, parsed, text)
     print(*project.lines(), sep="\n")
     print(f"wrote {project.manifest} ({project.pairs} pairs) and {changed} lines of {file}")
     print("next: dvc repro")
@@ -131,36 +129,3 @@ def cutting_of(arguments: argparse.Namespace) -> Cutting:
     if arguments.block is not None and arguments.block < 1:
         raise UserError(f"--block is {arguments.block}; expected 1 or more patches")
     return Cutting(side, arguments.block, max(arguments.patches, 0), share, arguments.seed)
-
-
-def _read_params(file: Path) -> tuple[Any, str]:
-    from eocontrast.config.params import load_params
-
-    if not file.is_file():
-        raise UserError(f"{file}: no such file; run this in a clone of the project")
-    load_params(file)  # refuses here what `dvc repro` would refuse after the cutting
-    text = file.read_text(encoding="utf-8")
-    return _yaml().load(text), text
-
-
-def _write_params(file: Path, parsed: Any, before: str) -> int:  # noqa: ANN401 - a YAML mapping
-    """Write the parameters, check them, and return the number of lines that changed."""
-    from eocontrast.config.params import check_params
-
-    stream = StringIO()
-    _yaml().dump(parsed, stream)
-    text = stream.getvalue()
-    check_params(YAML(typ="safe", pure=True).load(text), str(file))
-    write_text(file, text)
-    return len([line for line in text.splitlines() if line not in before.splitlines()])
-
-
-def _yaml() -> YAML:
-    yaml = YAML()  # keeps comments
-    yaml.width = 4096  # and does not break long ones
-    yaml.default_flow_style = False
-    # an empty value means the same, but reads as if something were missing
-    yaml.representer.add_representer(
-        type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null")
-    )
-    return yaml

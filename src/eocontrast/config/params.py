@@ -242,12 +242,20 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     Raises:
         UserError: the file cannot be read, or a parameter is unknown or out of range.
     """
+    return check_params(read_yaml(path, YAML(typ="safe", pure=True)), str(path))
+
+
+def read_yaml(path: Path, yaml: YAML) -> object:
+    """Read a YAML file.
+
+    Raises:
+        UserError: the file cannot be read, or is not YAML.
+    """
     with readable(f"{path} cannot be read", "is it there, and YAML a few levels deep?"):
         try:
-            raw = YAML(typ="safe", pure=True).load(path)
+            return yaml.load(path)
         except YAMLError as error:
             raise UserError(f"{path}{of_yaml(error)}") from error
-    return check_params(raw, str(path))
 
 
 def check_params(raw: object, where: str = "params.yaml") -> Params:

@@ -1,0 +1,64 @@
+import re
+from pathlib import Path
+from shutil import copy
+
+import pytest
+
+from eocontrast.cli.main import main
+from eocontrast.config.params import load_params
+
+SHIPPED = Path(__file__).parents[1] / "params.yaml"
+
+
+@pytest.fixture
+def params(tmp_path: Path) -> Path:
+    return Path(copy(SHIPPED, tmp_path / "params.yaml"))
+
+
+def apply(params: Path, changes: str) -> int:
+    file = params.with_name("changes.yaml")
+    file.write_text(changes)
+    return main(["params", str(file), "--params", str(params)])
+
+
+def test_changes_keep_comments(params: Path) -> None:
+    before = params.read_text().splitlines()
+    assert apply(params, "normalise:\n  shard_mib: 512\nfinetune:\n  fraction: 0.5\n") == 0
+    changed = load_params(params)
+    assert (changed.normalise.shard_mib, changed.finetune.fraction) == (512, 0.5)
+    pairs = zip(before, params.read_text().splitlines(), strict=True)
+    assert [old for old, new in pairs if old != new] == ["  shard_mib: 64", "  fraction: 1.0"]
+
+
+def test_last_entry_removed(params: Path) -> None:
+    assert load_params(params).label_curve.ensembles
+    assert apply(params, "remove:\n- label_curve.ensembles.ensemble\n") == 0
+    assert load_params(params).label_curve.ensembles == {}
+
+
+def test_entry_replaced(params: Path) -> None:
+    """Removed with all its keys, then set."""
+    options = "backbones:\n  resnet:\n    options:\n      channels: [8, 8, 16, 16]\n"
+    assert apply(params, f"remove:\n- backbones.resnet.options\n{options}") == 0
+    assert load_params(params).backbones["resnet"].options == {"channels": [8, 8, 16, 16]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ("remove:\n- pretrain.runs.byol\n", "removes pretrain.runs.byol.*no such entry"),
+        ("remove:\n- precision.high\n", "removes precision.high.*no such entry"),
+        ("precision: bf17\n", "precision is 'bf17'"),
+        ("precison: bf16\n", "precison is no parameter"),
+        ("- precision\n", "expected parameters by name"),
+        ("precision: [\n", "changes.yaml, line"),
+    ],
+)
+def test_bad_changes(
+    params: Path, capsys: pytest.CaptureFixture[str], changes: str, message: str
+) -> None:
+    before = params.read_bytes()
+    assert apply(params, changes) == 2
+    assert params.read_bytes() == before
+    errors = capsys.readouterr().err
+    assert re.search(message, errors), errors
