@@ -21,19 +21,19 @@ class BackboneParams(Section):
 
 
 class RandomRun(Section):
-    """No pretraining: the weights come from the seed of the fine-tuning."""
+    """No pretraining: fine-tuning draws the weights from its seed."""
 
     method: Literal["random"]
     backbone: Name
 
     @property
     def sensors(self) -> tuple[Sensor, ...]:
-        """Those that an arm may start from: all."""
+        """Sensors that an arm may start from: all."""
         return SENSORS
 
 
 class ContrastiveRun(Section):
-    """What all contrastive methods share: how long, how fast, on what."""
+    """Parameters that all contrastive methods share."""
 
     backbone: Name
     seed: Seed
@@ -50,14 +50,14 @@ class ContrastiveRun(Section):
 
     @property
     def sensors(self) -> tuple[Sensor, ...]:
-        """Those that get a backbone."""
+        """Sensors that get a backbone."""
         return SENSORS
 
 
 class SimCLRRun(ContrastiveRun):
     """Contrast of two augmented views of one sensor's image (Chen et al. 2020).
 
-    `bands` are names in the order of the channels, none for all that there are.
+    `bands` are names in the order of the channels; an empty list takes all bands.
     """
 
     method: Literal["simclr"]
@@ -69,7 +69,7 @@ class SimCLRRun(ContrastiveRun):
 
     @property
     def sensors(self) -> tuple[Sensor, ...]:
-        """The one that gets a backbone."""
+        """The sensor that gets a backbone."""
         return (self.sensor,)
 
 
@@ -94,7 +94,7 @@ class MMARun(PairRun):
 
 
 class ImportedRun(Section):
-    """Weights that were trained elsewhere, as `eocontrast import-weights` wrote them."""
+    """Weights trained elsewhere, in a file that `eocontrast import-weights` wrote."""
 
     method: Literal["imported"]
     backbone: Name
@@ -103,7 +103,7 @@ class ImportedRun(Section):
 
     @property
     def sensors(self) -> tuple[Sensor, ...]:
-        """Those that an arm may ask for; which of them the file holds is seen when it is read."""
+        """Sensors that an arm may ask for; reading the file shows which of them it holds."""
         return ("s1", "s2")
 
 
@@ -113,20 +113,20 @@ PretrainRun = Annotated[
 
 
 class PretrainParams(Section):
-    """One cell a (method, backbone), by name."""
+    """Pretraining runs by name: a method on a backbone each."""
 
     runs: dict[Name, PretrainRun]
 
 
 def check_run(where: str, run: PretrainRun) -> None:
-    """What is possible field by field is so together.
+    """Check that the fields of a run fit together.
 
     Args:
-        where: the run stands, for messages.
-        run: to check.
+        where: path of the run in params.yaml, for messages.
+        run: the run to check.
 
     Raises:
-        ValueError: says what does not go together.
+        ValueError: two fields contradict each other.
     """
     if isinstance(run, SimCLRRun) and len(set(run.bands)) != len(run.bands):
         raise ValueError(f"{where}.bands names a band twice: {', '.join(run.bands)}")

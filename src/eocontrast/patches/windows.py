@@ -1,4 +1,4 @@
-"""Which part of each patch of a batch is looked at."""
+"""Windows of the patches of a batch: the part of each that is read."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Window:
     """A square of each patch of a batch.
 
     Attributes:
-        top: its first line in each, int64 (n,).
-        left: its first column in each, int64 (n,).
-        side: in pixels.
+        top: first line in each patch, int64 (n,).
+        left: first column in each patch, int64 (n,).
+        side: side in pixels.
     """
 
     top: Tensor
@@ -25,7 +25,7 @@ class Window:
     side: int
 
     def parts(self) -> list[Part]:
-        """What it is of each patch."""
+        """Return the lines and columns of the window of each patch."""
         corners = zip(self.top.tolist(), self.left.tolist(), strict=True)
         return [
             (slice(top, top + self.side), slice(left, left + self.side)) for top, left in corners

@@ -1,4 +1,4 @@
-"""From unlabelled pairs to backbones: views, objectives, loop.
+"""Pretraining of backbones on unlabelled pairs: views, objectives, loop.
 
 Imports `patches`, `training`, `models`, `config`.
 """

@@ -1,4 +1,4 @@
-"""Which patches pretraining sees, and in which batches: a function of (seed, epoch) alone."""
+"""The patches of pretraining and their batches, a function of (seed, epoch) alone."""
 
 from __future__ import annotations
 
@@ -9,33 +9,32 @@ from eocontrast.patches.augment import epoch_order
 from eocontrast.patches.store import PatchStore, Rows
 
 HELD_OUT = 256
-"""Pairs that are never trained on, to watch the embeddings by; at most a tenth of all."""
+"""Largest number of pairs to watch the embeddings by, which are never trained on."""
 
 
 def split_rows(store: PatchStore, seed: int) -> tuple[Rows, Rows]:
-    """Rows outside the test split: patches to pretrain on, and pairs to watch the embeddings by."""
+    """Split the rows outside the test split into patches to train on and held-out pairs."""
     return held_out(store.rows("pretrain", "train"), seed)
 
 
 def held_out(rows: Rows, seed: int) -> tuple[Rows, Rows]:
-    """Patches to pretrain on, and pairs to watch the embeddings by; disjoint."""
+    """Draw a tenth of the rows, at most `HELD_OUT`, and return the rest and these, both sorted."""
     shuffled = np.random.default_rng(seed).permutation(rows)
     size = min(HELD_OUT, len(rows) // 10)
     return np.sort(shuffled[size:]), np.sort(shuffled[:size])
 
 
 def in_pieces(order: Rows, groups: NDArray[np.object_], piece: int, seed: int, epoch: int) -> Rows:
-    """The same rows with `piece` neighbours of one group in a row, so that they share a batch.
+    """Reorder rows so that `piece` rows of one group follow each other and share a batch.
 
-    Negatives from the same scene cannot be told apart by its weather or season: what remains to
-    tell them by is the land.
+    Weather and season cannot tell patches of one scene apart, so the network must use the land.
 
     Args:
-        order: rows of the store in random order, (n,).
+        order: rows of the store in random order, int64 (n,).
         groups: group of every row of the store, (N,).
-        piece: rows of a group that stay together; where a group ends, the next one begins.
-        seed: with `epoch`, of the order of the pieces.
-        epoch: of the order of the pieces.
+        piece: number of rows that stay together; at the end of a group the next one begins.
+        seed: with `epoch`, key of the order of the pieces.
+        epoch: number of the epoch, from 0.
     """
     by_group = order[np.argsort(groups[order], kind="stable")]
     pieces = np.array_split(by_group, range(piece, len(by_group), piece))
@@ -46,16 +45,17 @@ def in_pieces(order: Rows, groups: NDArray[np.object_], piece: int, seed: int, e
 def epoch_batches(
     train: Rows, groups: NDArray[np.object_], batch_size: int, piece: int, seed: int, epoch: int
 ) -> Rows:
-    """The batches of an epoch, (steps, batch size); what is left over comes in another epoch.
+    """Return the batches of an epoch, int64 (steps, batch size); left-over rows sit out.
 
     Args:
-        train: rows of the store, (n,).
+        train: rows of the store, int64 (n,).
         groups: group of every row of the store, (N,).
-        batch_size: of all ranks together.
-        piece: neighbours of one group that stay together; 0 draws at random.
-        seed: with `epoch`, of the order.
-        epoch: of the order.
+        batch_size: number of patches on all ranks together.
+        piece: number of rows of one group that stay together; 0 draws at random.
+        seed: with `epoch`, key of the order.
+        epoch: number of the epoch, from 0.
     """
+    # another random order in every epoch, so other rows sit out
     order = train[epoch_order(len(train), seed, epoch).numpy()]
     if piece:
         order = in_pieces(order, groups, piece, seed, epoch)

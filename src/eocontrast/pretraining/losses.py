@@ -1,4 +1,4 @@
-"""The contrastive losses, over the batch of all ranks and a chunk of it at a time.
+"""Contrastive losses over the batch of all ranks, a chunk of its rows at a time.
 
 Every rank computes the rows of its own samples against the columns of all, so that the mean over
 ranks is the loss of the whole batch. A chunk of rows is differentiated at once and its logits are
@@ -16,22 +16,22 @@ from torch import Tensor
 from eocontrast.training.ranks import gathered, rank, ranks
 
 LOGITS = 2**22
-"""That there are at once, 16 MiB; up to 1,024 pairs are one chunk."""
+"""Largest number of logits at once, 16 MiB in float32; up to 1,024 pairs are one chunk."""
 
 
 def nt_xent(
     z1_ND: Tensor, z2_ND: Tensor, temperature: float, group_N: Tensor | None = None
 ) -> Tensor:
-    """Normalised temperature-scaled cross-entropy (Chen et al. 2020, eq. 1; P1, eq. 1), in float32.
+    """Compute the normalised temperature-scaled cross-entropy (Chen et al. 2020, eq. 1; P1, eq. 1).
 
     Row i of both inputs shows place i. Each of the 2N embeddings must find its partner among the
-    2N - 1 others, those of its own sensor included.
+    2N - 1 others, including those of its own sensor. The loss is computed in float32.
 
     Args:
-        z1_ND: embeddings of one view, (N, D), any scale; of this rank's places.
+        z1_ND: embeddings of one view of this rank's places, (N, D), not normalised.
         z2_ND: embeddings of the other view, (N, D).
-        temperature: of the softmax over cosines.
-        group_N: group of every place; others of one's own group are then no negatives.
+        temperature: divisor of the cosines, tau in the paper.
+        group_N: group of every place, int64 (N,); other places of one group are then no negatives.
 
     Returns:
         Mean loss over the 2N rows, a scalar; its mean over the ranks is that of the whole batch.
@@ -48,15 +48,14 @@ def nt_xent(
 
 
 def max_correlation(maps1_NEhw: Tensor, maps2_NEhw: Tensor, max_offset: int) -> Tensor:
-    """How well two maps agree where they agree best (MMA, Windsor et al. 2021).
+    """Compute the mean cosine of two maps at their best offset (MMA, Windsor et al. 2021).
 
-    The vectors of all cells have length 1. One map is moved over the other; what lies outside of
-    it is zero.
+    One map is moved over the other. Cells outside of a map count as zero.
 
     Args:
-        maps1_NEhw: `unit_cells` of maps of one view, (N, E, h, w).
-        maps2_NEhw: those of the other view, (M, E, h, w).
-        max_offset: cells by which one may be moved, up, down and sideways.
+        maps1_NEhw: maps of one view whose cells have length 1, (N, E, h, w).
+        maps2_NEhw: maps of the other view, (M, E, h, w).
+        max_offset: largest offset in cells, up, down and sideways.
 
     Returns:
         Mean cosine over the cells at the best offset, (N, M), between -1 and 1.
@@ -67,7 +66,7 @@ def max_correlation(maps1_NEhw: Tensor, maps2_NEhw: Tensor, max_offset: int) -> 
 
 
 def unit_cells(maps_NEhw: Tensor) -> Tensor:
-    """The vectors of all cells brought to length 1, in float32."""
+    """Scale the vector of every cell to length 1, in float32."""
     return F.normalize(maps_NEhw.float(), dim=1)
 
 
@@ -78,17 +77,16 @@ def aligned_info_nce(
     temperature: float,
     group_N: Tensor | None = None,
 ) -> Tensor:
-    """InfoNCE of maps where they align best (Windsor et al. 2021), in float32.
+    """Compute InfoNCE of feature maps at their best offset (Windsor et al. 2021), in float32.
 
-    Each map must find its partner among those of the other view, in both directions. A chunk that
-    is not the whole batch is correlated twice, as rows and as columns.
+    Each map must find its partner among those of the other view, in both directions.
 
     Args:
-        maps1_NEhw: maps of one view, (N, E, h, w), any scale; of this rank's places.
+        maps1_NEhw: maps of one view of this rank's places, (N, E, h, w), not normalised.
         maps2_NEhw: maps of the other view, (N, E, h, w).
-        max_offset: cells by which one may be moved.
-        temperature: of the softmax over mean cosines.
-        group_N: group of every place; others of one's own group are then no negatives.
+        max_offset: largest offset in cells.
+        temperature: divisor of the mean cosines.
+        group_N: group of every place, int64 (N,); other places of one group are then no negatives.
 
     Returns:
         Mean loss over both directions, a scalar; its mean over ranks is that of the whole batch.
@@ -101,7 +99,7 @@ def aligned_info_nce(
         def loss_of(rows: slice, own1: Tensor, own2: Tensor, all1: Tensor, all2: Tensor) -> Tensor:
             logits = max_correlation(own1[rows], all2, max_offset) / temperature
             columns = logits
-            if len(logits) < total:
+            if len(logits) < total:  # a part of the rows holds no whole column
                 columns = max_correlation(all1, own2[rows], max_offset) / temperature
             there, back = (places.cross_entropy(each, rows) for each in (logits, columns.T))
             return (there + back) / 2
@@ -111,13 +109,13 @@ def aligned_info_nce(
 
 
 class _Places:
-    """Which column each of this rank's rows must find, and which columns it does not see.
+    """The column that each row of this rank must find, and the columns that it does not see.
 
     Args:
-        rows: of this rank, those of the first view first.
-        views: that are among rows and columns.
-        group_N: group of every place of this rank; each is its own where None.
-        device: of the logits.
+        rows: number of rows of this rank, those of the first view first.
+        views: number of views among rows and columns: 2, or 1 if columns are the other view.
+        group_N: group of every place of this rank, int64 (N,); each place is its own group if None.
+        device: device of the logits.
     """
 
     def __init__(self, rows: int, views: int, group_N: Tensor | None, device: torch.device) -> None:
@@ -130,7 +128,7 @@ class _Places:
         )
 
     def cross_entropy(self, logits: Tensor, rows: slice) -> Tensor:
-        """Mean over these rows of the cost of finding the partner, (rows, all) to a scalar."""
+        """Return the mean cross-entropy of finding the partner, from (rows, all) to a scalar."""
         partner = self.partner[rows]
         unseen = self.groups[self.own[rows], None] == self.groups
         unseen.scatter_(1, partner[:, None], False)
@@ -147,7 +145,7 @@ def _chunked(loss_of: Callable[..., Tensor], chunks: list[slice], *inputs: Tenso
     """Return the mean of `loss_of(rows, *inputs)` over all rows, a scalar.
 
     Several chunks are differentiated one by one, with respect to copies of the inputs. A term that
-    adds nothing to the loss then carries their gradients (GradCache, Gao et al. 2021, section 3).
+    adds nothing to the loss then carries their gradients (as in GradCache, Gao et al. 2021).
     """
     if len(chunks) == 1:
         return loss_of(chunks[0], *inputs)

@@ -1,4 +1,4 @@
-"""What both training loops share: device, ranks, checkpoint, schedule.
+"""Parts that both training loops share: device, ranks, checkpoint, schedule.
 
 Imports `runtime` and `patches`.
 """

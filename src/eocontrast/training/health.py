@@ -1,4 +1,4 @@
-"""Do embeddings still tell places apart? Measured on held-out pairs."""
+"""Health of embeddings, measured on held-out pairs: do they still differ between places?"""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class CollapseError(UserError):
 
 
 def embedding_health(z1_ND: Tensor, z2_ND: Tensor) -> dict[str, float]:
-    """Spread, similarity and cross-modal retrieval of the embeddings of N pairs.
+    """Measure spread, similarity and cross-modal retrieval of the embeddings of N pairs.
 
     Args:
-        z1_ND: embeddings of one sensor, (N, D), any scale.
-        z2_ND: embeddings of the other.
+        z1_ND: embeddings of one sensor, (N, D), not normalised.
+        z2_ND: embeddings of the other sensor, (N, D).
 
     Returns:
-        `spread`: sd per dimension of the normalised embeddings times sqrt(D), mean over
-        dimensions: 1 when they fill the sphere, 0 when they are one point (VICReg's and SimSiam's
-        measure of collapse). `mean_cosine`: mean cosine of different places of one sensor.
+        `spread`: sd of the normalised embeddings times sqrt(D), mean over dimensions. It is 1 if
+        they fill the sphere, and 0 if they are one point (as in SimSiam, Chen and He 2021, fig. 2).
+        `mean_cosine`: mean cosine of different places of one sensor.
         `effective_rank`: exp of the entropy of the singular values (Roy and Vetterli 2007), mean
         over both sensors.
         `retrieval_top1`: share of places whose Sentinel-2 is nearest to their Sentinel-1.
@@ -49,13 +49,13 @@ def embedding_health(z1_ND: Tensor, z2_ND: Tensor) -> dict[str, float]:
 
 
 def refuse_collapse(health: dict[str, float]) -> None:
-    """End a run whose embeddings are (nearly) one point.
+    """Raise an error if all embeddings are nearly one point.
 
-    A healthy run ends with a spread of .5 to 1 and a mean cosine below .5, but backbones start with
-    cosines of .97 and more, so these bounds are far off, and are meant for after the warm-up.
+    A healthy run ends with a spread of 0.5 to 1 and a mean cosine below 0.5. Backbones start with
+    cosines of 0.97 and more, so the bounds are far off: call this after the warm-up.
 
     Raises:
-        CollapseError: says what was measured and what to try.
+        CollapseError: the embeddings collapsed.
     """
     if not health["spread"] > 0.02 or not health["mean_cosine"] < 0.999:
         raise CollapseError(
@@ -66,10 +66,10 @@ def refuse_collapse(health: dict[str, float]) -> None:
 
 
 def refuse_not_finite(loss: float, step: int) -> None:
-    """End a run at the first loss that is no number.
+    """Raise an error if the loss is not a finite number.
 
     Raises:
-        CollapseError: names the step.
+        CollapseError: the loss is NaN or infinite.
     """
     if not math.isfinite(loss):
         raise CollapseError(

@@ -1,7 +1,7 @@
-"""Processes that train one model together (`torchrun`, SLURM): which one this is, what they share.
+"""Ranks: the processes that train one model together (`torchrun`, SLURM).
 
-A batch is dealt like cards: of W processes, rank r has every W-th sample from the r-th on. So a
-process that holds several views in a row holds those of the same places in each of them.
+A batch is dealt like cards: of W processes, rank r has every W-th sample from the r-th on. If a
+batch holds several views in a row, each rank therefore holds the same places of every view.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ OWN_STATISTICS = (
 
 
 def ranks() -> int:
-    """How many processes train together; 1 where nobody else does."""
+    """Return the number of processes that train together, 1 if this one trains alone."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Which of them this is, from 0 on."""
+    """Return the number of this process, from 0."""
     return dist.get_rank() if ranks() > 1 else 0
 
 
 def gathered(own: Tensor) -> Tensor:
-    """The rows of all ranks in the order of the batch, with gradients: (n, ...) to (W n, ...).
+    """Gather the rows of all ranks in the order of the batch, (n, ...) to (W n, ...).
 
-    The gradient of a row is the sum of those that all ranks have for it: what a mean over the
-    ranks' losses needs once DistributedDataParallel has averaged the parameters' gradients.
+    The gradient of a row is the sum over all ranks. DistributedDataParallel then averages the
+    gradients of parameters, which gives those of the mean of the ranks' losses.
     """
     gathered_rows: Tensor = own if ranks() == 1 else _Gather.apply(own)
     return gathered_rows
 
 
 def summed(own: Tensor) -> Tensor:
-    """The sum over all ranks, without gradients; `own` stays as it is."""
+    """Return the sum over all ranks without gradients; `own` keeps its values."""
     total = own.detach().clone(memory_format=torch.contiguous_format)
     if ranks() > 1:
         dist.all_reduce(total)

@@ -9,12 +9,12 @@ from torch.optim.lr_scheduler import LambdaLR
 
 
 def warmup_cosine(step: int, steps: int, warmup: int) -> float:
-    """Share of the peak learning rate: linear over `warmup` steps, then half a cosine to zero.
+    """Return the share of the peak learning rate: a linear rise, then half a cosine to zero.
 
     Args:
-        step: 0..steps - 1.
-        steps: of the whole run.
-        warmup: steps until the peak.
+        step: number of the step, 0 to steps - 1.
+        steps: number of steps of the whole run.
+        warmup: number of steps until the peak.
     """
     if step < warmup:
         return (step + 1) / (warmup + 1)
@@ -22,5 +22,5 @@ def warmup_cosine(step: int, steps: int, warmup: int) -> float:
 
 
 def cosine_schedule(optimizer: Optimizer, steps: int, warmup: int) -> LambdaLR:
-    """`warmup_cosine` as a scheduler that is stepped once an optimiser step."""
+    """Return `warmup_cosine` as a scheduler; call it once after every optimiser step."""
     return LambdaLR(optimizer, lambda step: warmup_cosine(step, steps, warmup))
