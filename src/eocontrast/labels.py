@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 IGNORE_INDEX = 255
 
+MAX_CLASSES = 254
+"""Largest number of classes: 255 is `IGNORE_INDEX`, and maps of 8 bits use 0 for no data."""
+
 MIN_SHARE = 0.1
 """Smallest share of a patch that makes a class one of its labels."""
 

@@ -272,7 +272,13 @@ def test_map_of_one_sensor(
     rasters, out = landscape(30, 30), tmp_path / "map.tif"
     options = write_scene(tmp_path, rasters)
     for sensor, one in zip(SENSORS, (options[:2], options[2:]), strict=True):
-        assert predict(segmenter, one, out, "--probabilities", "--overwrite") == 0
+        assert predict(segmenter, one, out, "--probabilities", "--overwrite") == 2
+        assert "or --allow-missing-sensor to map without it" in capsys.readouterr().err
+        more = ("--probabilities", "--overwrite", "--allow-missing-sensor")
+        assert predict(segmenter, one, out, *more) == 0
+        assert "the model sees its mean everywhere" in capsys.readouterr().err
+        with rasterio.open(out) as made:
+            assert made.tags()["SENSORS"] == sensor
         void: Rasters = {
             s: b.astype(float) * (1 if s == sensor else np.nan) for s, b in rasters.items()
         }

@@ -43,9 +43,11 @@ def decibel(*shape: int) -> NDArray[np.float32]:
     return np.random.default_rng(1).normal(-15, 3, shape).astype(np.float32)
 
 
-def whole(images: dict[Sensor, Image], **options: bool) -> dict[Sensor, NDArray[np.integer]]:
+def whole(
+    images: dict[Sensor, Image], check_scale: bool = True
+) -> dict[Sensor, NDArray[np.integer]]:
     inputs = {sensor: spec for sensor, spec in INPUTS.items() if sensor in images}
-    with open_scene(images, inputs, **options) as scene:
+    with open_scene(images, inputs, check_scale) as scene:
         return scene.read(Tile(0, 0, scene.grid.height, scene.grid.width))
 
 
@@ -186,7 +188,8 @@ def test_scale_of_a_warped_band(write: WriteImage) -> None:
     coarse = write("a.tif", np.full((1, 20, 20), 1200, np.uint16), scales=(1e-4,))
     write("b.tif", np.full((1, 40, 40), 2400, np.uint16), scales=(1e-4,),
           transform=PLACE @ Affine.scale(0.5))  # fmt: skip
-    with open_scene({"s2": Image(coarse.replace("a.tif", "{band}.tif"))}, {"s2": spec}) as scene:
+    images: dict[Sensor, Image] = {"s2": Image(coarse.replace("a.tif", "{band}.tif"))}
+    with open_scene(images, {"s2": spec}, resolution="scene") as scene:
         stored = scene.read(Tile(0, 0, 8, 8))["s2"]
     assert [np.unique(band).tolist() for band in stored] == [[2400], [1200]]
 

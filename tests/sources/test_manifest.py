@@ -38,10 +38,10 @@ def write(path: Path, count: int, height: int, width: int, dtype: str = "uint16"
 def data(tmp_path: Path) -> Path:
     """Three pairs: S1 in one file, S2 in two files of which one is coarser, one mask."""
     for name in "abc":
-        write(tmp_path / f"s1/{name}.tif", 2, 12, 18, "float32")
-        write(tmp_path / f"s2/{name}_B02.tif", 1, 12, 18)
-        write(tmp_path / f"s2/{name}_B05.tif", 1, 6, 9)
-    write(tmp_path / "masks/b.png", 1, 12, 18, "uint8")
+        write(tmp_path / f"s1/{name}.tif", 2, 12, 12, "float32")
+        write(tmp_path / f"s2/{name}_B02.tif", 1, 12, 12)
+        write(tmp_path / f"s2/{name}_B05.tif", 1, 6, 6)
+    write(tmp_path / "masks/b.png", 1, 12, 12, "uint8")
     return tmp_path
 
 
@@ -75,7 +75,7 @@ def test_data_are_read_in_place(data: Path, tmp_path: Path) -> None:
     assert again.manifest[["id", "group", "split"]].to_numpy().tolist() == [
         [row[0], *row[4:]] for row in ROWS
     ]
-    assert read_raster(again.manifest.s2[0], again.s2).values.shape == (2, 12, 18)
+    assert read_raster(again.manifest.s2[0], again.s2).values.shape == (2, 12, 12)
 
 
 def test_parquet_equals_csv(data: Path) -> None:
@@ -131,13 +131,13 @@ def test_mistake_is_located(data: Path, row: int, column: str, value: str, expec
 @pytest.mark.parametrize(
     ("name", "shape", "expected"),
     [
-        ("s1/b.tif", (2, 12, 12, "float32"), "row 3.*s1: 12 x 12 pixels, but s2 is 12 x 18 pixels"),
-        ("s1/b.tif", (1, 12, 18, "float32"), r"row 3.*s1: .*1 band, expected 2: VV, VH"),
-        ("s1/b.tif", (2, 12, 18, "complex64"), "row 3.*s1: .*complex"),
-        ("s2/b_B05.tif", (1, 6, 6, "uint16"), "row 3.*s2: .*same ground"),
-        ("s2/b_B02.tif", (1, 18, 27, "uint16"), "row 3.*s2: 18 x 27 pixels, but the first row"),
-        ("masks/b.png", (1, 6, 9, "uint8"), "row 3.*label: 6 x 9 pixels, but s2 is 12 x 18"),
-        ("masks/b.png", (3, 12, 18, "uint8"), "row 3.*label: .*colour picture"),
+        ("s1/b.tif", (2, 12, 24, "float32"), "row 3.*s1: 12 x 24 pixels, but s2 is 12 x 12 pixels"),
+        ("s1/b.tif", (1, 12, 12, "float32"), r"row 3.*s1: .*1 band, expected 2: VV, VH"),
+        ("s1/b.tif", (2, 12, 12, "complex64"), "row 3.*s1: .*complex"),
+        ("s2/b_B05.tif", (1, 5, 6, "uint16"), "row 3.*s2: .*same ground"),
+        ("s2/b_B02.tif", (1, 18, 18, "uint16"), "row 3.*s2: 18 x 18 pixels, but the first row"),
+        ("masks/b.png", (1, 6, 6, "uint8"), "row 3.*label: 6 x 6 pixels, but s2 is 12 x 12"),
+        ("masks/b.png", (3, 12, 12, "uint8"), "row 3.*label: .*colour picture"),
     ],
 )
 def test_unfit_raster_is_named(

@@ -69,6 +69,8 @@ def predict(arguments: argparse.Namespace) -> int:
         probabilities=arguments.probabilities,
         check_scale=not arguments.no_scale_check,
         overwrite=arguments.overwrite,
+        resolution=arguments.resolution,
+        allow_missing=arguments.allow_missing_sensor,
     )
     print(*written, sep="\n")
     return 0
@@ -95,6 +97,7 @@ def embed(arguments: argparse.Namespace) -> int:
             patch=arguments.patch,
             check_scale=not arguments.no_scale_check,
             overwrite=arguments.overwrite,
+            resolution=arguments.resolution,
         )
     print(f"{out}: {rows} patches")
     return 0
@@ -102,17 +105,29 @@ def embed(arguments: argparse.Namespace) -> int:
 
 def _images(arguments: argparse.Namespace) -> dict[Sensor, Image]:
     from eocontrast.mapping.scenes import Image
+    from eocontrast.rasters.values import Declared
 
     images: dict[Sensor, Image] = {}
     for sensor in SENSORS:
-        path, bands, units = (
-            getattr(arguments, name) for name in (sensor, f"{sensor}_bands", f"{sensor}_units")
-        )
+        names = (sensor, *(f"{sensor}_{name}" for name in ("bands", "units", "nodata", "offset")))
+        path, bands, units, nodata, offset = (getattr(arguments, name) for name in names)
         if path:
-            images[sensor] = Image(path, bands and tuple(bands), units, tuple(arguments.fill_bands))
-        elif bands or units:
-            raise UserError(f"--{sensor}-bands and --{sensor}-units describe --{sensor}: pass it")
+            files = Declared.of(_nodata(nodata), "auto" if offset is None else offset)
+            bands = bands and tuple(bands)
+            images[sensor] = Image(path, bands, units, tuple(arguments.fill_bands), files)
+        elif bands or units or nodata or offset is not None:
+            raise UserError(f"--{sensor}-bands, --{sensor}-units, --{sensor}-nodata and "
+                            f"--{sensor}-offset describe --{sensor}: pass it")  # fmt: skip
     return images
+
+
+def _nodata(words: list[str] | None) -> str | list[float]:
+    if not words or words in (["auto"], ["none"]):
+        return words[0] if words else "auto"
+    try:
+        return [float(word) for word in words]
+    except ValueError as error:
+        raise UserError(f"no-data values {' '.join(words)}: expected numbers, or none") from error
 
 
 def _side(text: str) -> int:
@@ -123,8 +138,8 @@ def _side(text: str) -> int:
 
 def _add_scene(parser: argparse.ArgumentParser) -> None:
     scene = parser.add_argument_group(
-        "the scene", "{band} in a path stands for one file per band. Bands are found by name; "
-        "others are ignored."
+        "the scene", "{band} in a path stands for one file per band, and the folder of a "
+        "Sentinel-2 product (.SAFE) works too. Bands are found by name; others are ignored."
     )  # fmt: skip
     for sensor, name in zip(SENSORS, ("Sentinel-1", "Sentinel-2"), strict=True):
         add = scene.add_argument
@@ -134,9 +149,18 @@ def _add_scene(parser: argparse.ArgumentParser) -> None:
             "that the model expects)")  # fmt: skip
         add(f"--{sensor}-units", choices=get_args(Units),
             help="units of the values (default: those that the model expects)")  # fmt: skip
+        add(f"--{sensor}-nodata", nargs="+", metavar="VALUE",
+            help="values that mean no data, besides those that the file declares; none if no value "
+            "does, not even the declared one")  # fmt: skip
+        add(f"--{sensor}-offset", type=float, metavar="NUMBER",
+            help="number to add to the values, such as -1000 for Sentinel-2 products since 2022 "
+            "(default: that of the header or of the product's name)")  # fmt: skip
     scene.add_argument("--fill-bands", nargs="+", default=(), metavar="NAME",
         help="bands that may be missing, such as B10 in a Level-2A product; the model sees their "
         "mean")  # fmt: skip
+    scene.add_argument("--resolution", choices=("model", "scene"),
+        help="for pixels of another size than in training: resample the scene to the model's, or "
+        "keep those of the scene (default: refuse it)")  # fmt: skip
     scene.add_argument("--no-scale-check", action="store_true",
         help="accept values that are implausible in their units")  # fmt: skip
 
@@ -147,6 +171,8 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     add("model", type=Path, metavar="MODEL", help="fine-tuned .safetensors file")
     add("-o", "--out", type=Path, required=True, metavar="MAP.tif")
     add("--overwrite", action="store_true", help="replace an existing map")
+    add("--allow-missing-sensor", action="store_true",
+        help="map without a sensor that the model was never trained without")  # fmt: skip
     add("--probabilities", action="store_true", help="also write one band per class")
     add("--tile", type=_side, metavar="PX",
         help="side of a tile (default: 512, or less for whole windows of a Swin), or of a "

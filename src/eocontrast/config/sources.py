@@ -10,7 +10,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 from pydantic_core import PydanticCustomError
 
 from eocontrast.config.schema import PositiveInt, Section, Seed
+from eocontrast.labels import MAX_CLASSES
 from eocontrast.modalities import Modality, Units
+from eocontrast.rasters.values import Declared
 
 SourceName = Literal["simulated", "bigearthnet", "sen12ms", "dfc2020", "manifest"]
 
@@ -108,11 +110,13 @@ class DFC2020Params(Section):
 
 
 class ModalityParams(Section):
-    """Bands, units and valid range of the user's own rasters."""
+    """Bands, units and valid range of the user's own rasters, their no-data values and offset."""
 
     bands: tuple[str, ...]
     units: Units
     valid_range: tuple[float, float]
+    nodata: Literal["auto", "none"] | float | tuple[float, ...] = "auto"
+    offset: Literal["auto"] | float = "auto"
 
     def modality(self) -> Modality:
         """The checked modality.
@@ -121,6 +125,10 @@ class ModalityParams(Section):
             UserError: no bands, a band twice, or a range that does not rise.
         """
         return Modality(self.bands, self.units, self.valid_range)
+
+    def files(self) -> Declared:
+        """Return what the user declares about the files."""
+        return Declared.of(self.nodata, self.offset)
 
 
 class LabelsParams(Section):
@@ -137,7 +145,7 @@ class ManifestParams(Section):
     """The user's own pairs.
 
     `classes` maps a class name to its value in mask rasters. If it is empty, the classes are those
-    of the vector file of labels.
+    of the vector file of labels. With `find_overlaps`, patches that share ground are one group.
     """
 
     path: Path
@@ -145,6 +153,7 @@ class ManifestParams(Section):
     s2: ModalityParams
     classes: dict[str, Annotated[int, Field(ge=0, le=65535)]]
     labels: LabelsParams
+    find_overlaps: bool = True
 
     @field_validator("classes")
     @classmethod
@@ -155,6 +164,11 @@ class ManifestParams(Section):
                     f"sources.manifest.classes has {name!r}: `|` joins the names of several "
                     "classes, and `none` is a patch without any; use another name"
                 )
+        if len(classes) > MAX_CLASSES:
+            raise ValueError(
+                f"sources.manifest.classes has {len(classes)} classes, at most {MAX_CLASSES} fit "
+                "into masks of 8 bits; merge rare classes"
+            )
         return classes
 
 

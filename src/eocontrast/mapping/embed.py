@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from eocontrast.mapping.scenes import Image, open_scene
+from eocontrast.mapping.scenes import Image, Resolution, open_scene
 from eocontrast.mapping.tiles import Tiling, cut
 from eocontrast.mapping.windows import Windows, batches, prefetch, read_windows
 from eocontrast.modalities import Sensor
@@ -80,6 +80,7 @@ def embed_scene(
     patch: int | None,
     check_scale: bool,
     overwrite: bool,
+    resolution: Resolution | None = None,
 ) -> int:
     """Write features of a scene's patches, side by side, as GeoParquet.
 
@@ -95,6 +96,7 @@ def embed_scene(
         patch: Side of a patch in pixels; that of the training patches if None.
         check_scale: Refuse values that are implausible in their units.
         overwrite: Replace an existing table.
+        resolution: As in `open_scene`.
 
     Returns:
         Number of rows.
@@ -106,7 +108,7 @@ def embed_scene(
     backbones, device = load_backbones(file, list(images)), accelerator("auto")
     inputs = inputs_of(backbones)
     side = patch or max(spec.patch_size for spec in inputs.values())
-    with open_scene(images, inputs, check_scale) as scene:
+    with open_scene(images, inputs, check_scale, resolution) as scene:
         grid = scene.grid.coarser(side)
         tiling = Tiling(grid.height, grid.width, max(1, READ_AT_ONCE // side), 0)
         work = prefetch(partial(read_windows, scene, side), batches(tiling, side), 1)

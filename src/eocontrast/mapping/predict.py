@@ -6,6 +6,7 @@ patches as large as those that it was trained on, and each patch becomes one pix
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from eocontrast.mapping.geotiff import Block, check_names, layers, model_tags, write_map
-from eocontrast.mapping.scenes import Image, SceneReader, open_scene
+from eocontrast.mapping.scenes import Image, Resolution, SceneReader, open_scene
 from eocontrast.mapping.tiles import Blend, Tile, Tiling, cut
 from eocontrast.mapping.windows import Windows, batches, prefetch, read_windows
 from eocontrast.modalities import Sensor
@@ -67,6 +68,8 @@ def map_scene(
     probabilities: bool,
     check_scale: bool,
     overwrite: bool,
+    resolution: Resolution | None = None,
+    allow_missing: bool = False,
 ) -> list[Path]:
     """Write the map of a scene and return its files, the classes first.
 
@@ -82,19 +85,22 @@ def map_scene(
         probabilities: Also write one band per class.
         check_scale: Refuse values that are implausible in their units.
         overwrite: Replace existing files.
+        resolution: As in `open_scene`.
+        allow_missing: Map without a sensor that the model was never trained without.
 
     Raises:
         UserError: the model or the scene cannot be read, they do not fit, or the map exists.
     """
     model, header = load_finetuned(file)
     check_sensors(model, images)
+    _check_missing(model, images, header, allow_missing)
     task, classes = TASKS[header["task"]], tuple(header["classes"])
     wanted = layers(classes, task.exclusive, probabilities)
     # names first: hours of work should not end at an existing file
     check_names(out, wanted, overwrite)
     colours = {name: header["palette"][name] for name in classes}
-    tags = model_tags(header, file.name, file_sha256(file))
-    with open_scene(images, model.inputs, check_scale) as scene:
+    tags = model_tags(header, file.name, file_sha256(file)) | {"SENSORS": " ".join(images)}
+    with open_scene(images, model.inputs, check_scale, resolution) as scene:
         layout = lay_out(model, header, scene.grid, tile, overlap)
         blocks = predict_blocks(model, task, len(classes), scene, layout, accelerator("auto"))
         # closed before the scene: no thread may read a file that is closed already
@@ -120,6 +126,29 @@ def check_sensors(model: Model, sensors: Collection[Sensor]) -> None:
             f"this model takes {inputs}, stacked, and cannot do without {missing[0]}: pass "
             f"--{missing[0]}, or take a model with a backbone per sensor (fusion late or scales)"
         )
+
+
+def _check_missing(
+    model: Model, sensors: Collection[Sensor], header: dict[str, Any], allow: bool
+) -> None:
+    """Say which sensor is missing, and refuse it if the model never trained without it.
+
+    Raises:
+        UserError: no sample lost a sensor in training, and the user does not allow it.
+    """
+    missing = " and ".join(sensor for sensor in model.inputs if sensor not in sensors)
+    if not missing:
+        return
+    dropout = header.get("modality_dropout", 0)
+    message = f"no image of {missing}: the model sees its mean everywhere"
+    if not dropout and not allow:
+        raise UserError(
+            f"{message}, and no sample of its training was without a sensor (modality_dropout 0), "
+            f"so the map may be far worse than its scores. Pass --{missing}, or "
+            "--allow-missing-sensor to map without it"
+        )
+    trained = f"{dropout:.0%} of its training samples were without a sensor"
+    print(f"warning: {message}; {trained}", file=sys.stderr)
 
 
 def lay_out(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import rasterio
@@ -21,6 +21,7 @@ from eocontrast.mapping.tiles import Tile
 from eocontrast.modalities import STORAGE, Modality, Sensor, Units, implausible
 from eocontrast.patches.inputs import InputSpec
 from eocontrast.rasters.grids import Grid, finest
+from eocontrast.rasters.offsets import added_offset, has_offset
 from eocontrast.rasters.open import gdal_settings
 from eocontrast.rasters.read import SensorImage, open_image
 from eocontrast.rasters.values import AUTOMATIC, Declared, encode_pixels, missing_pixels
@@ -28,6 +29,11 @@ from eocontrast.runtime.errors import UserError
 
 Stored = dict[Sensor, NDArray[np.integer]]
 """Stored integers (bands, h, w) by sensor."""
+
+Resolution = Literal["model", "scene"]
+
+TOLERANCE = 1.5
+"""Ratio of pixel sizes from which a scene looks other than the patches of training."""
 
 CACHE_BYTES = 64 * 2**20
 """GDAL's cache of blocks; its own default is a twentieth of the machine's memory."""
@@ -131,7 +137,10 @@ class SceneReader:
 
 @contextmanager
 def open_scene(
-    images: Mapping[Sensor, Image], inputs: Mapping[Sensor, InputSpec], check_scale: bool = True
+    images: Mapping[Sensor, Image],
+    inputs: Mapping[Sensor, InputSpec],
+    check_scale: bool = True,
+    resolution: Resolution | None = None,
 ) -> Iterator[SceneReader]:
     """Open a scene and check a sample of it against what a model expects.
 
@@ -139,17 +148,19 @@ def open_scene(
         images: At least one of the sensors of `inputs`.
         inputs: What the model expects by sensor.
         check_scale: Refuse values that are implausible in their units.
+        resolution: `model` resamples a scene of other pixels than those of training, `scene` keeps
+            its pixels. None refuses such a scene.
 
     Raises:
-        UserError: bands, units or values do not fit, a file cannot be read, or a sensor has no
-            data on the grid.
+        UserError: bands, units, values or pixels do not fit, a file cannot be read, or a sensor has
+            no data on the grid.
     """
     with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), gdal_settings(), ExitStack() as stack:
         # the cache is small because windows are read once, and overlaps soon after each other
         opened = {s: image.open(stack, inputs[s]) for s, image in images.items()}
         # the sharper image keeps its pixels
         main = opened["s2"] if "s2" in opened else next(iter(opened.values()))
-        grid = finest(main.grids)
+        grid = _grid(finest(main.grids), inputs, resolution)
         opened = {sensor: image.on_grid(grid) for sensor, image in opened.items()}
         for sensor, image in opened.items():
             try:
@@ -157,6 +168,21 @@ def open_scene(
             except UserError as error:
                 raise UserError(f"{images[sensor].path}: {error}") from error
         yield SceneReader(grid, opened, inputs)
+
+
+def _grid(grid: Grid, inputs: Mapping[Sensor, InputSpec], resolution: Resolution | None) -> Grid:
+    """Return the grid of the map, which has pixels about as large as those of training."""
+    expected, metres = max(spec.pixel for spec in inputs.values()), grid.metres
+    # degrees of longitude shrink towards the poles, so pixels of 10 m are never exactly that
+    if metres is None or 1 / TOLERANCE < metres / expected < TOLERANCE or resolution == "scene":
+        return grid
+    if resolution == "model":
+        return grid.with_metres(expected)
+    raise UserError(
+        f"the scene has pixels of {metres:.3g} m, but the model was trained on pixels of "
+        f"{expected:.3g} m. Pass --resolution model to resample the scene, or --resolution scene "
+        "to map it as it is"
+    )
 
 
 def _modality(image: SensorImage, spec: InputSpec) -> Modality:
@@ -198,6 +224,13 @@ def _check(
     pixels = _sample(image, grid)
     if not pixels.size:
         raise UserError("no data on the scene's grid: are both images of one place?")
+    if check_scale and image.offset == "auto" and has_offset(pixels, image.units):
+        raise UserError(
+            f"no band goes below {pixels.min():.4g}, which looks like the offset of +1000 that "
+            "Sentinel-2's products have since 2022 (baseline 04.00), and no header names it. Pass "
+            f"--{sensor}-offset {added_offset(image.units):g} to subtract it, or --{sensor}-offset "
+            "0 if the values are right"
+        )
     reason = implausible(pixels, _modality(image, spec))
     if check_scale and reason:
         raise UserError(

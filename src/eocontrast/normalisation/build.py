@@ -161,7 +161,9 @@ def _plan(source: Source, bands: StoreBands, shard_mib: int) -> _Plan:
 def _first_square(source: Source, rows: Rows) -> tuple[str, int]:
     for row in rows:
         try:
-            height, width = bands_size((source.rasters or Path()) / row["s2"], source.s2)
+            height, width = bands_size(
+                (source.rasters or Path()) / row["s2"], source.s2, source.declared("s2")
+            )
         except RasterError:  # becomes a finding when it is read
             continue
         if height == width:

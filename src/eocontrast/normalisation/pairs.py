@@ -143,7 +143,7 @@ def _read(source: Source, bands: StoreBands, row: dict[str, str], column: str) -
         if column == "label":
             return read_mask_raster(path, source.classes.values())
         sensor: Sensor = "s1" if column == "s1" else "s2"
-        raster = read_raster(str(path), source.modalities[sensor])
+        raster = read_raster(str(path), source.modalities[sensor], source.declared(sensor))
         return replace(raster, values=bands[sensor].keep(raster.values))
     except RasterError as error:
         return Finding(row["id"], error.rule, "error", f"{column}: {error}")

@@ -25,6 +25,9 @@ Batch = dict[str, Tensor]
 Floats on the scale of the stored integers serve as well: augmentation does not round.
 """
 
+PIXEL = 10.0
+"""Metres of a pixel of Sentinel-1 and of Sentinel-2's finest bands."""
+
 Scaling = Literal["band_statistics", "crop_maximum"]
 """Zero mean and unit variance per band, or every band of every crop over its own maximum."""
 
@@ -39,6 +42,7 @@ class InputSpec:
         sd: standard deviation, likewise.
         patch_size: side in pixels of the patches that the weights were trained on.
         scaling: how clipped values are brought to the range of a network.
+        pixel: size of a pixel on the ground in metres.
     """
 
     modality: Modality
@@ -46,6 +50,7 @@ class InputSpec:
     sd: tuple[float, ...]
     patch_size: int
     scaling: Scaling = "band_statistics"
+    pixel: float = PIXEL
 
     def select(self, bands: Sequence[str]) -> InputSpec:
         """The same of some bands, in this order.
@@ -136,14 +141,16 @@ class InputSpec:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form, for weight files and the store."""
         own = {"mean": self.mean, "sd": self.sd, "patch_size": self.patch_size}
-        return {**asdict(self.modality), **own, "scaling": self.scaling}
+        pixel = {} if self.pixel == PIXEL else {"pixel": self.pixel}
+        return {**asdict(self.modality), **own, "scaling": self.scaling, **pixel}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> InputSpec:
         """Inverse of `to_dict`."""
         modality = Modality(tuple(fields["bands"]), fields["units"], tuple(fields["valid_range"]))
         mean, sd = tuple(fields["mean"]), tuple(fields["sd"])
-        return cls(modality, mean, sd, fields["patch_size"], fields["scaling"])
+        pixel = fields.get("pixel", PIXEL)
+        return cls(modality, mean, sd, fields["patch_size"], fields["scaling"], pixel)
 
     def _channels_of(self, data: Modality) -> list[int]:
         if {data.units, self.modality.units} == {"DN", "reflectance"}:

@@ -60,6 +60,25 @@ class Grid:
         """Width of a pixel in the units of `crs`."""
         return abs(float(self.transform.a))
 
+    @property
+    def metres(self) -> float | None:
+        """Size of a pixel on the ground, the root of its area; None without georeference."""
+        if self.crs is None or not self.located:
+            return None
+        size = math.sqrt(abs(self.transform.determinant))
+        if self.crs.is_geographic:
+            _, bottom, _, top = self.bounds
+            shrink = math.sqrt(math.cos(math.radians((bottom + top) / 2)))
+            return size * 111_320 * shrink  # metres of a degree on the equator
+        return size * float(self.crs.linear_units_factor[1])
+
+    def with_metres(self, metres: float) -> Grid:
+        """Return the grid of the same ground with pixels of another size."""
+        factor = metres / (self.metres or metres)
+        height, width = (max(1, round(n / factor)) for n in (self.height, self.width))
+        transform = self.transform @ Affine.scale(factor)
+        return Grid(self.crs, transform, height, width)
+
     def part(self, rows: slice, cols: slice) -> Grid:
         """Return the grid of some rows and columns, which may reach beyond this grid."""
         corner = self.transform @ Affine.translation(cols.start, rows.start)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eocontrast.modalities import Units
+from eocontrast.rasters.offsets import ADDED
 from eocontrast.rasters.open import RasterError
 
 _RESOLUTION = re.compile(r"_(\d+)m(?=[._]|$)")
@@ -15,9 +16,6 @@ _BASELINE = re.compile(r"S2[A-D]_MSIL(?:1C|2A)_\d{8}T\d{6}_N(\d{2})(\d{2})_")
 _PRODUCT = re.compile(r"(?:^|/)(S1[A-D]_\w\w_\w+)\.SAFE(?:/|$)")
 _ADD_OFFSET = re.compile(r"<(?:RADIO|BOA)_ADD_OFFSET[^>]*>\s*(-?\d+)\s*<")
 _IMAGE = "*_{band}[._]*"
-
-OFFSET = -1000.0
-"""Added to digital numbers since processing baseline 04.00 of January 2022."""
 
 
 def band_files(path: str | Path, bands: Sequence[str]) -> dict[str, Path] | None:
@@ -61,7 +59,7 @@ def product_offset(path: Path, units: Units) -> float:
     offset = 0.0
     if match:
         # 99.99 is what users processed themselves, such as reBEN, from products of any age
-        offset = OFFSET if 4 <= int(match[1]) < 99 else 0.0
+        offset = -ADDED if 4 <= int(match[1]) < 99 else 0.0
     elif path.suffix.lower() == ".jp2":
         for metadata in _metadata(path):
             offset = _metadata_offset(metadata)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ from eocontrast.rasters.values import (
     GUESSES,
     Declared,
     Missing,
+    Offset,
     Reason,
     mark_missing,
     to_units,
@@ -200,10 +201,16 @@ class BandGroup:
         )
         valid = self._valid(window, out_shape)
         values = mark_missing(values, nodata, valid, self.declared, missing, self.guesses)
-        offset = self.declared.offset
-        if offset == "auto" and self.units in ("DN", "reflectance") and not any(offsets):
-            offset = product_offset(self.files[0].path, self.units)
-        return to_units(values, scales, offsets, self.units, offset or "auto")
+        return to_units(values, scales, offsets, self.units, self.offset)
+
+    @property
+    def offset(self) -> Offset:
+        """Offset that replaces the header's; `auto` if nobody states one."""
+        declared, file = self.declared.offset, self.files[0]
+        header = any(entry for file in self.files for entry in file.header(file.raster.offsets))
+        if declared != "auto" or header or self.units not in ("DN", "reflectance"):
+            return declared
+        return product_offset(file.path, self.units) or "auto"
 
     def _valid(self, window: Window, out_shape: tuple[int, int] | None) -> NDArray[np.bool_] | None:
         """Read the masks of all files; None if there are none, since most files have none."""
@@ -250,6 +257,18 @@ class SensorImage:
     def grids(self) -> tuple[Grid, ...]:
         """Grid of each group."""
         return tuple(group.grid for group in self.groups)
+
+    @property
+    def offset(self) -> Literal["auto", "stated"]:
+        """Whether the user, a header or a product's name states an offset."""
+        headers = (
+            entry
+            for group in self.groups
+            for file in group.files
+            for entry in file.header(file.raster.offsets)
+        )
+        stated = any(headers) or any(group.offset != "auto" for group in self.groups)
+        return "stated" if stated else "auto"
 
     @property
     def size(self) -> tuple[int, int]:

@@ -7,12 +7,13 @@ the declaration that `Source.write` leaves in a small folder, so that DVC need n
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
 from eocontrast.modalities import Modality, Sensor
+from eocontrast.rasters.values import AUTOMATIC, Declared
 from eocontrast.runtime.errors import COMES_BACK, UserError, readable
 from eocontrast.runtime.files import write_text
 
@@ -37,6 +38,7 @@ class Source:
         rasters: Folder relative to the working directory; the folder of the manifest if None.
         name: Name of the data set, for model cards.
         licence: Licence of the data set, for model cards.
+        files: What the user declares about no-data values and offsets, by sensor.
     """
 
     s1: Modality
@@ -47,11 +49,16 @@ class Source:
     rasters: Path | None = None
     name: str = "unknown"
     licence: str = "unknown"
+    files: dict[Sensor, Declared] = field(default_factory=dict)
 
     @property
     def modalities(self) -> dict[Sensor, Modality]:
         """Modality by sensor."""
         return {"s1": self.s1, "s2": self.s2}
+
+    def declared(self, sensor: Sensor) -> Declared:
+        """Return what the user declares about the files of a sensor."""
+        return self.files.get(sensor, AUTOMATIC)
 
     def write(self, folder: Path) -> None:
         """Write `manifest.csv` and `source.json` to `folder`."""
@@ -59,6 +66,8 @@ class Source:
         write_text(folder / "manifest.csv", table)
         declaration = asdict(self)
         del declaration["manifest"]
+        if not self.files:  # nothing is declared about published archives
+            del declaration["files"]
         declaration["rasters"] = None if self.rasters is None else self.rasters.as_posix()
         # classes keep their order: it is the order of the class indices
         write_text(folder / "source.json", json.dumps(declaration, indent=1) + "\n")
@@ -85,4 +94,6 @@ def read_source(folder: Path) -> Source:
             low, high = fields["valid_range"]
             declaration[sensor] = Modality(tuple(fields["bands"]), fields["units"], (low, high))
         declaration["rasters"] = Path(declaration["rasters"] or folder)
+        files = declaration.get("files", {})
+        declaration["files"] = {sensor: Declared.of(**fields) for sensor, fields in files.items()}
         return Source(manifest=manifest, **declaration)

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from eocontrast.modalities import Modality, Units
 
+NoData = Literal["auto", "none"] | tuple[float, ...]
+Offset = Literal["auto"] | float
+
 Reason = Literal["nodata", "user", "mask", "nan", "fill", "impossible"]
 """Why a pixel is missing: the header's value, the user's, mask flags, NaN, 0 in all bands, or a
 value that no sensor gives."""
@@ -45,8 +48,16 @@ class Declared:
             numbers of baseline 04.00; `auto` follows the header and the product's name.
     """
 
-    nodata: Literal["auto", "none"] | tuple[float, ...] = "auto"
-    offset: Literal["auto"] | float = "auto"
+    nodata: NoData = "auto"
+    offset: Offset = "auto"
+
+    @classmethod
+    def of(cls, nodata: str | float | Sequence[float], offset: Offset) -> Declared:
+        """Return the declaration with one number, several, `auto` or `none` for no data."""
+        if nodata in ("auto", "none"):
+            return cls(nodata, offset)  # type: ignore[arg-type]
+        numbers = nodata if isinstance(nodata, list | tuple) else (nodata,)
+        return cls(tuple(map(float, numbers)), offset)
 
 
 AUTOMATIC = Declared()
@@ -170,7 +181,7 @@ def to_units(
     scales: Sequence[float],
     offsets: Sequence[float],
     units: Units,
-    offset: Literal["auto"] | float = "auto",
+    offset: Offset = "auto",
 ) -> NDArray[Any]:
     """Apply scale and offset of each band.
 

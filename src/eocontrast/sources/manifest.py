@@ -8,7 +8,8 @@ a group, each patch is its own: only the user knows which patches are neighbours
 from __future__ import annotations
 
 import difflib
-from collections.abc import Hashable
+import sys
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -18,11 +19,17 @@ from tqdm import tqdm
 
 from eocontrast.config.sources import ManifestParams
 from eocontrast.labels import named_classes
+from eocontrast.modalities import Sensor
+from eocontrast.rasters.grids import Grid
 from eocontrast.rasters.masks import mask_size
+from eocontrast.rasters.open import RasterError, open_raster
+from eocontrast.rasters.products import raster_files
 from eocontrast.rasters.read import bands_size
 from eocontrast.rasters.source import Source
+from eocontrast.rasters.values import AUTOMATIC, Declared
 from eocontrast.runtime.errors import UserError
 from eocontrast.sources.manifest_table import check_table, located, read_table
+from eocontrast.sources.overlaps import Footprint, merge_groups, sharing_place
 
 
 def fetch(folder: Path, params: ManifestParams) -> Source:
@@ -53,8 +60,54 @@ def describe(params: ManifestParams) -> Source:
         table[sensor] = _absolute(params.path, table, sensor)
     table["label"] = _label_paths(params.path, table, classes)
     _check_shared(params.path, table)
+    if params.find_overlaps:
+        table["group"] = _group_by_ground(params.path, table, params.s2.bands)
     sensors = (params.s1.modality(), params.s2.modality())
-    return Source(*sensors, classes, palette(classes), table, licence="unspecified")
+    declared: dict[Sensor, Declared] = {"s1": params.s1.files(), "s2": params.s2.files()}
+    files = declared if set(declared.values()) != {AUTOMATIC} else {}
+    return Source(*sensors, classes, palette(classes), table, licence="unspecified", files=files)
+
+
+def _group_by_ground(path: Path, table: pd.DataFrame, bands: Sequence[str]) -> list[str]:
+    """Return the groups after joining those of patches whose rasters say that they share ground.
+
+    Raises:
+        UserError: a test patch shares ground with one that is trained on.
+    """
+    sharers = sharing_place([_place(raster, bands) for raster in table.s2])
+    splits, rows, names = list(table.split), list(table.index), list(table.id)
+    leaking = {
+        (test, other)
+        for patches in sharers
+        for test in patches
+        for other in patches
+        if splits[test] == "test" and splits[other] in ("train", "pretrain")
+    }
+    if leaking:
+        test, other = min(leaking)
+        raise UserError(
+            f"{path}: {len(dict(leaking))} of {splits.count('test')} test patches "
+            f"share ground with a patch that is trained on, such as row {rows[test]} "
+            f"({names[test]!r}) with row {rows[other]} ({names[other]!r}). Give neighbours one "
+            "split, or set sources.manifest.find_overlaps to false"
+        )
+    groups = merge_groups(list(table.group), sharers)
+    before, after = table.group.nunique(), len(set(groups))
+    if after < before:
+        print(f"{path}: {before} groups share ground and become {after}", file=sys.stderr)
+    return groups
+
+
+def _place(raster: str, bands: Sequence[str]) -> Footprint:
+    """Return where a raster lies by its header; nowhere if it cannot be read, as others report."""
+    try:
+        with open_raster(raster_files(raster, bands)[0]) as file:
+            grid = Grid.of(file)
+    except RasterError:
+        return Footprint(frozenset())
+    if grid.crs is None or not grid.located:
+        return Footprint(frozenset())
+    return Footprint(frozenset(), grid.crs.to_string(), grid.bounds)
 
 
 def palette(classes: dict[str, int]) -> dict[str, str]:
@@ -118,18 +171,21 @@ def _check_shared(path: Path, table: pd.DataFrame) -> None:
 def _check_rasters(table: pd.DataFrame, params: ManifestParams) -> None:
     """Check that every raster opens, has the declared bands and the size of the first row's."""
     path, s1, s2 = params.path, params.s1.modality(), params.s2.modality()
+    values = params.classes.values()
     expected: tuple[int, int] | None = None
     rows = zip(table.index, table.id, table.s1, table.s2, table.label, strict=True)
     for row, name, first, second, label in tqdm(rows, "checking", len(table), disable=None):
         with located(path, row, name, "s2"):
-            size = bands_size(second, s2)
+            size = bands_size(second, s2, params.s2.files())
+            if size[0] != size[1]:
+                raise UserError(f"{_pixels(size)}, expected a square; cut it by `eocontrast start`")
             if size != (expected := expected or size):
                 raise UserError(f"{_pixels(size)}, but the first row's are {_pixels(expected)}")
         with located(path, row, name, "s1"):
-            _check_size(bands_size(first, s1), expected)
+            _check_size(bands_size(first, s1, params.s1.files()), expected)
         if label and named_classes(label, [*params.classes]) is None:
             with located(path, row, name, "label"):
-                _check_size(mask_size(Path(label)), expected)
+                _check_size(mask_size(Path(label), values), expected)
 
 
 def _check_size(size: tuple[int, int], s2: tuple[int, int]) -> None:

@@ -8,8 +8,10 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from eocontrast.labels import SEPARATOR
 from eocontrast.rasters.source import COLUMNS, SPLITS
 from eocontrast.runtime.errors import UserError
 
@@ -118,9 +120,35 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as Parquet: {error}; write it again") from error
-    text = {
-        name: ["" if pd.isna(x) else str(x) for x in table[name]]
-        for name in COLUMNS
-        if name in table
-    }
-    return pd.DataFrame(text, index=range(2, len(table) + 2))
+    rows = range(2, len(table) + 2)
+    if table.index.name in COLUMNS:  # pandas keeps the index of a frame as a column of its own
+        table = table.reset_index()
+    text: dict[str, list[str]] = {}
+    for column in (name for name in COLUMNS if name in table):
+        cells = zip(rows, table[column], strict=True)
+        text[column] = [_text(path, row, column, cell) for row, cell in cells]
+    return pd.DataFrame(text, index=rows)
+
+
+def _text(path: Path, row: int, column: str, cell: object) -> str:
+    """Return a cell of Parquet as the text that a CSV file would hold.
+
+    Raises:
+        UserError: it is a list of other things than names, or a structure.
+    """
+    if isinstance(cell, np.ndarray | list | tuple):
+        names = list(cell)
+        if column == "label" and all(isinstance(name, str) for name in names):
+            return SEPARATOR.join(names)
+        shown = ", ".join(map(str, names[:4]))
+        raise UserError(
+            f"{path}, row {row}, column {column}: a list of {shown}, expected text"
+            + (" or a list of class names; replace 0 and 1 by them" if column == "label" else "")
+        )
+    if isinstance(cell, dict):
+        raise UserError(f"{path}, row {row}, column {column}: a structure, expected text")
+    if cell is None or pd.isna(cell):  # type: ignore[call-overload]
+        return ""
+    if isinstance(cell, float | np.floating) and float(cell).is_integer():
+        return str(int(cell))  # pandas turns whole numbers beside a gap into floats
+    return str(cell)
