@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from eocontrast.runtime.stage import run_stage
 from eocontrast.config.params import load_params
 from eocontrast.config.sources import SourceName
+from eocontrast.runtime.stage import run_stage
 from eocontrast.sources.catalogue import check_paths, fetch_source
 from eocontrast.sources.download.transfer import without_credentials
 from eocontrast.tracking.tracker import Tracker

@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from eocontrast.runtime.stage import run_stage
 from eocontrast.config.params import load_params
 from eocontrast.evaluation.evaluate import evaluate
 from eocontrast.evaluation.results import write_point, write_predictions
 from eocontrast.models.point_files import read_index
 from eocontrast.patches.store import PatchStore
+from eocontrast.runtime.stage import run_stage
 from eocontrast.tracking.cards import finetuned_card
 from eocontrast.tracking.confusion import draw_confusion
 from eocontrast.tracking.provenance import provenance

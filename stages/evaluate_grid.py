@@ -8,12 +8,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from eocontrast.runtime.stage import run_stage
 from eocontrast.config.params import load_params
 from eocontrast.evaluation.evaluate import evaluate
 from eocontrast.evaluation.results import write_arm
 from eocontrast.models.point_files import read_index
 from eocontrast.patches.store import PatchStore
+from eocontrast.runtime.stage import run_stage
 from eocontrast.tracking.cards import finetuned_card
 from eocontrast.tracking.provenance import provenance
 from eocontrast.tracking.tracker import Tracker

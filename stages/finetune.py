@@ -7,11 +7,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from eocontrast.runtime.stage import run_stage
 from eocontrast.config.params import load_params
 from eocontrast.finetuning.run import Job, points_digest, points_of, train_points
 from eocontrast.models.point_files import write_index
 from eocontrast.runtime.errors import named
+from eocontrast.runtime.stage import run_stage
 from eocontrast.tracking.tracker import Tracker
 from eocontrast.training.devices import hardware
 from eocontrast.training.resuming import kept

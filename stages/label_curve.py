@@ -6,7 +6,6 @@ python stages/label_curve.py METRICS PRETRAINED
 import json
 from pathlib import Path
 
-from eocontrast.runtime.stage import run_stage
 from eocontrast.config.params import load_params
 from eocontrast.curve.cards import pretrained_card
 from eocontrast.curve.figure import draw_label_curve
@@ -16,6 +15,7 @@ from eocontrast.curve.report import report
 from eocontrast.evaluation.results import read_arm
 from eocontrast.models.weights import Pretrained
 from eocontrast.runtime.files import write_text
+from eocontrast.runtime.stage import run_stage
 from eocontrast.tracking.tracker import Tracker
 
 

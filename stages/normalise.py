@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from eocontrast.runtime.stage import run_stage
 from eocontrast.config.params import load_params
 from eocontrast.normalisation.build import build_store
 from eocontrast.patches.store import PatchStore
+from eocontrast.runtime.stage import run_stage
 from eocontrast.tracking.tracker import Tracker
 
 

@@ -4,11 +4,11 @@ from collections import deque
 from functools import partial
 from pathlib import Path
 
-from eocontrast.runtime.stage import run_stage
 from eocontrast.config.params import load_params
 from eocontrast.patches.store import PatchStore
 from eocontrast.pretraining.run import pretrain_run, run_digest
 from eocontrast.runtime.errors import named
+from eocontrast.runtime.stage import run_stage
 from eocontrast.tracking.tracker import Tracker
 from eocontrast.training.devices import first_process, hardware
 from eocontrast.training.resuming import kept, kept_folder

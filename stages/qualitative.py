@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from eocontrast.runtime.stage import run_stage
 from eocontrast.config.params import load_params
 from eocontrast.curve.maps import column_title, draw_nothing, draw_qualitative, write_maps
 from eocontrast.evaluation.qualitative import class_maps, varied_patches
 from eocontrast.models.point_files import point_file
 from eocontrast.patches.store import PatchStore
+from eocontrast.runtime.stage import run_stage
 from eocontrast.tracking.tracker import Tracker
 from eocontrast.training.devices import accelerator, hardware
 

@@ -12,11 +12,11 @@ from typing import Literal
 
 import pandas as pd
 
-from eocontrast.runtime.stage import run_stage
 from eocontrast.cli.tune import try_arms, try_pretraining
 from eocontrast.config.params import load_params
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import write_text
+from eocontrast.runtime.stage import run_stage
 
 
 def main(what: Literal["arms", "pretraining"], patches: Path, out: Path, *given: str) -> None:

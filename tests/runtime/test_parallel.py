@@ -3,182 +3,171 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
+from calls import folder, refuse, refuse_first, square
 
 from eocontrast.runtime.errors import UserError
-from eocontrast.runtime.parallel import side_by_side
+from eocontrast.runtime.parallel import parallel_map
 
-TWO_CORES = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="takes two cores")
+TESTS = Path(__file__).parents[1]
+PATIENCE = 150
+"""Seconds, less than calls sleep; other programs may use the cores."""
+
+
+def numbers(count: int) -> list[tuple[int]]:
+    return [(number,) for number in range(count)]
 
 
 @pytest.mark.parametrize("count", [0, 1, 7])
-def test_results_come_in_the_order_of_the_items(count: int) -> None:
-    offset = 10  # functions may be closures
-    found = side_by_side(lambda item: (item + offset, torch.get_num_threads()), range(count))
-    assert list(found) == [(item + offset, 1) for item in range(count)]
+@pytest.mark.parametrize("kind", ["processes", "threads"])
+def test_results_keep_the_order(count: int, kind: Literal["processes", "threads"]) -> None:
+    results = parallel_map(square, numbers(count), 2, kind)
+    assert [result for result, _ in results] == [number**2 for number in range(count)]
 
 
-def test_the_threads_of_the_caller_stay() -> None:
+@pytest.mark.parametrize(("workers", "here"), [(1, True), (2, False)])
+def test_one_worker_stays_in_process(workers: int, here: bool) -> None:
+    processes = {process for _, process in parallel_map(square, numbers(4), workers)}
+    assert (processes == {os.getpid()}) == here
+    assert here or os.getpid() not in processes
+
+
+@pytest.fixture
+def four_threads() -> Iterator[None]:
     before = torch.get_num_threads()
-    list(side_by_side(torch.tensor, [1.0]))
-    assert torch.get_num_threads() == before
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
 
 
-@TWO_CORES
-def test_several_items_are_worked_on_at_once() -> None:
-    found = set(side_by_side(lambda item: os.getpid(), range(8)))
-    assert os.getpid() not in found
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.usefixtures("four_threads")
+def test_torch_uses_one_thread(workers: int) -> None:
+    def threads(_: int) -> int:
+        return torch.get_num_threads()
+
+    assert list(parallel_map(threads, numbers(3), workers)) == [1, 1, 1]
+    assert torch.get_num_threads() == 4
 
 
-@pytest.mark.parametrize("count", [1, 3])
-def test_a_users_mistake_reaches_the_caller(count: int) -> None:
-    def refuse(item: int) -> None:
-        raise UserError(f"no {item}")
+@pytest.mark.usefixtures("four_threads")
+def test_sums_equal_for_any_workers() -> None:
+    def total(seed: int) -> float:
+        draws = torch.Generator().manual_seed(seed)
+        return float(torch.rand(2**20, generator=draws).sum())
 
-    with pytest.raises(UserError, match="no 0"):
-        list(side_by_side(refuse, range(count)))
-
-
-def test_functions_that_hold_what_cannot_be_pickled_work() -> None:
-    kept: Callable[[int], int] = lambda item: item + 1  # noqa: E731
-    assert list(side_by_side(lambda item: kept(item), range(3))) == [1, 2, 3]
+    one, two = (list(parallel_map(total, numbers(4), workers)) for workers in (1, 2))
+    assert one == two
 
 
-KILLED = """
-import os, signal, sys, time
-from eocontrast.runtime.parallel import side_by_side
+def test_workers_follow_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    list(parallel_map(folder, numbers(2), 2))  # workers are reused
+    monkeypatch.chdir(tmp_path)
+    assert set(parallel_map(folder, numbers(4), 2)) == {tmp_path}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_user_error_reaches_the_caller(workers: int) -> None:
+    with pytest.raises(UserError, match="0 is no good"):
+        list(parallel_map(refuse, numbers(3), workers))
+
+
+def test_error_ends_other_calls() -> None:
+    start = time.monotonic()
+    with pytest.raises(UserError, match="0 is no good"):
+        list(parallel_map(refuse_first, numbers(8), 2))
+    assert time.monotonic() - start < PATIENCE
+
+
+STAGE = """
+import sys, time
+import calls
+from eocontrast.runtime.parallel import parallel_map
 from eocontrast.runtime.stage import stage
 
-def work(item):
-    if item == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return item
-
 with stage("finetune"):
-    for item in side_by_side(work, range(8)):
-        print(f"{item}\\n", end="", flush=True)  # one write: another worker prints too
-"""
-
-WAITING = """
-import os, sys, time
-from eocontrast.runtime.parallel import side_by_side
-from eocontrast.runtime.stage import stage
-
-def work(item):
-    if item:
-        print(os.getpid(), flush=True)
-        time.sleep(60)
-    return item
-
-with stage("finetune"):
-    for item in side_by_side(work, range(8)):
-        time.sleep(60 * (sys.argv[1] == "consumer"))
+    for result in parallel_map(getattr(calls, sys.argv[1]), [(n,) for n in range(8)], 2):
+        print(f"{result}\\n", end="", flush=True)
+        time.sleep(200 * (sys.argv[2:] == ["consumer"]))
 """
 
 
-@TWO_CORES
-def test_a_worker_that_is_killed_is_told_in_one_line() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED], capture_output=True, text=True, timeout=60, check=False
+@contextmanager
+def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a stage with two workers in a process group of its own."""
+    path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
+    pipe = subprocess.PIPE
+    run = subprocess.Popen(
+        [sys.executable, "-c", STAGE, *arguments],
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        process_group=0,
+        env={**os.environ, "PYTHONPATH": path},
     )
-    assert done.returncode == 2
-    assert done.stderr.startswith("finetune: a worker process was killed, perhaps for memory: ")
-    assert done.stderr.endswith("; `dvc repro` goes on from here\n")
-    assert done.stderr.count("\n") == 1
-    assert [int(item) for item in done.stdout.split()] in ([], [0], [0, 1])  # in order
+    with run:
+        try:
+            yield run
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(run.pid, signal.SIGKILL)
 
 
-@TWO_CORES
-@pytest.mark.parametrize(
-    ("number", "at_work"), [(signal.SIGINT, "workers"), (signal.SIGTERM, "consumer")]
-)
-def test_workers_end_at_once_where_the_run_is_stopped(at_work: str, number: signal.Signals) -> None:
-    command = [sys.executable, "-c", WAITING, at_work]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as run:
-        assert run.stdout is not None
-        worker = int(run.stdout.readline())
-        time.sleep(0.2)  # until the first result has come
-        run.send_signal(number)
-        _, said = run.communicate(timeout=20)
-    assert run.returncode == 128 + number
-    assert said == f"finetune: stopped by {number.name}; `dvc repro` goes on from here\n"
-    assert not Path(f"/proc/{worker}").exists()
+def test_killed_worker_is_reported() -> None:
+    with started("die_at_two") as run:
+        output, message = run.communicate(timeout=PATIENCE)
+    assert run.returncode == 2
+    assert message.startswith("finetune: a worker process was killed, perhaps because memory ran")
+    assert message.endswith("; `dvc repro` continues from here\n")
+    assert message.count("\n") == 1
+    assert [int(word) for word in output.split()] in ([], [0], [0, 1])
 
 
-CHECKPOINTING = """
-import os, sys, time
-from pathlib import Path
-from eocontrast.runtime.parallel import side_by_side
-from eocontrast.runtime.stage import stage
-from eocontrast.runtime.signals import asked_to_stop, deferred, stop_if_asked
-
-def work(item):
-    with deferred():
-        print(f"{item}\\n", end="", flush=True)  # one write: another worker prints too
-        while not asked_to_stop():
-            time.sleep(0.01)
-        time.sleep(float(sys.argv[2]))
-        Path(sys.argv[1], str(item)).touch()
-        stop_if_asked()
-
-os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])  # two workers
-with stage("finetune"):
-    list(side_by_side(work, range(8)))
-"""
-
-
-def at_work(folder: Path, seconds: float) -> subprocess.Popen[str]:
-    """A run in a process group of its own, whose two workers take so long to checkpoint."""
-    command = [sys.executable, "-c", CHECKPOINTING, str(folder), str(seconds)]
-    pipe = subprocess.PIPE
-    run = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, process_group=0)
+def workers_at_work(run: subprocess.Popen[str]) -> list[int]:
     assert run.stdout is not None
-    assert {run.stdout.readline() for _ in range(2)} == {"0\n", "1\n"}
-    return run
+    lines = [run.stdout.readline() for _ in range(3)]
+    assert "0\n" in lines
+    return [int(line) for line in lines if line != "0\n"]
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="takes two cores")
-@pytest.mark.parametrize(
-    ("number", "send"),
-    [(signal.SIGTERM, os.kill), (signal.SIGTERM, os.killpg), (signal.SIGINT, os.killpg)],
-)
-def test_workers_checkpoint_where_the_run_is_stopped(
-    tmp_path: Path, number: signal.Signals, send: Callable[[int, int], None]
+def alive(processes: Sequence[int]) -> list[int]:
+    return [process for process in processes if Path(f"/proc/{process}/cmdline").exists()]
+
+
+def all_end(processes: Sequence[int]) -> bool:
+    limit = time.monotonic() + PATIENCE
+    while alive(processes) and time.monotonic() < limit:
+        time.sleep(0.05)
+    return not alive(processes)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+@pytest.mark.parametrize("send", [os.kill, os.killpg])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("waits", ["caller", "consumer"])
+def test_signal_ends_all_workers(
+    waits: str, number: signal.Signals, send: Callable[[int, int], None]
 ) -> None:
-    """Told by the stage, or by a terminal or SLURM as well, which tell all processes."""
-    with at_work(tmp_path, 0.5) as run:
+    with started("show_and_sleep", waits) as run:
+        workers = workers_at_work(run)
         send(run.pid, number)
-        _, said = run.communicate(timeout=20)
-    assert run.returncode == 128 + number
-    assert said == f"finetune: stopped by {number.name}; `dvc repro` goes on from here\n"
-    assert {path.name for path in tmp_path.iterdir()} == {"0", "1"}
+        _, message = run.communicate(timeout=PATIENCE)
+        assert run.returncode == 128 + number
+        assert message == f"finetune: stopped by {number.name}; `dvc repro` continues from here\n"
+        assert all_end(workers)
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="takes two cores")
-def test_who_asks_twice_does_not_wait_for_workers(tmp_path: Path) -> None:
-    with at_work(tmp_path, 60) as run:
-        for _ in range(2):
-            run.send_signal(signal.SIGTERM)
-            time.sleep(0.5)
-        _, said = run.communicate(timeout=20)
-    assert run.returncode == 128 + signal.SIGTERM
-    assert said == "finetune: stopped by SIGTERM; `dvc repro` goes on from here\n"
-    assert not list(tmp_path.iterdir())
-
-
-@TWO_CORES
-def test_workers_end_at_once_after_a_mistake() -> None:
-    def work(item: int) -> None:
-        if item == 0:
-            raise UserError("no")
-        time.sleep(60)
-
-    began = time.monotonic()
-    with pytest.raises(UserError, match="no"):
-        list(side_by_side(work, range(8)))
-    assert time.monotonic() - began < 20
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+def test_workers_end_with_their_parent() -> None:
+    with started("show_and_sleep") as run:
+        workers = workers_at_work(run)
+        assert alive(workers) == workers
+        run.kill()
+        run.wait()
+        assert all_end(workers)

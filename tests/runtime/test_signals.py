@@ -3,8 +3,8 @@ import signal
 
 import pytest
 
-from eocontrast.runtime.stage import stage
 from eocontrast.runtime.signals import Stopped, asked_to_stop, deferred, stop_if_asked, stoppable
+from eocontrast.runtime.stage import stage
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
@@ -63,5 +63,5 @@ def test_a_stage_ends_with_the_shells_code_and_says_how_to_go_on(
     with pytest.raises(SystemExit) as caught, stage("pretrain"):
         send(number)
     assert caught.value.code == CODES[number]
-    said = f"pretrain: stopped by {number.name}; `dvc repro` goes on from here\n"
+    said = f"pretrain: stopped by {number.name}; `dvc repro` continues from here\n"
     assert capsys.readouterr() == ("", said)

@@ -1,16 +1,13 @@
 import logging
-import os
 import runpy
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from shipped import PARAMS
 
-from eocontrast.runtime.stage import run_stage, stage
 from eocontrast.runtime.errors import UserError
+from eocontrast.runtime.stage import run_stage, stage
 
 ROOT = Path(__file__).parents[2]
 STAGES = sorted(path.stem for path in (ROOT / "stages").glob("*.py"))
@@ -102,55 +99,3 @@ def test_words_become_what_a_stage_takes(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("sys.argv", ["a.py", "one", "b", "c", "d"])
     run_stage("a", main)
     assert taken == ["one", Path("b"), "c", "d"]
-
-
-ENDS = """
-import atexit, gc
-from eocontrast.runtime.stage import run_stage
-
-class Kept:
-    def __del__(self):
-        print("taken apart")
-
-kept = Kept()
-atexit.register(print, "left in order", end="")
-run_stage("finetune", lambda: print("at work", gc.isenabled()))
-"""
-
-
-def test_under_dvc_the_process_ends_with_the_stage() -> None:
-    """In order, but modules are not taken apart, which takes torch a second."""
-    command = [sys.executable, "-c", ENDS]
-    environment = os.environ | {"DVC_STAGE": "finetune"}
-    alone, under_dvc = (
-        subprocess.run(command, env=given, capture_output=True, text=True, check=True).stdout
-        for given in (None, environment)
-    )
-    assert under_dvc == "at work True\nleft in order"
-    assert alone == under_dvc + "taken apart\n"
-
-
-AT_WORK = """
-import time
-from eocontrast.runtime.stage import run_stage
-
-def main():
-    print("at work", flush=True)
-    time.sleep(60)
-
-run_stage("finetune", main)
-"""
-RUNS = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux tells children alone")
-def test_a_stage_stops_when_dvc_is_killed() -> None:
-    """Else it would be at work beside that of the next `dvc repro`, which keeps no checkpoint."""
-    command, pipe = [sys.executable, "-c", RUNS, AT_WORK], subprocess.PIPE
-    environment = os.environ | {"DVC_STAGE": "finetune"}
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment) as dvc:
-        assert dvc.stdout is not None
-        assert dvc.stdout.readline() == "at work\n"
-        dvc.kill()
-        _, said = dvc.communicate(timeout=20)  # which waits for all that hold the pipe
-    assert said == "finetune: stopped by SIGTERM; `dvc repro` goes on from here\n"

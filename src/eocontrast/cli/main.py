@@ -15,8 +15,7 @@ from eocontrast.cli.plan import add_plan_command
 from eocontrast.cli.scenes import add_scene_commands
 from eocontrast.cli.start import add_start_command
 from eocontrast.modalities import Modality, Units
-from eocontrast.runtime.errors import UserError
-from eocontrast.runtime.exhausted import exhausted
+from eocontrast.runtime.errors import UserError, resource_error
 from eocontrast.runtime.files import file_sha256, refuse_existing
 
 if TYPE_CHECKING:  # `--help` answers at once; torch and timm take seconds
@@ -59,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"eocontrast {arguments.command}: stopped; nothing is left half", file=sys.stderr)
         return 130
     except Exception as error:
-        lacking = exhausted(error)
+        lacking = resource_error(error)
         if lacking is None:
             raise
         print(f"eocontrast {arguments.command}: {lacking}", file=sys.stderr)

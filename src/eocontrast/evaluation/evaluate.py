@@ -26,7 +26,8 @@ from eocontrast.models.model import Model, PooledModel
 from eocontrast.models.tasks import TASKS, Task, patch_targets
 from eocontrast.patches.store import PatchStore, Rows
 from eocontrast.runtime.errors import UserError
-from eocontrast.runtime.parallel import side_by_side
+from eocontrast.runtime.parallel import parallel_map, workers_for_models
+from eocontrast.training.devices import Precision, accelerator
 
 NOTHING = "none"
 """Written where a patch holds none of the classes."""
@@ -85,12 +86,24 @@ def evaluate(
         UserError: no labelled test patches, or a file that is no model for these classes.
     """
     known = _frozen_features(files, store, device)
+    if known is not None:
+        yield from (_scored(members, store, device, known) for members in files)
+        return
+    calls = [(members, store, device.mixed_precision) for members in files]
+    yield from parallel_map(_score, calls, workers_for_models())
 
-    def score(members: Sequence[Path]) -> list[list[Evaluation]]:
-        models, headers = zip(*(load_model(file, store) for file in members), strict=True)
-        return _evaluate(models, headers, store, device, known)
 
-    yield from map(score, files) if known is not None else side_by_side(score, files)
+def _score(
+    members: Sequence[Path], store: PatchStore, precision: Precision
+) -> list[list[Evaluation]]:
+    return _scored(members, store, accelerator(precision), None)
+
+
+def _scored(
+    members: Sequence[Path], store: PatchStore, device: Accelerator, features: Features | None
+) -> list[list[Evaluation]]:
+    models, headers = zip(*(load_model(file, store) for file in members), strict=True)
+    return _evaluate(models, headers, store, device, features)
 
 
 def _frozen_features(

@@ -27,7 +27,7 @@ from eocontrast.models.tasks import TASKS, Task, patch_targets
 from eocontrast.models.weights import Pretrained, load_weights, save_weights
 from eocontrast.patches.store import PatchStore
 from eocontrast.runtime.files import file_sha256
-from eocontrast.runtime.parallel import side_by_side
+from eocontrast.runtime.parallel import parallel_map, workers_for_models
 from eocontrast.training.checkpoint import Metrics
 from eocontrast.training.devices import Precision, accelerator, deterministic
 from eocontrast.training.resuming import digest
@@ -123,7 +123,8 @@ def train_points(jobs: Sequence[Job], kept: Path | None = None) -> Iterator[Trai
     for name in dict.fromkeys(job.name for job in heads):
         yield from _train_heads([job for job in heads if job.name == name], kept)
     train = partial(train_point, kept=kept)
-    yield from side_by_side(train, [job for job in left if not job.on_features])
+    calls = [(job,) for job in left if not job.on_features]
+    yield from parallel_map(train, calls, workers_for_models())
 
 
 def points_digest(jobs: Sequence[Job]) -> str:

@@ -31,7 +31,7 @@ from eocontrast.rasters.open import RasterError
 from eocontrast.rasters.read import bands_size
 from eocontrast.rasters.source import Source, read_source
 from eocontrast.runtime.files import check_free_disk, code_sha256
-from eocontrast.runtime.workers import spread
+from eocontrast.runtime.parallel import parallel_map
 
 
 def build_store(
@@ -114,7 +114,7 @@ def audit_source(source: Source, *, check_shift: bool, workers: int | None = Non
     plan = _plan(source, bands, shard_mib=1)
     told = (_told(source), bands, check_shift)
     calls = [(*told, number, rows) for number, rows in enumerate(plan.shards)]
-    pieces = dict(_shown(spread(audit_rows, calls, workers), plan, done=0))
+    pieces = dict(_shown(parallel_map(audit_rows, calls, workers), plan, done=0))
     patches = [patch for number in sorted(pieces) for patch in pieces[number]]
     return _judged(plan, patches)[0]
 
@@ -191,7 +191,7 @@ def _stored(
     where = (plan.side, build.absolute())
     calls = [(*told, number, plan.shards[number], *where) for number in missing]
     done = sum(map(len, plan.shards)) - ahead
-    found |= dict(_shown(spread(write_shard, calls, workers), plan, done))
+    found |= dict(_shown(parallel_map(write_shard, calls, workers), plan, done))
     return (patch for patches in found.values() for patch in patches or ())
 
 

@@ -70,6 +70,10 @@ class PatchStore:
             self.index = pd.read_parquet(index)
             self.index[["id", "group", "split", "label", "shard", "row"]]  # fails if one is missing
 
+    def __reduce__(self) -> tuple[type[PatchStore], tuple[Path]]:
+        """Pickle the folder alone: a worker opens the store itself."""
+        return PatchStore, (self.folder,)
+
     @cached_property
     def labels(self) -> NDArray[np.int64]:
         """Return the class index of every row, -1 for none, shape (N,)."""

@@ -13,7 +13,6 @@ from functools import cache
 from pathlib import Path
 
 from eocontrast.runtime.errors import UserError
-from eocontrast.runtime.exhausted import exhausted
 
 
 def check_free_disk(folder: Path, size: int, what: str) -> None:
@@ -119,8 +118,6 @@ def check_possible(path: Path) -> None:
         partial.touch()
         partial.unlink()
     except OSError as error:
-        if exhausted(error):
-            raise
         raise UserError(f"{path} cannot be written ({error}): name another place") from error
 
 

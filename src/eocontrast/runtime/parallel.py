@@ -1,79 +1,121 @@
-"""Models are small, so on a CPU each gets one thread and there are as many at once as cores.
-
-Two at once on two cores are 1.4 (ResNet) to 1.7 (Swin) times as fast as one after the other on
-both, and what comes out does not depend on the number of cores.
-"""
+"""Calls that run in parallel: in processes or threads of this machine, or on a Dask cluster."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
+import signal
 import sys
-from collections import deque
+import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from contextlib import chdir
+from functools import partial
+from pathlib import Path
+from threading import RLock, Thread
+from typing import Any, Literal, TypeVar
 
-import torch
+from joblib import Parallel, cpu_count, delayed
 
-from eocontrast.runtime.child_processes import end_with, ended_early
-from eocontrast.runtime.signals import Stopped, stoppable_worker
+from eocontrast.runtime.errors import UserError
 
-Item = TypeVar("Item")
-Found = TypeVar("Found")
+Result = TypeVar("Result")
+Calls = Sequence[tuple[Any, ...]]
 
-_inherited: Callable[[Any], Any]
-"""What a forked worker does to every item; inherited, so that it may hold a store or features."""
+SCHEDULER = "DASK_SCHEDULER_ADDRESS"
+
+_alone = RLock()
+"""Lets one call run at a time: threads of a Dask worker share torch's seed and the folder."""
 
 
-def side_by_side(function: Callable[[Item], Found], items: Sequence[Item]) -> Iterator[Found]:
-    """`function` of every item, in order; one after the other on a GPU, and where nothing forks.
+def parallel_map(
+    function: Callable[..., Result],
+    calls: Calls,
+    workers: int | None = None,
+    kind: Literal["processes", "threads"] = "processes",
+) -> Iterator[Result]:
+    """Yield the results of `function` for the arguments of each call, in order.
+
+    Results do not depend on the number of workers: in processes, torch uses one thread per call.
+    If the generator is closed early, the processes are killed.
 
     Args:
-        function: may hold anything; only items and results travel between processes.
-        items: must survive pickling, like the results.
+        function: Function of a module; it is pickled, like arguments and results.
+        calls: Positional arguments. A Dask cluster repeats a call if its worker dies.
+        workers: Number of workers, by default one per core; 1 makes the calls in this process.
+        kind: Threads suit calls that only read files or hash them. Processes run on the cluster
+            that `DASK_SCHEDULER_ADDRESS` names, if it is set; `workers` is ignored then.
 
     Raises:
-        BrokenProcessPool: a worker was killed; a `multiprocessing.Pool` waits for its result.
+        UserError: no Dask scheduler answers.
+        BrokenExecutor: a worker process was killed.
     """
-    if torch.cuda.is_available() or not sys.platform.startswith("linux"):
-        yield from map(function, items)
+    if kind == "threads":
+        options: dict[str, Any] = {"backend": "threading"}
+    elif calls and (address := os.environ.get(SCHEDULER)):
+        yield from _on_cluster(address, partial(_call, Path.cwd(), function), calls)
         return
-    workers = min(len(items), len(os.sched_getaffinity(0)))
-    if workers < 2:  # none at all where there are no items
-        with _one_thread():
-            yield from map(function, items)
-        return
-    # forked, as DataLoader's workers are: importing torch anew would cost each worker 4 s
-    fork, given = multiprocessing.get_context("fork"), (function, os.getpid())
-    with ProcessPoolExecutor(workers, fork, _start, given) as pool, ended_early():
-        # not `map`, which cancels what is left: a pool that is killed then trips over that
-        futures = deque(pool.submit(_apply, item) for item in items)
-        while futures:
-            yield futures.popleft().result()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    else:
+        # joblib's "multiprocessing" starts sooner, but waits forever for a worker that was killed
+        options = {"backend": "loky", "initializer": _follow, "initargs": (os.getpid(),)}
+        function = partial(_call, Path.cwd(), function)
+    run = Parallel(min(len(calls), workers or cpu_count()) or 1, return_as="generator", **options)
+    results = run(delayed(function)(*call) for call in calls)
     try:
-        yield
+        for result in results:  # noqa: UP028 - `yield from` would close it before the filter
+            yield result
     finally:
-        torch.set_num_threads(threads)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # about results that were not used
+            results.close()
 
 
-def _start(function: Callable[[Any], Any], parent: int) -> None:
-    global _inherited
-    stoppable_worker()
-    end_with(parent)
-    _inherited = function
-    torch.set_num_threads(1)
+def workers_for_models() -> int | None:
+    """Return 1 if there is a GPU, which models would have to share, and None otherwise."""
+    import torch  # takes two seconds; not every caller of this module needs it
+
+    return 1 if torch.cuda.is_available() else None
 
 
-def _apply(item: object) -> Any:  # noqa: ANN401 - whatever the inherited function returns
+def _call(folder: Path, function: Callable[..., Result], *arguments: object) -> Result:
+    """Call a function in the caller's folder, with one thread of torch."""
+    with _alone, chdir(folder):
+        torch: Any = sys.modules.get("torch")
+        if torch is None:
+            return function(*arguments)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return function(*arguments)
+        finally:
+            torch.set_num_threads(threads)
+
+
+def _follow(parent: int) -> None:
+    """End this worker with its parent, which alone reacts to signals."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+
+
+def _on_cluster(address: str, function: Callable[..., Result], calls: Calls) -> Iterator[Result]:
+    # not joblib's "dask" (1.6): it waits forever for a call that its workers died of
+    from distributed import Client  # takes a second
+
     try:
-        return _inherited(item)
-    except Stopped as stopped:  # with the checkpoint written; nobody asks for an answer
-        os._exit(stopped.exit_code)
+        client = Client(address, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"no Dask scheduler answers at {address} ({error}), which {SCHEDULER} names: start one "
+            "there, or unset the variable to run on this machine"
+        ) from error
+    with client:
+        if not client.nthreads():
+            print(f"{address} has no workers yet: waiting for some", file=sys.stderr)
+        for future in [client.submit(function, *call, pure=False) for call in calls]:
+            yield future.result()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +20,7 @@ from eocontrast.rasters.products import raster_files
 from eocontrast.rasters.source import Source
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import write_text
+from eocontrast.runtime.parallel import parallel_map
 
 DIGESTS = ".digests.csv"
 
@@ -43,9 +43,9 @@ def contents(source: Source, folder: Path) -> pd.DataFrame:
     rows = source.manifest.to_dict("records")
     known = _read_digests(folder / DIGESTS)
     # threads: hashing and reading release the interpreter's lock
-    with ThreadPoolExecutor() as pool:
-        results = pool.map(lambda row: _content(source, folder, row, known), rows)
-        every = list(tqdm(results, "list", len(rows), unit="patch", leave=False, disable=None))
+    calls = [(source, folder, row, known) for row in rows]
+    results = parallel_map(_content, calls, kind="threads")
+    every = list(tqdm(results, "list", len(rows), unit="patch", leave=False, disable=None))
     digests = {stamp: md5 for _, _, md5, stamp in every if md5}
     if digests != known:
         lines = [f"{stamp},{md5}\n" for stamp, md5 in digests.items()]

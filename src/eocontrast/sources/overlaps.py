@@ -15,7 +15,6 @@ import sys
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -30,6 +29,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from tqdm import tqdm
 
 from eocontrast.rasters.open import open_raster, read_values
+from eocontrast.runtime.parallel import parallel_map
 from eocontrast.sources.neighbours import first_linked
 
 Box = tuple[float, float, float, float]
@@ -117,10 +117,9 @@ def _all_footprints(paths: list[str], read: Callable[[str], Footprint]) -> list[
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         # threads: reading and hashing release the interpreter's lock
-        with ThreadPoolExecutor() as pool:
-            footprints = pool.map(read, paths)
-            bar = tqdm(footprints, "overlaps", len(paths), unit="patch", leave=False, disable=None)
-            return list(bar)
+        footprints = parallel_map(read, [(path,) for path in paths], kind="threads")
+        bar = tqdm(footprints, "overlaps", len(paths), unit="patch", leave=False, disable=None)
+        return list(bar)
 
 
 def sharing_content(footprints: Sequence[Footprint]) -> Sharers:

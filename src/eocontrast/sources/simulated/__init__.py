@@ -8,11 +8,7 @@ pipeline; they do not show how well it maps the Earth.
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
@@ -22,9 +18,9 @@ from eocontrast.config.sources import SimulatedParams
 from eocontrast.labels import DFC_CLASSES, DFC_PALETTE
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
 from eocontrast.rasters.source import COLUMNS, SPLITS, Source
-from eocontrast.runtime.child_processes import end_with
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import check_free_disk
+from eocontrast.runtime.parallel import parallel_map
 from eocontrast.sources.simulated.geotiff import FOLDERS, patch_bytes, patch_path, write_scene
 from eocontrast.sources.simulated.ground import draw_ground
 from eocontrast.sources.simulated.landscape import make_landscape
@@ -47,8 +43,7 @@ def fetch(folder: Path, params: SimulatedParams, workers: int | None = None) -> 
     Args:
         folder: destination; scenes of an earlier call are removed.
         params: number and size of the scenes.
-        workers: processes; by default one a core. They start by `spawn`, so a script that calls
-            this needs its `if __name__ == "__main__"`.
+        workers: processes; by default one per core.
 
     Raises:
         UserError: the scenes are too large, or the disk is too full.
@@ -62,15 +57,9 @@ def fetch(folder: Path, params: SimulatedParams, workers: int | None = None) -> 
     for name in FOLDERS:
         shutil.rmtree(folder / name, ignore_errors=True)
     _check_disk(folder, scenes)
-    if workers is None:
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    for _ in tqdm(
-        _simulate_all(folder, scenes, min(workers, len(scenes))),
-        desc="simulate",
-        total=len(scenes),
-        unit="scene",
-        disable=None,
-    ):
+    calls = [(folder, scene) for scene in scenes]
+    written = parallel_map(simulate, calls, workers)
+    for _ in tqdm(written, "simulate", len(scenes), unit="scene", disable=None):
         pass
     return Source(
         SENTINEL1, SENTINEL2_L1C, DFC_CLASSES, DFC_PALETTE, manifest(scenes), licence=LICENCE
@@ -106,17 +95,6 @@ def manifest(scenes: list[Scene]) -> pd.DataFrame:
             label = "" if scene.split == "pretrain" else patch_path(scene, "dfc", patch)
             rows.append((Path(s1).stem.replace("_s1_", "_"), s1, s2, label, group, scene.split))
     return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def _simulate_all(folder: Path, scenes: list[Scene], workers: int) -> Iterable[None]:
-    if workers == 1:
-        for scene in scenes:
-            simulate(folder, scene)
-            yield
-        return
-    # spawn: a fork of a process that runs threads (torch, GDAL) may hang
-    with ProcessPoolExecutor(workers, get_context("spawn"), end_with, (os.getpid(),)) as pool:
-        yield from pool.map(simulate, [folder] * len(scenes), scenes)
 
 
 def _check_disk(folder: Path, scenes: list[Scene]) -> None:

@@ -1,0 +1,41 @@
+"""Functions for workers, which import them by name: they cannot import a test module."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from eocontrast.runtime.errors import UserError
+
+
+def square(number: int) -> tuple[int, int]:
+    return number**2, os.getpid()
+
+
+def folder(_: int) -> Path:
+    return Path.cwd()
+
+
+def refuse(number: int) -> int:
+    raise UserError(f"{number} is no good")
+
+
+def refuse_first(number: int) -> int:
+    if number:
+        time.sleep(200)
+    raise UserError(f"{number} is no good")
+
+
+def die_at_two(number: int) -> int:
+    if number == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def show_and_sleep(number: int) -> int:
+    if number:
+        print(f"{os.getpid()}\n", end="", flush=True)  # one write: another worker prints too
+        time.sleep(200)
+    return number
