@@ -24,7 +24,8 @@ from rounds import machine
 
 from eocontrast.config.params import Params, load_params
 from eocontrast.evaluation.evaluate import evaluate
-from eocontrast.finetuning.run import Job, train_points
+from eocontrast.finetuning.points import Job
+from eocontrast.finetuning.run import train_points
 from eocontrast.normalisation.build import build_store
 from eocontrast.patches.store import PatchStore
 from eocontrast.pretraining.run import pretrain_run
@@ -61,7 +62,7 @@ class Bench:
 
     def init(self, store: Path) -> Path:
         """Random weights for the arm's backbones."""
-        name = self.params.label_curve.arms[self.arm].init
+        name = self.params.label_curve.named_arms[self.arm].init
         run, weights = self.params.pretrain.runs[name], self.folder / f"{store.name}.safetensors"
         backbone = self.params.backbones[run.backbone]
         list(pretrain_run(run, backbone, PatchStore(store), weights, self.params.precision))
@@ -71,9 +72,10 @@ class Bench:
         """Train every point of the arm."""
         weights, curve = self.init(store), self.params.label_curve
         recipes, precision = self.params.finetune.recipe, self.params.precision
+        arm = curve.named_arms[self.arm]
         jobs = [
             Job(
-                self.arm, store, weights, curve.arms[self.arm], recipes, fraction, seed, precision,
+                self.arm, store, weights, arm, recipes, fraction, seed, precision,
                 self.folder / f"{store.name}-{len(fractions)}-{seeds}",
             )
             for fraction in fractions

@@ -29,6 +29,7 @@ from eocontrast.mapping.scenes import Image, open_scene
 from eocontrast.modalities import SENSORS, SENTINEL1, SENTINEL2_L1C, Sensor
 from eocontrast.models.backbones import Architecture
 from eocontrast.models.build import load_finetuned, new_model
+from eocontrast.models.finetuned import FinetunedSpec
 from eocontrast.models.model import Model
 from eocontrast.models.weights import Pretrained, save_weights
 from eocontrast.patches.inputs import Batch, InputSpec
@@ -53,19 +54,33 @@ def write_model(file: Path, options: dict[str, Any]) -> Path:
         specs[sensor] = InputSpec(modality, mean, sd, 48)
     architecture = Architecture("swin_tiny_patch4_window7_224", options)
     classes = [f"class {number}" for number in range(8)]
-    header = {
-        "architecture": architecture.to_dict(),
-        "inputs": {sensor: spec.to_dict() for sensor, spec in specs.items()},
-        "classes": classes,
-        "palette": dict.fromkeys(classes, "#808080"),
-        "task": "segmentation",
-        "head": "swin_unet",
-        "fusion": "late",
-        "data_digest": "",
-    }
+    spec = FinetunedSpec(
+        task="segmentation",
+        head="swin_unet",
+        fusion="late",
+        init="random",
+        method="random",
+        pretrained_digest="",
+        frozen=False,
+        lr=1e-3,
+        backbone_lr_scale=1.0,
+        modality_dropout=0.0,
+        recipe={},
+        fraction=1.0,
+        seed=0,
+        n_labels=0,
+        n_pixels=0,
+        n_validation=0,
+        architecture=architecture,
+        inputs=specs,
+        classes=tuple(classes),
+        palette=dict.fromkeys(classes, "#808080"),
+        data={},
+        data_digest="",
+    )
     torch.manual_seed(0)
-    model = new_model(Pretrained("random", architecture, specs, {}, ""), header)
-    save_weights(file, model.state_dict(), header)
+    model = new_model(Pretrained("random", architecture, specs, {}, ""), spec)
+    save_weights(file, model.state_dict(), spec.to_dict())
     return file
 
 
@@ -114,10 +129,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         file = args.model or write_model(folder / "model.safetensors", BACKBONES[args.backbone])
-        model, header = load_finetuned(file)
+        model, spec = load_finetuned(file)
         images = write_scene(folder, model, size)
         with open_scene(images, model.inputs) as scene:
-            tiling = lay_out(model, header, scene.grid, args.tile, None).tiling
+            tiling = lay_out(model, spec, scene.grid, args.tile, None).tiling
         resident = resident_tile(model, tiling.side)
         device = accelerator("auto")
         model.to(device.device).eval()

@@ -11,6 +11,7 @@ from eocontrast.curve.cards import pretrained_card
 from eocontrast.curve.figure import draw_label_curve
 from eocontrast.curve.headline import headline, leading_arm
 from eocontrast.curve.label_curve import arm_curves, per_class, plot_rows, summarise, tidy
+from eocontrast.curve.maps import draw_maps
 from eocontrast.curve.report import report
 from eocontrast.evaluation.results import read_arm
 from eocontrast.models.weights import Pretrained
@@ -18,17 +19,21 @@ from eocontrast.runtime.files import write_text
 from eocontrast.runtime.stage import run_stage
 from eocontrast.tracking.tracker import Tracker
 
+LOGGED = ("label_curve.png", "qualitative.png", "summary.json", "per_class.csv", "report.html")
+"""Files that MLflow keeps a copy of."""
+
 
 def main(metrics: Path, pretrained: Path) -> None:
     params = load_params()
     curve, scores, predictions = params.label_curve, metrics / "arms", metrics / "predictions"
-    names = (*curve.arms, *curve.ensembles)
+    names = (*curve.named_arms, *curve.ensembles)
     read = (read_arm(scores / f"{n}.json", predictions / f"{n}.parquet") for n in names)
     arms = {arm.name: arm for arm in read if arm is not None}
     curves = arm_curves(arms, curve.seeds, curve.bootstrap_samples)
     summary, classes = summarise(curves), per_class(arms)
     leaders = {task: leading_arm(results) for task, results in summary.items()}
     draw_label_curve(curves, leaders, metrics / "label_curve.png")
+    draw_maps(metrics / "qualitative.npz", metrics / "qualitative.png")
     health = {}
     for name in params.pretrain.runs:
         file = Pretrained.load(pretrained / f"{name}.safetensors")
@@ -50,7 +55,7 @@ def main(metrics: Path, pretrained: Path) -> None:
     tracker = Tracker("label_curve")
     tracker.curves(curves)
     with tracker.stage_run("label_curve", {"arms": len(curves)}) as run:
-        for name in ("label_curve.png", "summary.json", "per_class.csv", "report.html"):
+        for name in LOGGED:
             run.file(metrics / name)
 
 

@@ -67,10 +67,12 @@ POINTS = len(FRACTIONS) * len(SEEDS)
 
 
 def keep_arms(curve: dict[str, Any], names: Collection[str]) -> None:
-    """Leave the other arms out, and cells that lose all of theirs."""
-    for cell in curve["cells"].values():
-        cell["arms"] = {name: arm for name, arm in cell["arms"].items() if name in names}
-    curve["cells"] = {name: cell for name, cell in curve["cells"].items() if cell["arms"]}
+    """Leave the other arms out, and inits that lose all of theirs."""
+    kept = {
+        init: {name: arm for name, arm in arms.items() if name in names}
+        for init, arms in curve["arms"].items()
+    }
+    curve["arms"] = {init: arms for init, arms in kept.items() if arms}
 
 
 def shrink(params: dict[str, Any]) -> None:
@@ -183,7 +185,7 @@ class Experiment:
         return scores
 
 
-EXPERIMENTS = ("finetune.fraction=0.1", "finetune.init=mma", "finetune.task=segmentation")
+EXPERIMENTS = ("finetune.fraction=0.1", "finetune.arm=mma_frozen", "finetune.arm=swin_unet_dual")
 """What tells three of the README's commands from its others."""
 
 

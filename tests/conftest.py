@@ -340,54 +340,36 @@ def write_model(tmp_path: Path, tiny_backbones: dict[str, BackboneParams]) -> Wr
     """A fine-tuned file without training: random backbones, but answers that vary.
 
     Over the training patches the logits of each class have zero mean and unit variance; a vote of
-    neighbours remembers these patches. `fields` go into the header.
+    neighbours remembers these patches. `fields` replace those of its header.
     """
     import torch
+    from specs import finetuned_spec
 
     from eocontrast.models.backbones import Architecture
     from eocontrast.models.build import new_model
     from eocontrast.models.weights import Pretrained, save_weights
 
     def write(store: PatchStore, name: str = "model", **fields: object) -> Path:
-        header = _finetuned_header(store, fields)
-        chosen = tiny_backbones["swin" if header["head"] == "swin_unet" else "resnet"]
-        architecture = Architecture(chosen.name, chosen.options)
-        header["architecture"] = architecture.to_dict()
-        init = Pretrained("random", architecture, store.specs, {}, store.digest)
-        torch.manual_seed(header["seed"])
-        model = new_model(init, header).eval()
-        _set_answers(model, store, header["task"])
+        chosen = tiny_backbones["swin" if fields.get("head") == "swin_unet" else "resnet"]
+        of_store: dict[str, Any] = {
+            "architecture": Architecture(chosen.name, chosen.options),
+            "inputs": store.specs,
+            "classes": store.classes,
+            "palette": store.palette,
+            "data": store.data,
+            "data_digest": store.digest,
+            "n_labels": len(store.labelled("train")),
+        }
+        spec = finetuned_spec(**{**of_store, **fields})
+        init = Pretrained("random", spec.architecture, store.specs, {}, store.digest)
+        torch.manual_seed(spec.seed)
+        model = new_model(init, spec).eval()
+        _set_answers(model, store, spec.task)
         file = tmp_path / f"{name}.safetensors"
-        save_weights(file, model.state_dict(), header)
+        save_weights(file, model.state_dict(), spec.to_dict())
         return file
 
     return write
-
-
-def _finetuned_header(store: PatchStore, fields: dict[str, object]) -> dict[str, Any]:
-    return {
-        "inputs": {sensor: spec.to_dict() for sensor, spec in store.specs.items()},
-        "classes": list(store.classes),
-        "palette": store.palette,
-        "data": store.data,
-        "data_digest": store.digest,
-        "pretrained": {"method": "random", "data_digest": store.digest},
-        "fraction": 1.0,
-        "seed": 0,
-        "n_labels": len(store.labelled("train")),
-        "n_pixels": 0,
-        "n_validation": 0,
-        "recipe": {"epochs": 1, "neighbours": 5, "neighbour_temperature": 0.1},
-        "task": "single_label",
-        "head": "linear",
-        "init": "random_resnet",
-        "fusion": "late",
-        "frozen": False,
-        "lr": 1e-3,
-        "backbone_lr_scale": 1.0,
-        "modality_dropout": 0.0,
-        **fields,
-    }
 
 
 def _set_answers(model: Model, store: PatchStore, task: TaskName) -> None:

@@ -15,8 +15,8 @@ from documents import PAGES, ROOT, commands, fenced, prose
 RUN_IN_TESTS = (
     "mlflow ui",
     "dvc exp run -S finetune.fraction=0.1",
-    "dvc exp run -S finetune.init=mma",
-    "dvc exp run -S finetune.task=segmentation",
+    "dvc exp run -S finetune.arm=mma_frozen",
+    "dvc exp run -S finetune.arm=swin_unet_dual",
     "dvc exp run --queue -S finetune.seed=1 && dvc exp run --queue",
     "dvc exp show --only-changed",
     "dvc metrics diff",

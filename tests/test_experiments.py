@@ -50,7 +50,7 @@ def test_the_recipe_is_the_published_one(paper: str) -> None:
 @pytest.mark.parametrize("paper", PAPERS)
 def test_every_run_is_on_some_arm(paper: str) -> None:
     params = read(paper)
-    assert {arm.init for arm in params.label_curve.arms.values()} == set(params.pretrain.runs)
+    assert {arm.init for arm in params.label_curve.named_arms.values()} == set(params.pretrain.runs)
 
 
 @pytest.mark.parametrize("paper", PAPERS)
@@ -83,7 +83,7 @@ def test_p1_pretrains_resnets_on_crops_of_128() -> None:
 
 def test_p1_has_an_arm_of_every_row_of_its_table() -> None:
     params = read("p1")
-    arms, runs = params.label_curve.arms, params.pretrain.runs
+    arms, runs = params.label_curve.named_arms, params.pretrain.runs
     for fusion in ("s1", "s2", "early", "late"):
         assert arms[fusion].fusion == fusion
         assert runs[arms[fusion].init].method == "random"
@@ -116,7 +116,7 @@ def test_p2_pretrains_swin_on_crops_of_224() -> None:
     ],
 )
 def test_p2_has_every_model_three_ways(name: str, scratch: str, pretrained: str) -> None:
-    arms = read("p2").label_curve.arms
+    arms = read("p2").label_curve.named_arms
     assert arms[name].init == scratch
     tuned, frozen = arms[f"{name}_finetuned"], arms[f"{name}_frozen"]
     assert tuned.init == frozen.init == pretrained
@@ -126,7 +126,7 @@ def test_p2_has_every_model_three_ways(name: str, scratch: str, pretrained: str)
 
 def test_p2_has_the_models_of_its_figure() -> None:
     params = read("p2")
-    assert params.label_curve.arms["unet"].fusion == "early"
+    assert params.label_curve.named_arms["unet"].fusion == "early"
     ensemble, drawn = params.label_curve.ensembles["ensemble"], params.qualitative
     assert (ensemble.first, ensemble.second) == ("unet", "swin_unet_finetuned")
     assert (drawn.baseline, drawn.scratch, drawn.finetuned) == (

@@ -36,7 +36,6 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).parents[1]
-CELL = "dual_simclr"
 INIT = "dual_simclr_resnet"
 
 
@@ -50,7 +49,8 @@ class Step:
 
     @property
     def command(self) -> list[str]:
-        return [str(ROOT / f"stages/{self.name}.py"), *self.arguments]
+        script = self.name.removesuffix("_grid")
+        return [str(ROOT / f"stages/{script}.py"), *self.arguments]
 
 
 STORE, WEIGHTS = "data/patches/simulated", f"models/pretrained/{INIT}.safetensors"
@@ -73,23 +73,23 @@ STEPS = {
         Step("pretrain", (INIT, STORE, WEIGHTS), (WEIGHTS,)),
         Step(
             "finetune",
-            (CELL, STORE, WEIGHTS, f"models/label_curve/{CELL}"),
-            (f"models/label_curve/{CELL}",),
+            (INIT, STORE, "models/pretrained", f"models/label_curve/{INIT}"),
+            (f"models/label_curve/{INIT}",),
         ),
         Step(
             "evaluate",
-            (STORE, "metrics/test.json", "metrics/test_predictions.parquet", SINGLE),
+            ("single", STORE, SINGLE, "metrics"),
             tuple(f"metrics/test{rest}" for rest in POINT),
         ),
         Step(
             "evaluate_grid",
-            (STORE, "metrics/arms", "metrics/predictions", "models/label_curve"),
-            ("metrics/arms", "metrics/predictions"),
+            ("grid", STORE, "models/label_curve", "metrics"),
+            ("metrics/arms", "metrics/predictions", "metrics/qualitative.npz"),
         ),
         Step(
             "label_curve",
-            ("metrics/arms", "metrics/predictions", "models/pretrained", "metrics"),
-            tuple(f"metrics/{name}" for name in (*CURVE, "label_curve.png")),
+            ("metrics", "models/pretrained"),
+            tuple(f"metrics/{name}" for name in (*CURVE, "label_curve.png", "qualitative.png")),
         ),
     )
 }
@@ -106,16 +106,15 @@ def shrink(params: dict[str, Any]) -> None:
     runs, curve = params["pretrain"]["runs"], params["label_curve"]
     tiny = {"epochs": 4, "warmup_epochs": 1, "batch_size": 16, "crop": 24, "projection_dim": 8}
     runs[INIT] |= tiny
+    params["pretrain"]["runs"] = {name: runs[name] for name in (INIT, "random_resnet")}
     for recipe in params["finetune"]["recipe"].values():
         recipe |= {"epochs": 1, "min_steps": 12, "crop": 24}
     curve |= {"fractions": [0.5, 1.0], "seeds": [0, 1], "bootstrap_samples": 100}
-    curve |= {"cells": {CELL: curve["cells"][CELL]}, "ensembles": {}}
-    unet = {**curve["cells"][CELL]["arms"]["dual_simclr"], "head": "unet", "fusion": "early"}
-    segmenter = {"task": "segmentation", "init": "random_resnet", "arms": {"unet": unet}}
-    unet["backbone_lr_scale"] = 1.0
+    arms = curve["arms"]
+    kept = {INIT: arms[INIT], "random_resnet": {"unet": arms["random_resnet"]["unet"]}}
+    curve |= {"arms": kept, "ensembles": {}}
     chosen = {"baseline": "unet", "scratch": "unet", "finetuned": "unet", "fraction": 1.0}
     params["qualitative"] |= chosen
-    params["label_curve"]["cells"]["unet"] = segmenter
 
 
 def begin(step: Step, project: Path) -> int:
@@ -212,9 +211,9 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Quiet:
         made = Quiet(project, {}, {})
         for name, step in STEPS.items():
             if name == "evaluate":
-                single = Step("finetune", ("single", STORE, WEIGHTS, SINGLE), (SINGLE,))
+                single = Step("finetune", ("single", STORE, "models/pretrained", SINGLE), (SINGLE,))
                 complete(single, project)
-            if name == "evaluate_grid":  # its cell has another init
+            if name == "evaluate_grid":  # the U-Net has another init
                 prepare_unet(project)
             made.seconds[name] = complete(step, project)
             made.expected[name] = contents(project, *step.outputs)
@@ -222,11 +221,12 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Quiet:
 
 
 def prepare_unet(project: Path) -> None:
-    """The other cell of the curve, which nothing is done to."""
+    """Train the U-Net, which no test interrupts."""
     random = "models/pretrained/random_resnet.safetensors"
     complete(Step("pretrain", ("random_resnet", STORE, random), (random,)), project)
-    folder = "models/label_curve/unet"
-    complete(Step("finetune", ("unet", STORE, random, folder), (folder,)), project)
+    folder = "models/label_curve/random_resnet"
+    arguments = ("random_resnet", STORE, "models/pretrained", folder)
+    complete(Step("finetune", arguments, (folder,)), project)
 
 
 def runs(project: Path) -> list[Run]:

@@ -12,7 +12,7 @@ import runpy
 import shutil
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,14 +57,13 @@ def weights(init: str) -> str:
     return f"{PRETRAINED}/{init}.safetensors"
 
 
-def learn(cells: dict[str, Any]) -> None:
+def learn(inits: Iterable[str]) -> None:
     """Run the stages after pretraining."""
-    call("finetune", "single", STORE, weights("dual_simclr_resnet"), SINGLE)
-    call("evaluate", STORE, "metrics/test.json", "metrics/test_predictions.parquet", SINGLE)
-    for name, cell in cells.items():
-        call("finetune", name, STORE, weights(cell["init"]), f"{GRID}/{name}")
-    call("evaluate_grid", STORE, "metrics/arms", "metrics/predictions", GRID)
-    call("qualitative", STORE, "metrics/qualitative.png", "metrics/qualitative.npz", GRID)
+    call("finetune", "single", STORE, PRETRAINED, SINGLE)
+    call("evaluate", "single", STORE, SINGLE, "metrics")
+    for init in inits:
+        call("finetune", init, STORE, PRETRAINED, f"{GRID}/{init}")
+    call("evaluate", "grid", STORE, GRID, "metrics")
     call("label_curve", "metrics", PRETRAINED)
 
 
@@ -179,7 +178,7 @@ def test_layout_runs_through_every_stage(
     assert not cuts, "a connection was not cut"
     patches = PatchStore(Path(STORE))
     assert {split: len(patches.rows(split)) for split in ("train", "test")} == counts
-    learn(project.params["label_curve"]["cells"])
+    learn(project.params["label_curve"]["arms"])
     check_results(counts["train"])
 
 

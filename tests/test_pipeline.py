@@ -323,12 +323,12 @@ def test_an_experiment_trains_one_point(experiments: list[Experiment]) -> None:
     assert experiments[0].scores["fraction"] == 0.1
 
 
-def test_another_init_trains_one_point(experiments: list[Experiment]) -> None:
+def test_other_arm_trains_one_point(experiments: list[Experiment]) -> None:
     assert stages_run(experiments[1].output) == ["finetune", "evaluate"]
     assert experiments[1].scores["init"] == "mma"
 
 
-def test_another_task_trains_one_point(experiments: list[Experiment]) -> None:
+def test_segmenter_trains_one_point(experiments: list[Experiment]) -> None:
     assert stages_run(experiments[2].output) == ["finetune", "evaluate"]
     scores, left = experiments[2].scores, experiments[2].left
     assert 0 < scores["mIoU"] < 1
@@ -406,7 +406,7 @@ def experiment(clone: Path, *changes: str, expect: int = 0) -> str:
 def test_queued_workers_lose_no_run(clones: list[Path]) -> None:
     clone = clones[1]
     # the last is what the second of the experiments ran in the other clone's workspace
-    for changes in ("seed=3", "init=mma -S finetune.fraction=0.1"):
+    for changes in ("seed=3", "arm=mma_frozen -S finetune.fraction=0.1"):
         quiet(clone, f"dvc exp run --queue -S finetune.{changes}")
     readme(clone, "dvc queue start")
     quiet(clone, "dvc queue start -j 4")
@@ -425,13 +425,13 @@ def test_queued_workers_lose_no_run(clones: list[Path]) -> None:
     assert here.data.metrics == there.data.metrics
 
 
-def test_several_classes_a_patch_train_classifiers_again_and_no_segmenter(
+def test_multi_label_trains_all_arms(
     clones: list[Path],
 ) -> None:
     clone = clones[1]
     output = readme(clone, "labels=multi_label")
-    trained = {f"finetune_grid@{cell}" for cell in ("scratch", "mma", "dual_simclr")}
-    scored = {"evaluate", "evaluate_grid", "qualitative", "label_curve"}
+    trained = {f"finetune_grid@{init}" for init in INITS}
+    scored = {"evaluate", "evaluate_grid", "label_curve"}
     assert set(stages_run(output)) == {"finetune", *trained, *scored}
     summary = json.loads((clone / "metrics/summary.json").read_text())
     assert set(summary) == {"multi_label", "segmentation"}
@@ -445,11 +445,11 @@ def test_several_classes_a_patch_train_classifiers_again_and_no_segmenter(
     ("changes", "says"),
     [
         (
-            ("finetune.task=classification", "finetune.head=unet"),
+            ("finetune.head=unet",),
             "finetune: head unet does no classification; use linear or knn",
         ),
         (
-            ("finetune.head=linear", "finetune.init=dual_simclr_resnet", "finetune.fusion=early"),
+            ("finetune.head=linear", "finetune.fusion=early"),
             "finetune: fusion early stacks both sensors in one backbone",
         ),
         (("finetune.fraction=1.5",), "finetune.fraction is 1.5"),
@@ -459,7 +459,7 @@ def test_what_cannot_be_is_named_before_anything_is_trained(
     clones: list[Path], changes: tuple[str, ...], says: str
 ) -> None:
     # the last experiment's parameters still stand in this clone
-    given = ("finetune.task=classification", "finetune.fraction=1.0", "finetune.fusion=late")
+    given = ("finetune.arm=dual_simclr", "finetune.fraction=1.0", "finetune.fusion=from-arm")
     before = len(mlflow_runs(clones[0]))
     output = experiment(clones[0], *given, *changes, expect=255)
     assert says in output

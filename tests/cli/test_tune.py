@@ -23,9 +23,9 @@ def params() -> Params:
     """Arms of every kind, on patches of 16 pixels."""
     content: dict[str, Any] = YAML(typ="safe").load(PARAMS)
     keep_arms(content["label_curve"], ARMS)
-    cells = deepcopy(content["label_curve"]["cells"])
+    arms = deepcopy(content["label_curve"]["arms"])
     shrink(content)
-    content["label_curve"] |= {"cells": cells, "ensembles": {}}
+    content["label_curve"] |= {"arms": arms, "ensembles": {}}
     content["qualitative"] |= {"baseline": "unet", "scratch": "unet", "finetuned": "unet"}
     for recipe in content["finetune"]["recipe"].values():
         recipe |= {"min_steps": 1, "crop": 16}

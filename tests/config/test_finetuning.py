@@ -14,57 +14,34 @@ def raw() -> dict[str, Any]:
     return loaded
 
 
-LIKE = {
-    "the init as on the curve": ({"init": "dual_simclr_resnet"}, "dual_simclr"),
-    "another method": ({"init": "mma"}, "mma"),
-    "one sensor": ({"init": "simclr_s2"}, "simclr"),
-    "frozen": ({"init": "mma", "frozen": True}, "mma_frozen"),
-    "neighbours": (
-        {"init": "dual_simclr_resnet", "head": "knn", "frozen": True},
-        "dual_simclr_knn",
-    ),
-    "from scratch": ({"init": "random_resnet"}, "late"),
-    "from scratch, early": ({"init": "random_resnet", "fusion": "early"}, "early"),
-    "from scratch, one sensor": ({"init": "random_resnet", "fusion": "s1"}, "s1"),
-    "segmentation": ({"task": "segmentation", "init": "dual_simclr_swin"}, "swin_unet_dual"),
-    "segmentation from scratch": ({"task": "segmentation", "init": "random_swin"}, "swin_unet"),
-    "the baseline of segmentation": ({"task": "segmentation", "init": "random_resnet"}, "unet"),
-}
-
-
-@pytest.mark.parametrize(("fields", "name"), LIKE.values(), ids=list(LIKE))
-def test_what_is_left_open_is_as_on_the_curve(
-    raw: dict[str, Any], fields: dict[str, Any], name: str
-) -> None:
-    raw["finetune"] |= fields
+@pytest.mark.parametrize("name", ["dual_simclr", "mma_frozen", "dual_simclr_knn", "unet", "s1"])
+def test_single_run_of_arm(raw: dict[str, Any], name: str) -> None:
+    raw["finetune"]["arm"] = name
     params = check_params(raw)
-    assert params.single_arm == params.label_curve.arms[name]
+    assert params.single_arm == params.label_curve.named_arms[name]
 
 
-def test_an_init_that_the_curve_lacks_learns_as_its_method_does(raw: dict[str, Any]) -> None:
-    raw["pretrain"]["runs"]["another"] = raw["pretrain"]["runs"]["dual_simclr_swin"]
-    raw["finetune"] |= {"init": "another"}
+def test_single_run_overrides(raw: dict[str, Any]) -> None:
+    """What the single run sets for itself replaces the arm's setting, and nothing else does."""
+    own = {"lr": 0.5, "frozen": True, "init": "mma", "modality_dropout": 0.25}
+    raw["finetune"] |= own
     params = check_params(raw)
-    like = params.label_curve.arms["dual_simclr"]
-    assert params.single_arm == like.model_copy(update={"init": "another"})
+    arm = params.label_curve.named_arms["dual_simclr"]
+    assert params.single_arm == arm.model_copy(update=own)
+    assert params.finetune.overrides() == own
 
 
-def test_what_is_given_is_taken(raw: dict[str, Any]) -> None:
-    raw["finetune"] |= {"lr": 0.5, "fusion": "s1"}
-    arm = check_params(raw).single_arm
-    assert (arm.lr, arm.fusion, arm.backbone_lr_scale) == (0.5, "s1", 0.03)
-    raw["finetune"] |= {"lr": None, "backbone_lr_scale": 0.5}
-    arm = check_params(raw).single_arm
-    assert (arm.lr, arm.backbone_lr_scale) == (0.01, 0.5)
-
-
-def test_without_an_arm_to_learn_from_rates_must_be_given(raw: dict[str, Any]) -> None:
-    curve = raw["label_curve"]
-    curve["cells"] = {"scratch": curve["cells"]["scratch"], "unet": curve["cells"]["unet"]}
-    curve["ensembles"] = {}
-    raw["qualitative"] |= dict.fromkeys(("baseline", "scratch", "finetuned"), "unet")
-    raw["finetune"] |= {"task": "segmentation", "init": "dual_simclr_swin"}
-    with pytest.raises(UserError, match=r"no arm of the curve does segmentation.*give both"):
+def test_init_without_a_sensor(raw: dict[str, Any]) -> None:
+    raw["finetune"]["init"] = "simclr_s2"
+    with pytest.raises(UserError, match=r"finetune: fusion late needs s1.*use fusion s2"):
         check_params(raw)
-    raw["finetune"] |= {"lr": 1e-3, "backbone_lr_scale": 0.3}
-    assert check_params(raw).single_arm.head == "swin_unet"
+    raw["finetune"]["fusion"] = "s2"
+    assert check_params(raw).single_arm.sensors == ("s2",)
+
+
+def test_misspelt_arm(raw: dict[str, Any]) -> None:
+    raw["finetune"]["arm"] = "dual_simcrl"
+    with pytest.raises(
+        UserError, match=r"finetune\.arm is 'dual_simcrl'.*did you mean dual_simclr"
+    ):
+        check_params(raw)

@@ -66,22 +66,26 @@ MISTAKES: dict[str, tuple[str, object]] = {
     "no neighbours": ("finetune.recipe.classification.neighbours", 0),
     "no temperature": ("finetune.recipe.classification.neighbour_temperature", 0),
     "no recipe of a task": ("finetune.recipe.segmentation", MISSING),
-    "task": ("finetune.task", "detection"),
+    "task": ("label_curve.arms.mma.mma.task", "detection"),
+    "task of the single run": ("finetune.task", "classification"),
+    "arm: unknown": ("finetune.arm", "dual_simclr_resnet"),
+    "frozen: perhaps": ("finetune.frozen", "perhaps"),
+    "lr: nothing": ("finetune.lr", None),
     "head": ("finetune.head", "mlp"),
     "modality_dropout: all": ("finetune.modality_dropout", 1.0),
-    "modality_dropout: missing": ("label_curve.cells.scratch.arms.late.modality_dropout", MISSING),
+    "modality_dropout: missing": ("label_curve.arms.random_resnet.late.modality_dropout", MISSING),
     "classes: a name that joins": ("sources.manifest.classes", {"a|b": 1}),
     "classes: a name for nothing": ("sources.manifest.classes", {"none": 0}),
     "no fractions": ("label_curve.fractions", []),
     "fractions: twice": ("label_curve.fractions", [0.1, 1, 1.0]),
     "seeds: twice": ("label_curve.seeds", [0, 1, 0]),
     "too few samples": ("label_curve.bootstrap_samples", 10),
-    "arm: unknown init": ("label_curve.cells.scratch.init", "nothing"),
+    "arm: of another init": ("label_curve.arms.mma.mma.init", "random_resnet"),
     "arm: lr of an arm that is named like a method": (
-        "label_curve.cells.dual_simclr.arms.dual_simclr.lr",
+        "label_curve.arms.dual_simclr_resnet.dual_simclr.lr",
         -1,
     ),
-    "arm: a name that is no file name": ("label_curve.cells.scratch.arms.my/arm", {}),
+    "arm: a name that is no file name": ("label_curve.arms.random_resnet.my/arm", {}),
     "ensemble: one member": ("label_curve.ensembles.ensemble.second", MISSING),
     "ensemble: a name that is no file name": ("label_curve.ensembles.my/pair", {}),
     "qualitative: no patches": ("qualitative.patches", 0),
@@ -92,7 +96,7 @@ SWIN_UNET = {"task": "segmentation", "head": "swin_unet", "init": "random_swin",
 
 COMBINATIONS: dict[str, tuple[dict[str, object], str]] = {
     # fields of an arm that are possible one by one -> what is wrong with them together
-    "unknown init": ({"init": "nothing"}, r"init is 'nothing', which is none of \['dual_simclr_"),
+    "unknown init": ({"init": "nothing"}, r".* ?is 'nothing', which is none of \['dual_simclr_"),
     "linear does not segment": (
         {"task": "segmentation", "head": "linear"},
         "head linear does no segmentation; use unet or swin_unet",
@@ -140,7 +144,7 @@ COMBINATIONS: dict[str, tuple[dict[str, object], str]] = {
     ),
     "early fusion of one backbone a sensor": (
         {"fusion": "early", "init": "dual_simclr_resnet"},
-        "fusion early.*dual_simclr_resnet has one backbone a sensor; use fusion late",
+        "fusion early.*dual_simclr_resnet has one backbone per sensor; use fusion late",
     ),
     "early fusion of MMA": ({"fusion": "early", "init": "mma"}, "fusion early.*mma has one"),
     "frozen from scratch": (
@@ -217,20 +221,17 @@ def put(raw: dict[str, Any], where: str, value: object) -> dict[str, Any]:
 
 def test_the_committed_file_loads() -> None:
     params = load_params(PARAMS)
-    assert params.finetune.init in params.pretrain.runs
-    assert params.single_arm == params.label_curve.arms["dual_simclr"]
+    assert params.single_arm == params.label_curve.named_arms["dual_simclr"]
 
 
 def test_every_arm_and_run_of_the_committed_file_is_read() -> None:
     params, raw = load_params(PARAMS), YAML(typ="safe").load(PARAMS)
-    cells = raw["label_curve"]["cells"]
-    assert list(params.label_curve.arms) == [
-        name for cell in cells.values() for name in cell["arms"]
-    ]
-    for cell, content in cells.items():
-        for name in content["arms"]:
-            assert params.label_curve.arms[name].init == content["init"]
-            assert params.label_curve.folder(name) == f"{cell}/{name}"
+    by_init = raw["label_curve"]["arms"]
+    assert list(params.label_curve.named_arms) == [n for arms in by_init.values() for n in arms]
+    for init, arms in by_init.items():
+        for name, arm in arms.items():
+            found = params.label_curve.named_arms[name].model_dump()
+            assert found == {**arm, "init": init}
     assert list(params.label_curve.ensembles) == list(raw["label_curve"]["ensembles"])
     assert list(params.pretrain.runs) == list(raw["pretrain"]["runs"])
     assert params.label_curve.fractions == tuple(raw["label_curve"]["fractions"])
@@ -337,18 +338,23 @@ def test_a_filled_band_has_one_sensor(raw: dict[str, Any]) -> None:
         check_params(raw)
 
 
-ARMS = pytest.mark.parametrize("where", ["finetune", "label_curve.cells.dual_simclr"])
+ARMS = pytest.mark.parametrize("where", ["finetune", "label_curve.arms"])
 
 
 def put_all(raw: dict[str, Any], where: str, fields: Mapping[str, object]) -> dict[str, Any]:
-    """An arm with these fields; a cell is left with that one arm."""
-    in_cell = where != "finetune"
-    if in_cell:
-        cell = raw["label_curve"]["cells"]["dual_simclr"]
-        cell["arms"] = {"dual_simclr": cell["arms"]["dual_simclr"]}
-    for name, value in fields.items():
-        of_cell = in_cell and name not in ("task", "init")
-        put(raw, f"{where}.arms.dual_simclr.{name}" if of_cell else f"{where}.{name}", value)
+    """Change the single run, or add an arm with these fields to the curve."""
+    arms = raw["label_curve"]["arms"]
+    if where == "finetune":
+        # the single run takes its task from an arm
+        if fields.get("task") == "segmentation":
+            put(raw, "finetune.arm", "swin_unet_dual")
+        for name, value in fields.items():
+            if name != "task":
+                put(raw, f"finetune.{name}", value)
+        return raw
+    arm = arms["dual_simclr_resnet"]["dual_simclr"] | fields
+    init = arm.pop("init", "dual_simclr_resnet")
+    arms.setdefault(init, {})["added"] = arm
     return raw
 
 
@@ -370,10 +376,19 @@ def test_an_arm_that_can_be_is_taken(
     assert {"s1", "s2"} >= set(params.single_arm.sensors)
 
 
-def test_an_arm_stands_in_one_cell(raw: dict[str, Any]) -> None:
-    arms = raw["label_curve"]["cells"]["mma"]["arms"]
-    put(raw, "label_curve.cells.scratch.arms.mma", arms["mma"])
-    with pytest.raises(UserError, match=r"cells\.mma and .*cells\.scratch both have an arm mma"):
+def test_arm_listed_twice(raw: dict[str, Any]) -> None:
+    arms = raw["label_curve"]["arms"]
+    arms["dual_simclr_resnet"]["mma"] = arms["mma"]["mma"]
+    expected = r"arms\.dual_simclr_resnet and .*arms\.mma both have an arm mma|arms\.mma and .*"
+    with pytest.raises(UserError, match=expected):
+        check_params(raw)
+
+
+def test_arms_of_unknown_init(raw: dict[str, Any]) -> None:
+    arms = raw["label_curve"]["arms"]
+    arms["simclr_s3"] = {"another": arms["mma"]["mma"]}
+    expected = r"label_curve\.arms\.simclr_s3 is 'simclr_s3', .* did you mean simclr_s"
+    with pytest.raises(UserError, match=expected):
         check_params(raw)
 
 
@@ -515,7 +530,7 @@ def test_members_of_an_ensemble_are_scored_together_and_every_other_arm_alone(
     curve = check_params(raw).label_curve
     *alone, pair = curve.scored_together
     assert pair == ("unet", "swin_unet_dual", "ensemble")
-    assert [arm for (arm,) in alone] == [arm for arm in curve.arms if arm not in pair]
+    assert [arm for (arm,) in alone] == [arm for arm in curve.named_arms if arm not in pair]
 
 
 def test_an_arm_of_two_ensembles_is_scored_with_each(raw: dict[str, Any]) -> None:

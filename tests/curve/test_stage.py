@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from arm_results import arm
 from ruamel.yaml import YAML
@@ -31,7 +32,7 @@ def call(stage: str, *arguments: str) -> None:
 def result(scores: Path, _: Path) -> ArmResult:
     """Make results of the arm whose scores would be in this file."""
     name, params = scores.stem, load_params()
-    described = params.label_curve.arms.get(name)
+    described = params.label_curve.named_arms.get(name)
     init = "dual_simclr_swin" if described is None else described.init
     made = arm(name, {0.1: 0.4, 1.0: 0.7}, supervised=init.startswith("random"), seed=len(name))
     return ArmResult(**{**vars(made), "init": init})
@@ -55,7 +56,7 @@ def folder(
         shutil.copy(tiny_inits["dual_simclr"], tmp_path / f"models/pretrained/{run}.safetensors")
     audit = {"patches": 72, "quarantined": 0, "findings": [], "notes": []}
     (tmp_path / "metrics/audit/simulated.json").write_text(json.dumps(audit))
-    (tmp_path / "metrics/qualitative.png").write_bytes(b"\x89PNG")
+    np.savez(tmp_path / "metrics/qualitative.npz", note="no masks: nothing was segmented")
     monkeypatch.setattr("eocontrast.evaluation.results.read_arm", result)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
@@ -75,6 +76,6 @@ def test_card_scores_survive_pretraining(folder: Path, tiny_folder: Path) -> Non
     assert len(rows) == 2
     assert {path.name for path in (folder / "metrics").iterdir()} == {
         "audit", "cards", "headline.json", "label_curve.csv", "label_curve.png", "per_class.csv",
-        "plots.json", "qualitative.png", "report.html", "summary.json",
+        "plots.json", "qualitative.npz", "qualitative.png", "report.html", "summary.json",
     }  # fmt: skip
     assert not list((folder / "models").rglob("*.md"))

@@ -76,8 +76,8 @@ def copied(store: PatchStore, folder: Path) -> PatchStore:
 
 
 def as_classes(found: Evaluation, column: str) -> NDArray[np.int64]:
-    order = {name: number for number, name in enumerate(found.header["classes"])}
-    return found.predictions[column].map(order).to_numpy(np.int64)
+    order = {name: number for number, name in enumerate(found.spec.classes)}
+    return np.array([order[name] for name in found.predictions[column]], dtype=np.int64)
 
 
 # --- one class a patch
@@ -127,7 +127,7 @@ def test_the_confusion_is_in_the_order_of_the_classes(
     tiny_store: PatchStore, write_model: WriteModel
 ) -> None:
     tiny_store.classes = ("Urban", "Forest", "Water")  # not that of the alphabet
-    found = evaluated(write_model(tiny_store, classes=["Urban", "Forest", "Water"]), tiny_store)[0]
+    found = evaluated(write_model(tiny_store, classes=("Urban", "Forest", "Water")), tiny_store)[0]
     expected = confusion_matrix(as_classes(found, "actual"), as_classes(found, "predicted"))
     pairs = [
         [tiny_store.classes[i], tiny_store.classes[j], int(expected[i, j])]
@@ -254,8 +254,8 @@ def test_a_missing_sensor_is_a_batch_without_data_in_it(
     mixed_store: PatchStore, write_model: WriteModel, fields: dict[str, str]
 ) -> None:
     file = write_model(mixed_store, **fields)
-    model, header = load_model(file, mixed_store)
-    task, rows = TASKS[header["task"]], mixed_store.labelled("test")
+    model, spec = load_model(file, mixed_store)
+    task, rows = spec.learning, mixed_store.labelled("test")
     found = predict(model, task, mixed_store, rows, accelerator("no"))
     assert list(found) == [("s1", "s2"), ("s1",), ("s2",)]
     for sensors, answers in found.items():
@@ -277,7 +277,7 @@ def test_where_sensors_meet_last_each_is_seen_once(
     monkeypatch: pytest.MonkeyPatch,
     fields: dict[str, str],
 ) -> None:
-    model, header = load_model(write_model(mixed_store, **fields), mixed_store)
+    model, spec = load_model(write_model(mixed_store, **fields), mixed_store)
     assert isinstance(model, LateModel)
     seen: list[int] = []
     streams = type(model).streams
@@ -288,7 +288,7 @@ def test_where_sensors_meet_last_each_is_seen_once(
 
     monkeypatch.setattr(type(model), "streams", watched)
     rows = mixed_store.labelled("test")
-    predict(model, TASKS[header["task"]], mixed_store, rows, accelerator("no"))
+    predict(model, spec.learning, mixed_store, rows, accelerator("no"))
     assert sorted(seen) == [1, 18]  # one patch without any data, and all patches
 
 
@@ -308,8 +308,8 @@ def test_a_model_that_stacks_both_sensors_is_scored_with_both(
     file = write_model(mixed_store, **fields)
     (found,) = evaluated(file, mixed_store)
     assert found.inputs == "s1+s2"
-    model, header = load_model(file, mixed_store)
-    task, rows = TASKS[header["task"]], mixed_store.labelled("test")
+    model, spec = load_model(file, mixed_store)
+    task, rows = spec.learning, mixed_store.labelled("test")
     with torch.no_grad():
         expected = task.probabilities(model.eval()(mixed_store.batch(rows)))
     given = predict(model, task, mixed_store, rows, accelerator("no"))
@@ -383,7 +383,7 @@ def test_members_of_an_ensemble_are_scored_as_they_are_alone(
         alone = evaluated(file, mixed_store)
         assert [one.inputs for one in found] == [one.inputs for one in alone]
         for one, other in zip(found, alone, strict=True):
-            assert one.header == other.header
+            assert one.spec == other.spec
             assert one.predictions.equals(other.predictions)
             assert one.scores == other.scores
 
@@ -393,19 +393,19 @@ def test_an_ensemble_is_described_by_all_its_members(
     tiny_store: PatchStore, write_model: WriteModel, flip: bool
 ) -> None:
     """It uses no labels alone where one of them was pretrained."""
-    pretrained = {"method": "dual_simclr", "data_digest": "abc"}
+    origin = {"method": "dual_simclr", "pretrained_digest": "abc"}
     files = [
         write_model(tiny_store, "scratch"),
-        write_model(tiny_store, "dual", init="dual", pretrained=pretrained, seed=1),
+        write_model(tiny_store, "dual", init="dual", seed=1, **origin),
     ]
     *_, (found,) = together(files[::-1] if flip else files, tiny_store)
     inits = ["random_resnet", "dual"]
-    assert found.header["init"] == " + ".join(inits[::-1] if flip else inits)
-    assert found.header["pretrained"] == pretrained
-    assert found.header["head"] == "ensemble"
+    assert found.spec.init == " + ".join(inits[::-1] if flip else inits)
+    assert (found.spec.method, found.spec.pretrained_digest) == ("dual_simclr", "abc")
+    assert found.spec.head == "ensemble"
     *_, (twins,) = together(files[:1] * 2, tiny_store)
-    assert twins.header["init"] == "random_resnet"
-    assert twins.header["pretrained"]["method"] == "random"
+    assert twins.spec.init == "random_resnet"
+    assert twins.spec.method == "random"
 
 
 # --- what is read

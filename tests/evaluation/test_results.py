@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from specs import finetuned_spec
 
 from eocontrast.evaluation.evaluate import Evaluation
 from eocontrast.evaluation.results import (
@@ -17,7 +18,7 @@ from eocontrast.evaluation.results import (
     write_predictions,
 )
 from eocontrast.evaluation.scores import tally
-from eocontrast.models.tasks import TASKS, TaskName
+from eocontrast.models.tasks import TaskName
 from eocontrast.runtime.errors import UserError
 
 CLASSES = ("Forest", "Urban", "Water")
@@ -39,23 +40,17 @@ def evaluation(
     groups: tuple[str, str] = ("a", "b"),
     **fields: Any,  # noqa: ANN401 - more of the header
 ) -> Evaluation:
-    header = {
+    default: dict[str, Any] = {
         "task": task,
         "head": "swin_unet",
         "init": "random_swin",
-        "fusion": "late",
-        "frozen": False,
-        "lr": 1e-3,
-        "modality_dropout": 0.0,
-        "classes": list(classes),
-        "pretrained": {"method": "random"},
+        "classes": classes,
         "fraction": fraction,
         "seed": seed,
-        "n_labels": 12,
         "n_pixels": 3000,
         "n_validation": 2,
-        **fields,
     }
+    spec = finetuned_spec(**{**default, **fields})
     names = dict(zip("ab", groups, strict=True))
     rows = [(i, names[g], classes[true], classes[said], n) for i, g, true, said, n in SAID]
     table = pd.DataFrame(rows, columns=["id", "group", "actual", "predicted", "count"])
@@ -66,14 +61,14 @@ def evaluation(
         classes[2]: {"recall": 7 / 12, "F1": 14 / 19, "IoU": 7 / 12},
     }
     scores = {"AA": 2 / 3, "OA": 0.625, "mIoU": 2 / 3, "ECE": 0.25}
-    return Evaluation(header, TASKS[task], inputs, scores, by_class, table)
+    return Evaluation(spec, inputs, scores, by_class, table)
 
 
 def point(fraction: float = 0.1, seed: int = 0, **fields: Any) -> list[Evaluation]:  # noqa: ANN401
     """All sensors, and each alone, which says Forest to everything."""
     found = [evaluation(fraction, seed, inputs, **fields) for inputs in ("s1+s2", "s1", "s2")]
     for number in (1, 2):
-        said = found[number].predictions.assign(predicted=found[number].header["classes"][0])
+        said = found[number].predictions.assign(predicted=found[number].spec.classes[0])
         scores = {name: value / 2 for name, value in found[number].scores.items()}
         found[number] = replace(found[number], predictions=said, scores=scores)
     return found
@@ -136,7 +131,7 @@ def test_scores_by_class_come_back_and_an_absent_class_has_none(tmp_path: Path) 
 
 @pytest.mark.parametrize("method", ["dual_simclr", "imported"])
 def test_a_pretrained_arm_is_not_supervised(tmp_path: Path, method: str) -> None:
-    arm = round_trip([point(pretrained={"method": method})], tmp_path)
+    arm = round_trip([point(method=method)], tmp_path)
     assert (arm.method, arm.supervised) == (method, False)
 
 

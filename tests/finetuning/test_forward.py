@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from specs import fit_with
 from torch import Tensor, nn
 
 from eocontrast.finetuning.budgets import label_budget
 from eocontrast.finetuning.forward import FeatureInputs
-from eocontrast.finetuning.loop import Training, fit
 from eocontrast.modalities import SENSORS
 from eocontrast.models.backbones import Backbone
 from eocontrast.models.classifiers import Classifier, NeighbourClassifier
@@ -27,16 +27,6 @@ from eocontrast.patches.inputs import Batch
 from eocontrast.patches.store import PatchStore
 from eocontrast.training.devices import accelerator, deterministic
 
-TRAINING = Training(
-    epochs=15,
-    min_steps=1,
-    batch_size=8,
-    weight_decay=0.01,
-    lr=0.01,
-    backbone_lr_scale=1.0,
-    keep_statistics=False,
-    seed=0,
-)
 NODATA = {"s1": -32768, "s2": 65535}
 
 
@@ -221,7 +211,7 @@ def test_a_head_learns_and_its_backbones_stay_as_they_were(
     before = {name: t.clone() for name, t in classifier.state_dict().items()}
     inputs = feature_inputs(classifier, mixed_store, dropout, task)
     budget = label_budget(mixed_store, 1.0, 0, 0.2)
-    history = list(fit(inputs, TASKS[task], budget, TRAINING))
+    history = fit_with(inputs, TASKS[task], budget, epochs=15)
     inputs.fold(classifier.head)
     assert history[-1]["loss"] < 0.8 * history[0]["loss"]
     assert right(classifier, mixed_store, task, "train") > 0.7

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,18 +8,20 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from specs import fit_with
 from torch import Tensor, nn
 
 from eocontrast.config.pretraining import BackboneParams
 from eocontrast.finetuning import loop as finetuning
 from eocontrast.finetuning.budgets import Budget, label_budget
-from eocontrast.finetuning.loop import Inputs, PatchInputs, Training, fit, freeze, validation_loss
+from eocontrast.finetuning.forward import PatchInputs
+from eocontrast.finetuning.loop import freeze, validation_loss
 from eocontrast.modalities import SENSORS
 from eocontrast.models.backbones import Architecture, Backbone
 from eocontrast.models.classifiers import Classifier
 from eocontrast.models.model import Model
 from eocontrast.models.segmenters import SwinUNet, UNet
-from eocontrast.models.tasks import TASKS, Task, TaskName
+from eocontrast.models.tasks import TASKS, TaskName
 from eocontrast.models.weights import Pretrained
 from eocontrast.patches import store as patches
 from eocontrast.patches.augment import generator
@@ -29,27 +29,11 @@ from eocontrast.patches.inputs import Batch
 from eocontrast.patches.store import PatchStore, Rows
 from eocontrast.patches.windows import Window
 from eocontrast.runtime.errors import UserError
-from eocontrast.runtime.signals import Stopped, stoppable
-from eocontrast.training import checkpoint as training_state
 from eocontrast.training.devices import accelerator, deterministic
 from eocontrast.training.health import CollapseError
 from eocontrast.training.schedule import warmup_cosine
 
-TRAINING = Training(
-    epochs=6,
-    min_steps=1,
-    batch_size=8,
-    weight_decay=0.01,
-    lr=0.01,
-    backbone_lr_scale=1.0,
-    keep_statistics=False,
-    seed=0,
-)
 SINGLE = TASKS["single_label"]
-
-
-def trained(**changes: Any) -> Training:  # noqa: ANN401 - any field of Training
-    return Training(**{**vars(TRAINING), **changes})
 
 
 class Points:
@@ -85,14 +69,14 @@ def points(tiny_store: PatchStore) -> Points:
 
 
 def test_it_learns_what_can_be_learnt(points: Points) -> None:
-    history = list(fit(points, SINGLE, BUDGET, trained(epochs=30, lr=0.1)))
+    history = fit_with(points, SINGLE, BUDGET, epochs=30, lr=0.1)
     assert history[-1]["loss"] < 0.2 * history[0]["loss"]
     logits, labels = points.logits(np.arange(50, 60), None)
     assert torch.equal(logits.argmax(1), labels)
 
 
 def test_only_the_budget_is_seen_and_only_training_patches_are_viewed(points: Points) -> None:
-    list(fit(points, SINGLE, BUDGET, trained(epochs=2)))
+    fit_with(points, SINGLE, BUDGET, epochs=2)
     viewed = np.concatenate([rows for rows, draws in points.asked if draws is not None])
     whole = np.concatenate([rows for rows, draws in points.asked if draws is None])
     assert set(viewed) == set(BUDGET.train)
@@ -103,7 +87,7 @@ def test_only_the_budget_is_seen_and_only_training_patches_are_viewed(points: Po
 
 
 def test_views_are_a_function_of_seed_and_step(points: Points) -> None:
-    list(fit(points, SINGLE, BUDGET, trained(epochs=2, seed=7)))
+    fit_with(points, SINGLE, BUDGET, epochs=2, seed=7)
     drawn = [draws for _, draws in points.asked if draws is not None]
     assert len(drawn) == 10
     for step, draws in enumerate(drawn):
@@ -118,7 +102,7 @@ def test_small_budgets_get_the_least_number_of_steps(
     points: Points, size: int, epochs: int, min_steps: int, expected: int
 ) -> None:
     budget = Budget(np.arange(size), np.arange(0))
-    history = list(fit(points, SINGLE, budget, trained(epochs=epochs, min_steps=min_steps)))
+    history = fit_with(points, SINGLE, budget, epochs=epochs, min_steps=min_steps)
     assert [m["epoch"] for m in history] == list(range(1, expected + 1))
     steps = sum(draws is not None for _, draws in points.asked)
     assert steps == expected * max(1, size // 8) >= min_steps
@@ -138,20 +122,21 @@ def test_the_epoch_that_validates_best_is_kept_the_later_on_ties(
         return next(given)
 
     monkeypatch.setattr(finetuning, "validation_loss", drawn)
-    history = list(fit(points, SINGLE, BUDGET, trained(epochs=3)))
+    history = fit_with(points, SINGLE, BUDGET, epochs=3)
     assert [m["val_loss"] for m in history] == losses
     for name, tensor in points.model.state_dict().items():
         assert torch.equal(tensor, states[kept - 1][name])
         assert not torch.equal(tensor, states[kept % 3][name])
 
 
-def test_without_validation_the_last_epoch_is_kept(points: Points) -> None:
-    states = []
-    for metrics in fit(points, SINGLE, Budget(np.arange(40), np.arange(0)), trained(epochs=3)):
-        assert "val_loss" not in metrics
-        states.append(points.model.state_dict()["weight"].clone())
-    assert torch.equal(points.model.state_dict()["weight"], states[-1])
-    assert not torch.equal(states[-1], states[-2])
+def test_last_epoch_without_validation(points: Points, tiny_store: PatchStore) -> None:
+    """Steps on a cosine schedule: three epochs end elsewhere than their first two."""
+    budget = Budget(np.arange(40), np.arange(0))
+    history = fit_with(points, SINGLE, budget, epochs=3)
+    assert all("val_loss" not in metrics for metrics in history)
+    assert sum(draws is not None for _, draws in points.asked) == 15
+    final = float(validation_loss(points, SINGLE, budget.train))
+    assert final < history[-1]["loss"]
 
 
 def test_the_learning_rate_warms_up_for_an_epoch_and_cools_down(
@@ -165,13 +150,13 @@ def test_the_learning_rate_warms_up_for_an_epoch_and_cools_down(
             return super().step(closure)
 
     monkeypatch.setattr(torch.optim, "AdamW", Recorder)
-    list(fit(points, SINGLE, BUDGET, TRAINING))
+    fit_with(points, SINGLE, BUDGET)
     assert used == pytest.approx([0.01 * warmup_cosine(step, 30, 5) for step in range(30)])
 
 
 def test_a_diverging_run_ends_with_the_reason(points: Points) -> None:
     with pytest.raises(CollapseError, match="lower lr"):
-        list(fit(points, SINGLE, BUDGET, trained(lr=1e38, weight_decay=1e3)))
+        fit_with(points, SINGLE, BUDGET, lr=1e38, weight_decay=1e3)
 
 
 def test_two_runs_end_in_the_same_weights_and_another_seed_in_others(
@@ -180,7 +165,7 @@ def test_two_runs_end_in_the_same_weights_and_another_seed_in_others(
     found = []
     for seed in (0, 0, 1):
         inputs = Points(tiny_store, LABELS)
-        list(fit(inputs, SINGLE, BUDGET, trained(seed=seed)))
+        fit_with(inputs, SINGLE, BUDGET, seed=seed)
         found.append(inputs.model.state_dict()["weight"])
     assert torch.equal(found[0], found[1])
     assert not torch.equal(found[0], found[2])
@@ -198,72 +183,6 @@ def test_validation_is_the_mean_loss_whatever_the_chunks(
         found = validation_loss(points, SINGLE, rows)
         assert found == pytest.approx(np.mean(by_patch), rel=1e-5)
     assert max(len(asked) for asked, _ in points.asked[-5:]) == 7
-
-
-# --- the checkpoint
-
-
-class Ended(Points):
-    """Inputs that are told at which question a signal comes, or a kill; the model draws numbers."""
-
-    def __init__(self, store: PatchStore, ends: int = -1, by: signal.Signals | None = None) -> None:
-        super().__init__(store, LABELS)
-        parts = nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3)
-        self.model, self.ends, self.by = nn.Sequential(*parts), ends, by
-
-    @property
-    def steps(self) -> int:
-        return sum(draws is not None for _, draws in self.asked)
-
-    def logits(self, rows: Rows, draws: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        if len(self.asked) + 1 == self.ends:
-            if self.by is None:
-                raise KeyboardInterrupt  # as abrupt as a kill: nothing is written on the way
-            os.kill(os.getpid(), self.by)
-        return super().logits(rows, draws)
-
-
-def first_epoch_is_best(inputs: Inputs, task: Task, rows: Rows) -> float:
-    return -validation_loss(inputs, task, rows)
-
-
-@pytest.mark.parametrize("question", [1, 3, 6, 7, 8, 12, 18])
-@pytest.mark.parametrize("by", [None, signal.SIGTERM, signal.SIGINT])
-def test_a_run_that_ends_anywhere_goes_on_to_the_same_weights(
-    tmp_path: Path,
-    tiny_store: PatchStore,
-    monkeypatch: pytest.MonkeyPatch,
-    question: int,
-    by: signal.Signals | None,
-) -> None:
-    """Five questions of an epoch train, the sixth validates; the best epoch is past by the end."""
-    monkeypatch.setattr(finetuning, "validation_loss", first_epoch_is_best)
-    if by is None:  # a signal needs no clock to checkpoint
-        monkeypatch.setattr(training_state, "CHECKPOINT_SECONDS", 0.0)
-    training, kept = trained(epochs=3), tmp_path / "kept"
-    whole = Ended(tiny_store)
-    expected = list(fit(whole, SINGLE, BUDGET, training))
-    ended = Ended(tiny_store, question, by)
-    with pytest.raises((Stopped, KeyboardInterrupt)), stoppable():
-        list(fit(ended, SINGLE, BUDGET, training, kept))
-    again = Ended(tiny_store)  # which draws from the beginning, where nothing else is said
-    assert list(fit(again, SINGLE, BUDGET, training, kept)) == expected
-    for name, tensor in whole.model.state_dict().items():
-        assert torch.equal(again.model.state_dict()[name], tensor), name
-    assert ended.steps + again.steps == whole.steps  # no step is repeated
-
-
-def test_short_trainings_write_no_checkpoint(tmp_path: Path, points: Points) -> None:
-    list(fit(points, SINGLE, BUDGET, trained(epochs=2), tmp_path / "kept"))
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_damaged_checkpoint_is_named(tmp_path: Path, points: Points) -> None:
-    kept = tmp_path / "kept"
-    kept.write_bytes(b"PK")
-    with pytest.raises(UserError, match=r"checkpoint .*kept is damaged .*remove it"):
-        list(fit(points, SINGLE, BUDGET, TRAINING, kept))
-    assert not points.asked
 
 
 # --- patches
@@ -336,7 +255,7 @@ def test_every_head_learns(
 ) -> None:
     inputs = inputs_of(build(name), mixed_store, task_of(name), dropout=dropout)
     budget = label_budget(mixed_store, 1.0, 0, 0)
-    history = list(fit(inputs, inputs.task, budget, trained(epochs=12, lr=1e-2)))
+    history = fit_with(inputs, inputs.task, budget, epochs=12, lr=1e-2)
     assert history[-1]["loss"] < 0.8 * history[0]["loss"]
     assert right(inputs) > 0.6
 
@@ -345,7 +264,7 @@ def test_several_classes_of_a_patch_are_learnt(
     mixed_store: PatchStore, classifier: Classifier
 ) -> None:
     inputs = inputs_of(classifier, mixed_store, "multi_label")
-    history = list(fit(inputs, inputs.task, label_budget(mixed_store, 1.0, 0, 0.2), TRAINING))
+    history = fit_with(inputs, inputs.task, label_budget(mixed_store, 1.0, 0, 0.2))
     assert history[-1]["loss"] < 0.8 * history[0]["loss"]
     assert right(inputs) > 0.75
 
@@ -362,7 +281,7 @@ def test_frozen_backbones_stay_as_they_were_and_all_else_moves(
         freeze(model.backbones)
     inputs = inputs_of(model, mixed_store, task_of(name))
     # ResNet ends its residual branches with a scale of zero: the first step opens them
-    list(fit(inputs, inputs.task, label_budget(mixed_store, 1.0, 0, 0), trained(epochs=3)))
+    fit_with(inputs, inputs.task, label_budget(mixed_store, 1.0, 0, 0), epochs=3)
     same = {n for n, t in model.state_dict().items() if torch.equal(t, before[n])}
     backbones = {n for n in before if n.startswith("backbones.")}
     assert (name == "linear") == any(n.endswith("running_mean") for n in backbones)
@@ -375,8 +294,8 @@ def test_the_statistics_of_pretraining_are_kept_and_all_else_moves(
     model = build("linear")
     before = {n: t.clone() for n, t in model.state_dict().items()}
     inputs = inputs_of(model, mixed_store, "single_label")
-    keeping = trained(epochs=3, keep_statistics=True)
-    list(fit(inputs, inputs.task, label_budget(mixed_store, 1.0, 0, 0), keeping))
+    budget = label_budget(mixed_store, 1.0, 0, 0)
+    fit_with(inputs, inputs.task, budget, epochs=3, keep_statistics=True)
     same = {n for n, t in model.state_dict().items() if torch.equal(t, before[n])}
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     assert same == {n for n in before if n.endswith(statistics)}
@@ -397,7 +316,7 @@ def test_pixels_that_are_all_ignored_break_nothing(
     inputs = inputs_of(build("swin_unet"), mixed_store, "segmentation")
     assert validation_loss(inputs, inputs.task, rows[:2]) == 0
     budget = Budget(rows, rows[:1])
-    history = list(fit(inputs, inputs.task, budget, trained(epochs=2, batch_size=1)))
+    history = fit_with(inputs, inputs.task, budget, epochs=2, batch_size=1)
     assert all(np.isfinite(list(metrics.values())).all() for metrics in history)
     assert history[0]["loss"] > 0
     assert all(bool(p.isfinite().all()) for p in inputs.model.parameters())
@@ -484,8 +403,8 @@ def test_backbones_learn_at_their_own_rate(
     before = {name: p.detach().clone() for name, p in classifier.named_parameters()}
     inputs = inputs_of(classifier, tiny_store, "single_label")
     budget = Budget(tiny_store.labelled("train"), np.arange(0))
-    one_step = trained(epochs=1, batch_size=42, lr=0.01, backbone_lr_scale=scale, weight_decay=0)
-    list(fit(inputs, SINGLE, budget, one_step))
+    one_step: dict[str, Any] = {"epochs": 1, "batch_size": 42, "weight_decay": 0.0}
+    fit_with(inputs, SINGLE, budget, lr=0.01, backbone_lr_scale=scale, **one_step)
     moved = {
         n: float((p.detach() - before[n]).abs().max()) for n, p in classifier.named_parameters()
     }

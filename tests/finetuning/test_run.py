@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,17 @@ import torch
 from eocontrast.config.arms import Arm
 from eocontrast.config.finetuning import Recipes
 from eocontrast.evaluation.prediction import load_model
-from eocontrast.finetuning import loop as finetuning
 from eocontrast.finetuning import run as points
 from eocontrast.finetuning.budgets import label_budget
-from eocontrast.finetuning.run import Job, Trained, points_digest, train_point, train_points
-from eocontrast.models.features import embed
+from eocontrast.finetuning.points import Job, points_digest
+from eocontrast.finetuning.run import Trained, train_point, train_points
+from eocontrast.models.features import Features, embed
 from eocontrast.models.fusion import Fusion
 from eocontrast.models.model import PooledModel
 from eocontrast.models.point_files import INDEX, point_file, read_index, write_index
 from eocontrast.models.weights import Pretrained, load_weights
-from eocontrast.patches.augment import generator
 from eocontrast.patches.store import PatchStore
 from eocontrast.runtime.errors import UserError
-from eocontrast.training import checkpoint as training_state
 from eocontrast.training.devices import accelerator
 
 POINTS = [(0.2, 0), (0.2, 1), (1.0, 0)]
@@ -128,73 +125,58 @@ def test_points_of_other_seeds_and_fractions_differ(
 
 
 @pytest.mark.parametrize("name", ["late", "frozen", "knn"])
-def test_finished_points_of_a_killed_cell_are_not_trained_again(
+def test_finished_points_skipped(
     jobs: dict[str, list[Job]],
     grids: dict[str, list[Trained]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     name: str,
 ) -> None:
-    kept, cell = tmp_path / "kept", [other(job, out=tmp_path / "out") for job in jobs[name]]
-    list(train_points(cell[:2], kept))
-    shutil.rmtree(tmp_path / "out")  # as DVC does
+    arm = [other(job, out=tmp_path) for job in jobs[name]]
+    list(train_points(arm[:2]))
     trained: list[Job] = []
 
-    def watched(job: Job, *rest: Any, **more: Any) -> Trained:  # noqa: ANN401 - handed through
+    def watched(job: Job, *rest: Any) -> Trained:  # noqa: ANN401 - handed through
         trained.append(job)
-        return train_point(job, *rest, **more)
+        return train_point(job, *rest)
 
     monkeypatch.setattr(points, "train_point", watched)
-    found = {each.file.name: each for each in train_points(cell, kept)}
-    assert trained == cell[2:]
-    assert [found[job.file.name].again for job in cell] == [True, True, False]
-    for job, whole in zip(cell, grids[name], strict=True):
+    found = {each.file.name: each for each in train_points(arm)}
+    assert trained == arm[2:]
+    assert [found[job.file.name].again for job in arm] == [True, True, False]
+    for job, whole in zip(arm, grids[name], strict=True):
         assert job.file.read_bytes() == whole.file.read_bytes()
         assert found[job.file.name].history == whole.history
 
 
-@pytest.mark.parametrize("name", ["late", "frozen", "swin_unet"])
-def test_a_killed_point_goes_on_to_the_same_bytes(
-    jobs: dict[str, list[Job]],
-    grids: dict[str, list[Trained]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    name: str,
-) -> None:
-    kept, job = tmp_path / "kept", other(jobs[name][2], out=tmp_path / "out")
-    steps: list[tuple[int, ...]] = []
-
-    def drawn(*key: int) -> torch.Generator:
-        steps.append(key)
-        if len(steps) == 8:  # of 16 or 20
-            raise KeyboardInterrupt  # as abrupt as a kill: nothing is written on the way
-        return generator(*key)
-
-    monkeypatch.setattr(finetuning, "generator", drawn)
-    monkeypatch.setattr(training_state, "CHECKPOINT_SECONDS", 0.0)
-    with pytest.raises(KeyboardInterrupt):
-        list(train_points([job], kept))
-    assert len(list(tmp_path.glob("kept*"))) == 1
-    (found,) = train_points([job], kept)
-    assert found.file.read_bytes() == grids[name][2].file.read_bytes()
-    assert found.history == grids[name][2].history
-    assert len(steps) == len(set(steps)) + 1  # the step that was killed
-    left = {path.suffix for path in tmp_path.glob("kept*")}
-    assert left == {".json", ".safetensors"}  # the finished point, and no checkpoint
-
-
-def test_a_damaged_point_is_trained_again(jobs: dict[str, list[Job]], tmp_path: Path) -> None:
-    kept, job = tmp_path / "kept", other(jobs["knn"][0], out=tmp_path / "out")
-    list(train_points([job], kept))
-    (weights,) = tmp_path.glob("kept*.safetensors")
-    content = weights.read_bytes()
-    shutil.rmtree(job.out)
+def test_damaged_point_trained_again(jobs: dict[str, list[Job]], tmp_path: Path) -> None:
+    job = other(jobs["knn"][0], out=tmp_path)
+    list(train_points([job]))
+    content = job.file.read_bytes()
     for damaged in (content[:-1], b"", content[:-1] + bytes([content[-1] ^ 1])):
-        weights.write_bytes(damaged)
-        (again,) = train_points([job], kept)
+        job.file.write_bytes(damaged)
+        (again,) = train_points([job])
         assert not again.again
         assert job.file.read_bytes() == content
-        job.file.unlink()
+
+
+def test_frozen_backbones_embed_once(
+    jobs: dict[str, list[Job]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arms with the same weights and sensors share their features."""
+    calls: list[object] = []
+
+    def counted(*arguments: Any) -> Features:  # noqa: ANN401 - handed through
+        calls.append(arguments)
+        return embed(*arguments)
+
+    monkeypatch.setattr(points, "embed", counted)
+    both = [other(job, out=tmp_path / n) for n in ("frozen", "knn") for job in jobs[n]]
+    list(train_points(both))
+    assert len(calls) == 1
+    one = other(jobs["frozen"][0], arm=changed(FROZEN, fusion="s2", modality_dropout=0.0))
+    list(train_points([other(one, out=tmp_path / "s2"), other(both[0], out=tmp_path / "late")]))
+    assert len(calls) == 3
 
 
 def test_points_are_named_by_all_that_determines_them(
@@ -261,12 +243,12 @@ def test_a_file_is_a_model_again(
     rows = mixed_store.labelled("test")
     found = []
     for _ in range(2):
-        model, header = load_model(grids[name][2].file, mixed_store)
+        model, spec = load_model(grids[name][2].file, mixed_store)
         found.append(model.eval()(mixed_store.batch(rows, model.inputs)))
     assert torch.equal(*found)
     segments = ARMS[name].task == "segmentation"
     assert found[0].shape == ((18, 3, 16, 16) if segments else (18, 3))
-    assert header["head"] == ARMS[name].head
+    assert spec.head == ARMS[name].head
     assert not torch.equal(found[0][0], found[0][1])
 
 
@@ -276,8 +258,8 @@ def test_a_folded_head_is_the_head_that_was_trained(
 ) -> None:
     """Its loss on validation patches, read as pixels, is that of the epoch that was kept."""
     trained = grids["frozen"][2]
-    model, header = load_model(trained.file, mixed_store)
-    assert header["n_validation"] > 0
+    model, spec = load_model(trained.file, mixed_store)
+    assert spec.n_validation > 0
     budget = label_budget(mixed_store, 1.0, 0, 0.2)
     logits = model.eval()(mixed_store.batch(budget.validation))
     targets = torch.from_numpy(mixed_store.labels[budget.validation])
@@ -316,14 +298,15 @@ def test_a_header_says_what_the_point_is(
 ) -> None:
     trained, job = grids["tuned"][1], jobs["tuned"][1]
     _, header = load_weights(trained.file)
-    assert json.loads(json.dumps(trained.header)) == header
+    assert json.loads(json.dumps(trained.spec.to_dict())) == header
     assert (header["fraction"], header["seed"], header["init"]) == (0.2, 1, "dual_simclr")
     assert (header["task"], header["head"], header["fusion"]) == ("single_label", "linear", "late")
     assert (header["n_labels"], header["classes"]) == (8, ["Forest", "Urban", "Water"])
     assert header["n_pixels"] == 8 * 255  # one pixel of every mask has no class
     assert header["n_validation"] < header["n_labels"]
     pretrained = Pretrained.load(job.init)
-    assert header["pretrained"] == {"method": "dual_simclr", "data_digest": pretrained.digest}
+    assert header["method"] == "dual_simclr"
+    assert header["pretrained_digest"] == pretrained.digest
     assert header["data_digest"] == mixed_store.digest
     assert header["recipe"] == job.recipes.classification.model_dump()
     assert header["modality_dropout"] == 0.3
@@ -333,9 +316,23 @@ def test_a_header_says_what_the_point_is(
 def test_a_segmenter_has_the_recipe_of_its_task(
     jobs: dict[str, list[Job]], grids: dict[str, list[Trained]]
 ) -> None:
-    header = grids["swin_unet"][0].header
-    assert header["task"] == "segmentation"
-    assert header["recipe"] == jobs["swin_unet"][0].recipes.segmentation.model_dump()
+    spec = grids["swin_unet"][0].spec
+    assert spec.task == "segmentation"
+    assert spec.recipe == jobs["swin_unet"][0].recipes.segmentation.model_dump()
+
+
+@pytest.mark.parametrize("name", ["late", "frozen", "knn", "unet", "swin_unet_frozen"])
+def test_header_patch_size(jobs: dict[str, list[Job]], tmp_path: Path, name: str) -> None:
+    """Maps cut scenes into patches of the size that the model was fine-tuned on.
+
+    Heads on frozen backbones see whole patches of 16 px, the others crops of 12 px.
+    """
+    recipes = jobs[name][0].recipes.model_dump()
+    crops = {task: {**recipe, "crop": 12} for task, recipe in recipes.items()}
+    job = other(jobs[name][0], recipes=Recipes.model_validate(crops), out=tmp_path)
+    (trained,) = train_points([job])
+    sides = {spec.patch_size for spec in trained.spec.inputs.values()}
+    assert sides == {16 if name in ("frozen", "knn") else 12}
 
 
 def test_modality_dropout_changes_what_is_learnt(
@@ -367,7 +364,7 @@ def test_every_fusion_trains(
     init = "swin_random" if head == "swin_unet" else "random"
     arm = changed(LATE, task=task, head=head, init=init, fusion=fusion)
     trained = train_point(other(jobs["late"][0], arm=arm, init=inits[init], out=tmp_path))
-    assert trained.header["fusion"] == fusion
+    assert trained.spec.fusion == fusion
     assert [m["epoch"] for m in trained.history] == list(range(1, len(trained.history) + 1))
     assert all(m["loss"] > 0 for m in trained.history)
 

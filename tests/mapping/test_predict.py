@@ -25,7 +25,6 @@ from eocontrast.mapping.tiles import Blend, Tile, Tiling
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.models.build import load_finetuned
 from eocontrast.models.model import Model
-from eocontrast.models.tasks import TASKS
 from eocontrast.models.weights import load_weights, save_weights
 from eocontrast.patches.store import PatchStore
 from eocontrast.rasters.grids import Grid
@@ -96,12 +95,12 @@ def blended(
     file: Path, options: list[str], tiling: Tiling, seen: list[int] | None = None
 ) -> NDArray[np.float32]:
     """Predict probabilities (C, H, W) in tiles, before rounding; `seen` gets the batch sizes."""
-    model, header = load_finetuned(file)
+    model, spec = load_finetuned(file)
     if seen is not None:
         model.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0]["s2"])))
     images: dict[Sensor, Image] = {"s1": Image(options[1]), "s2": Image(options[3])}
     shares = np.zeros((3, tiling.height, tiling.width), np.float32)
-    task, device = TASKS[header["task"]], accelerator("no")
+    task, device = spec.learning, accelerator("no")
     with open_scene(images, model.inputs) as scene:
         for block in predict_blocks(model, task, 3, scene, Layout(1, tiling), device):
             rows, cols = slices(block.tile)
@@ -232,10 +231,10 @@ def test_map_of_a_crop(
 
 @pytest.mark.parametrize(("multiple", "side"), [(1, 512), (224, 448), (96, 480), (1000, 1000)])
 def test_side_of_tiles(segmenter: Path, multiple: int, side: int) -> None:
-    model, header = load_finetuned(segmenter)
+    model, spec = load_finetuned(segmenter)
     model.tile_multiple = multiple
     grid = Grid(None, Affine.identity(), 600, 600)
-    assert lay_out(model, header, grid, None, None).tiling.side == side
+    assert lay_out(model, spec, grid, None, None).tiling.side == side
 
 
 def test_tiles_scaled_by_maximum(segmenter: Path, tmp_path: Path) -> None:

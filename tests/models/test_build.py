@@ -2,22 +2,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
+from specs import finetuned_spec
 
 from eocontrast.config.pretraining import BackboneParams
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.models.backbones import Architecture
-from eocontrast.models.build import model_from_header, new_model
+from eocontrast.models.build import load_finetuned, new_model
 from eocontrast.models.classifiers import Classifier, NeighbourClassifier
+from eocontrast.models.finetuned import FinetunedSpec
 from eocontrast.models.fusion import STREAMS, Fusion, Head
 from eocontrast.models.model import Model
 from eocontrast.models.segmenters import SwinUNet, UNet
-from eocontrast.models.weights import Pretrained
+from eocontrast.models.weights import Pretrained, save_weights
 from eocontrast.patches.inputs import Batch
 from eocontrast.patches.store import PatchStore
+from eocontrast.runtime.errors import UserError
 
 
 class Kind(NamedTuple):
@@ -50,40 +54,44 @@ def random_init(store: PatchStore, params: BackboneParams) -> Pretrained:
     return Pretrained("random", Architecture(params.name, params.options), store.specs, {}, "")
 
 
-def header_of(kind: Kind, init: Pretrained) -> dict[str, Any]:
+def spec_of(kind: Kind, init: Pretrained) -> FinetunedSpec:
     """As a fine-tuned file has it, by way of JSON."""
-    header = {
-        "architecture": init.architecture.to_dict(),
-        "inputs": {sensor: spec.to_dict() for sensor, spec in init.specs.items()},
-        "classes": ["a", "b", "c"],
-        "head": kind.head,
-        "fusion": kind.fusion,
-        "task": "single_label" if kind.head in ("linear", "knn") else "segmentation",
-        "n_labels": 10,
-        "n_validation": 4,
-        "recipe": {"neighbours": 3, "neighbour_temperature": 0.1},
-        "data_digest": "",
-    }
-    loaded: dict[str, Any] = json.loads(json.dumps(header))
-    return loaded
+    spec = finetuned_spec(
+        architecture=init.architecture,
+        inputs=init.specs,
+        classes=("a", "b", "c"),
+        head=kind.head,
+        fusion=kind.fusion,
+        task="single_label" if kind.head in ("linear", "knn") else "segmentation",
+        n_labels=10,
+        n_validation=4,
+        recipe={"neighbours": 3, "neighbour_temperature": 0.1},
+    )
+    again = FinetunedSpec.from_dict(json.loads(json.dumps(spec.to_dict())), "model")
+    assert again == spec
+    return again
 
 
 @every_kind
-def test_a_header_says_how_to_build_a_model_again(
-    tiny_store: PatchStore, tiny_backbones: Mapping[str, BackboneParams], kind: Kind
+def test_load_finetuned_restores_model(
+    tiny_store: PatchStore,
+    tiny_backbones: Mapping[str, BackboneParams],
+    tmp_path: Path,
+    kind: Kind,
 ) -> None:
     init = random_init(tiny_store, tiny_backbones[kind.backbone])
-    header = header_of(kind, init)
+    spec = spec_of(kind, init)
     torch.manual_seed(0)
-    model = new_model(init, header).eval()
+    model = new_model(init, spec).eval()
     assert type(model) is CLASSES[kind.head]
     batch = tiny_store.batch(tiny_store.rows("test"))
     if isinstance(model, NeighbourClassifier):
         train = tiny_store.batch(tiny_store.labelled("train")[:6])
         with torch.no_grad():
             model.remember(model.streams(train), torch.eye(3).repeat(2, 1))
-    again = model_from_header(header).eval()
-    again.load_state_dict(model.state_dict())
+    save_weights(tmp_path / "model.safetensors", model.state_dict(), spec.to_dict())
+    again, described = load_finetuned(tmp_path / "model.safetensors")
+    assert described == spec
     logits = model(batch)
     assert torch.equal(again(batch), logits)
     segments = kind.head in ("unet", "swin_unet")
@@ -95,7 +103,7 @@ def test_a_model_sees_the_sensors_of_its_fusion_and_no_other(
     tiny_store: PatchStore, tiny_backbones: Mapping[str, BackboneParams], kind: Kind
 ) -> None:
     init = random_init(tiny_store, tiny_backbones[kind.backbone])
-    model = new_model(init, header_of(kind, init)).eval()
+    model = new_model(init, spec_of(kind, init)).eval()
     seen = {sensor for stream in STREAMS[kind.fusion] for sensor in stream}
     assert list(model.inputs) == [sensor for sensor in SENSORS if sensor in seen]
     if kind.head == "knn":  # an empty bank knows nothing
@@ -112,7 +120,7 @@ def test_backbones_have_the_bands_of_their_streams(
     tiny_store: PatchStore, tiny_backbones: Mapping[str, BackboneParams], fusion: Fusion
 ) -> None:
     init = random_init(tiny_store, tiny_backbones["swin"])
-    model = new_model(init, header_of(Kind("linear", fusion, "swin"), init))
+    model = new_model(init, spec_of(Kind("linear", fusion, "swin"), init))
     found = {
         name.split(".")[1]: tensor.shape[1]
         for name, tensor in model.state_dict().items()
@@ -129,7 +137,7 @@ def test_what_an_init_does_not_supply_is_drawn_from_the_seed(
     states = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
-        states.append(new_model(init, header_of(kind, init)).state_dict())
+        states.append(new_model(init, spec_of(kind, init)).state_dict())
     first, again, other = states
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
@@ -149,7 +157,7 @@ def test_what_an_init_does_not_supply_is_drawn_from_the_seed(
 )
 def test_a_model_starts_from_its_init(swin_inits: Mapping[str, Any], kind: Kind) -> None:
     init = Pretrained.load(swin_inits["dual_simclr"])
-    state = new_model(init, header_of(kind, init)).state_dict()
+    state = new_model(init, spec_of(kind, init)).state_dict()
     sensors: list[Sensor] = [sensor for (sensor,) in STREAMS[kind.fusion]]
     for name, tensor in init.tensors.items():
         sensor, _, own = name.partition(".")
@@ -166,9 +174,20 @@ def test_a_backbone_of_some_bands_stays_one_of_some_bands(
     params, spec = tiny_backbones["resnet"], tiny_store.specs["s2"].select(["B04", "B03", "B02"])
     architecture = Architecture(params.name, params.options)
     init = Pretrained("simclr", architecture, {"s2": spec}, {}, "")
-    header = header_of(Kind("linear", "s2", "resnet"), init)
-    model, again = new_model(init, header).eval(), model_from_header(header).eval()
-    again.load_state_dict(model.state_dict())
+    model = new_model(init, spec_of(Kind("linear", "s2", "resnet"), init)).eval()
     batch = tiny_store.batch(tiny_store.rows("test"), model.inputs)
     assert batch["s2"].shape[1] == 3
-    assert torch.equal(again(batch), model(batch))
+    assert model(batch).shape == (18, 3)
+
+
+@pytest.mark.parametrize("found", [1, 3])
+def test_other_format_refused(tmp_path: Path, found: int) -> None:
+    """A header without a version is one of format 1."""
+    header = finetuned_spec().to_dict() | {"format": found}
+    if found == 1:
+        del header["format"]
+    save_weights(tmp_path / "old.safetensors", {}, header)
+    with pytest.raises(
+        UserError, match=rf"old.safetensors has a header of format {found};.*dvc repro"
+    ):
+        load_finetuned(tmp_path / "old.safetensors")

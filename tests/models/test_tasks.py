@@ -9,7 +9,7 @@ from torch import Tensor
 from eocontrast.config.arms import Arm
 from eocontrast.config.finetuning import Recipes
 from eocontrast.evaluation.scores import scores
-from eocontrast.finetuning.run import task_of
+from eocontrast.finetuning.points import task_of
 from eocontrast.models.tasks import TASKS, TaskName, patch_targets
 from eocontrast.patches.store import PatchStore
 

@@ -65,7 +65,7 @@ def test_too_few_words_are_answered_with_those_expected(
     ("name", "words", "says"),
     [
         ("pretrain", ("moco", "a", "b"), "'moco' is none of pretrain.runs: random_resnet, "),
-        ("finetune", ("moco", "a", "b", "c"), "'moco' is none of label_curve.cells: "),
+        ("finetune", ("moco", "a", "b", "c"), "'moco' is none of label_curve.arms: "),
         ("download", ("sen12", "a", "b"), "name is 'sen12', which is none of simulated, "),
         ("tune", ("arm", "a", "b"), "what is 'arm', which is none of arms, pretraining"),
         ("tune", ("arms", "a", "b"), "arms start from weights: name their folder"),

@@ -4,8 +4,7 @@ from pathlib import Path
 import pandas as pd
 
 from eocontrast.evaluation.evaluate import Evaluation
-from eocontrast.models.tasks import TASKS
-from eocontrast.models.weights import load_weights
+from eocontrast.models.build import load_finetuned
 from eocontrast.patches.store import PatchStore
 from eocontrast.tracking.cards import finetuned_card
 
@@ -14,8 +13,7 @@ WriteModel = Callable[..., Path]
 
 def test_finetuned_card(tiny_store: PatchStore, write_model: WriteModel) -> None:
     """Hold scores with all sensors, and with each alone."""
-    header = {**load_weights(write_model(tiny_store))[1], "n_labels": 12}
-    task = TASKS["single_label"]
+    spec = load_finetuned(write_model(tiny_store, n_labels=12))[1]
     actual = {"id": list("abcd"), "group": ["g", "g", "h", "h"], "count": 1}
     answers = {"s1+s2": ["Forest", "Urban", "Water", "Water"], "s1": ["Forest"] * 4}
     evaluations = []
@@ -23,7 +21,7 @@ def test_finetuned_card(tiny_store: PatchStore, write_model: WriteModel) -> None
         table = pd.DataFrame({**actual, "actual": ["Forest", "Urban", "Urban", "Water"]})
         right = {"AA": (table["actual"] == predicted).mean()}
         predictions = table.assign(predicted=predicted)
-        evaluations.append(Evaluation(header, task, inputs, right, {}, predictions))
+        evaluations.append(Evaluation(spec, inputs, right, {}, predictions))
     card = finetuned_card(evaluations, {"commit": "3ab933c"})
     for line in (
         "- n_labels: 12",

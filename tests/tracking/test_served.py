@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from numpy.typing import NDArray
 
 from eocontrast.evaluation.prediction import load_model, predict
 from eocontrast.modalities import Modality
-from eocontrast.models.tasks import TASKS
 from eocontrast.patches.store import PatchStore
 from eocontrast.runtime.errors import UserError
 from eocontrast.tracking.served import Served, _load_pyfunc
@@ -39,8 +39,8 @@ def physical(store: PatchStore, rows: NDArray[np.int64]) -> dict[str, NDArray[np
 
 def said(file: Path, store: PatchStore, rows: NDArray[np.int64]) -> dict[Any, torch.Tensor]:
     """What the pipeline says, by the sensors that had an image."""
-    model, header = load_model(file, store)
-    return predict(model, TASKS[header["task"]], store, rows, accelerator("no"))
+    model, spec = load_model(file, store)
+    return predict(model, spec.learning, store, rows, accelerator("no"))
 
 
 @pytest.mark.parametrize("fields", HEADS, ids=lambda f: " ".join(f.values()))
@@ -84,8 +84,8 @@ def test_the_example_is_a_patch_to_the_bit(
 
 def test_linear_power_comes_as_power(mixed_store: PatchStore, write_model: WriteModel) -> None:
     """The store keeps it in dB, and whoever calls has what the files hold."""
-    inputs = {sensor: spec.to_dict() for sensor, spec in mixed_store.specs.items()}
-    inputs["s1"] |= {"units": "linear"}
+    inputs, power = dict(mixed_store.specs), mixed_store.specs["s1"]
+    inputs["s1"] = replace(power, modality=replace(power.modality, units="linear"))
     served = Served(write_model(mixed_store, inputs=inputs))
     images, _ = served.example(mixed_store)
     assert (images["s1"] > 0).all()

@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,12 +17,14 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run as Row
 from mlflow.exceptions import MlflowException
+from specs import finetuned_spec
 
 from eocontrast.curve.bootstrap import Interval
 from eocontrast.curve.label_curve import ArmCurve
 from eocontrast.evaluation.evaluate import Evaluation
 from eocontrast.evaluation.results import ArmResult
 from eocontrast.finetuning.run import Trained
+from eocontrast.models.finetuned import FinetunedSpec
 from eocontrast.models.tasks import TASKS, TaskName
 from eocontrast.runtime.files import file_sha256
 from eocontrast.runtime.signals import Stopped
@@ -65,29 +66,21 @@ def runs_in(database: Path) -> list[Row]:
     return list(found)
 
 
-def header(seed: int = 0) -> dict[str, Any]:
-    return {
-        "architecture": {"name": "resnet10t", "options": {}},
-        "task": "single_label",
-        "head": "linear",
-        "init": "dual_simclr_resnet",
-        "fusion": "late",
-        "frozen": False,
-        "fraction": 0.1,
-        "seed": seed,
-        "lr": 1e-3,
-        "modality_dropout": 0.5,
-        "n_labels": 12,
-        "recipe": {"epochs": 3, "batch_size": 8},
-        "data_digest": "abc",
-    }
+def spec(seed: int = 0) -> FinetunedSpec:
+    return finetuned_spec(
+        init="dual_simclr_resnet",
+        fraction=0.1,
+        seed=seed,
+        modality_dropout=0.5,
+        recipe={"epochs": 3, "batch_size": 8},
+    )
 
 
 def point(folder: Path, seed: int = 0) -> Trained:
     file = folder / f"0.1-{seed}.safetensors"
     file.write_bytes(b"weights" + bytes([seed]))
     history = [{"epoch": k, "loss": 1 / k, "val_AA": 0.1 * k} for k in (1, 2, 3)]
-    return Trained("dual", file, header(seed), history)
+    return Trained("dual", file, spec(seed), history)
 
 
 def evaluations(seed: int = 0, urban: str = "Urban/Built-up") -> list[Evaluation]:
@@ -98,8 +91,7 @@ def evaluations(seed: int = 0, urban: str = "Urban/Built-up") -> list[Evaluation
     by_class["Water"] = nothing
     return [
         Evaluation(
-            header(seed),
-            TASKS["single_label"],
+            spec(seed),
             inputs,
             {"AA": value, "ECE": 0.1, "mIoU": math.nan},
             by_class,
@@ -162,7 +154,7 @@ def test_points_have_their_own_runs(rows: Rows, tmp_path: Path) -> None:
     for trained in points:
         tracker.finetuned("dual", trained)
     for trained in reversed(points):
-        tracker.evaluated("dual", trained.file, evaluations(trained.header["seed"]))
+        tracker.evaluated("dual", trained.file, evaluations(trained.spec.seed))
     found = rows()
     assert len(found) == 3
     assert [row.data.params["seed"] for row in found] == ["0", "1", "2"]

@@ -10,7 +10,6 @@ import pytest
 from numpy.typing import NDArray
 
 from eocontrast.evaluation.prediction import load_model, predict
-from eocontrast.models.tasks import TASKS
 from eocontrast.patches.store import PatchStore
 from eocontrast.tracking.served import Served
 from eocontrast.training.devices import accelerator, device
@@ -43,8 +42,8 @@ def test_a_model_that_learnt_in_bfloat16_is_served_in_float32_by_the_same_proces
     head, fusion = heads[task]
     file = write_model(mixed_store, head=head, fusion=fusion, task=task)
     rows = mixed_store.labelled("test")
-    model, header = load_model(file, mixed_store)
-    said = predict(model, TASKS[header["task"]], mixed_store, rows, accelerator("bf16"))
+    model, spec = load_model(file, mixed_store)
+    said = predict(model, spec.learning, mixed_store, rows, accelerator("bf16"))
     images: dict[str, NDArray[np.float32]] = {
         s: mixed_store.specs[s].modality.decode(mixed_store.read(s, rows)) for s in model.inputs
     }

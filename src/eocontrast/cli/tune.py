@@ -16,7 +16,8 @@ from eocontrast.config.arms import Arm
 from eocontrast.config.params import Params
 from eocontrast.config.pretraining import ContrastiveRun
 from eocontrast.evaluation.evaluate import evaluate
-from eocontrast.finetuning.run import Job, task_of, train_points
+from eocontrast.finetuning.points import Job, task_of
+from eocontrast.finetuning.run import train_points
 from eocontrast.patches.store import PatchStore
 from eocontrast.pretraining.run import pretrain_run
 from eocontrast.runtime.errors import named
@@ -59,8 +60,8 @@ def try_arms(
     Raises:
         UserError: there is no such arm.
     """
-    for name in names or params.label_curve.arms:
-        arm = named("the arms of label_curve", name, params.label_curve.arms)
+    for name in names or params.label_curve.named_arms:
+        arm = named("the arms of label_curve", name, params.label_curve.named_arms)
         scratch = params.pretrain.runs[arm.init].method == "random"
         tried = FROZEN if arm.frozen else (SCRATCH if scratch else FINETUNED)[arm.head]
         if arm.head == "knn":  # nothing is trained
@@ -83,7 +84,7 @@ def try_pretraining(params: Params, store: Path, names: Sequence[str] = ()) -> I
     Raises:
         UserError: no frozen arm starts from one of them.
     """
-    arms = params.label_curve.arms.items()
+    arms = params.label_curve.named_arms.items()
     probes = {arm.init: (name, arm) for name, arm in arms if arm.frozen and arm.head != "knn"}
     for init in names or probes:
         name, arm = named("the inits of frozen arms", init, probes)
@@ -111,7 +112,7 @@ def _scores(params: Params, name: str, arm: Arm, store: Path, init: Path) -> Row
         files = [[trained.file] for trained in train_points(jobs)]
         found = [place[0][0] for place in evaluate(files, patches, device)]
     scores = {
-        f"score_{f:g}": mean(e.scores[metric] for e in found if e.header["fraction"] == f)
+        f"score_{f:g}": mean(e.scores[metric] for e in found if e.spec.fraction == f)
         for f in FRACTIONS
     }
     return {"metric": metric, **scores, "mean": mean(scores.values())}

@@ -1,33 +1,38 @@
-"""The arms of the label curve: what stands on which weights, and what cannot."""
+"""The arms of the label curve: what each of them trains, and which combinations are possible."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from eocontrast.config.pretraining import PretrainRun
 from eocontrast.config.schema import Name, PositiveFloat, Section, Share
 from eocontrast.modalities import Sensor
 from eocontrast.models.fusion import STREAMS, Fusion, Head
 
-_FUSIONS: dict[Head, tuple[Fusion, ...]] = {
+TaskKind = Literal["classification", "segmentation"]
+
+FUSIONS: dict[Head, tuple[Fusion, ...]] = {
     "linear": ("s1", "s2", "early", "late"),
     "knn": ("s1", "s2", "late"),
     "unet": ("s1", "s2", "early"),
     "swin_unet": ("s1", "s2", "late", "scales"),
 }
+"""How each head can join the sensors."""
 
-
-_HEADS: dict[str, tuple[Head, ...]] = {
+HEADS: dict[TaskKind, tuple[Head, ...]] = {
     "classification": ("linear", "knn"),
     "segmentation": ("unet", "swin_unet"),
 }
 
 
-class CellArm(Section):
-    """What an arm adds to its cell: what stands on the weights, what it sees, what may change."""
+class Arm(Section):
+    """One line of the label curve.
 
+    params.yaml lists arms under the weights that they start from, so `init` is no key there.
+    """
+
+    init: Name
+    task: TaskKind
     head: Head
     fusion: Fusion
     frozen: bool
@@ -37,23 +42,8 @@ class CellArm(Section):
 
     @property
     def sensors(self) -> tuple[Sensor, ...]:
-        """What the arm sees."""
+        """Return the sensors that the arm uses."""
         return tuple(sensor for stream in STREAMS[self.fusion] for sensor in stream)
-
-
-class Arm(CellArm):
-    """One line of the curve: what it does, what it starts from, and the rest."""
-
-    task: Literal["classification", "segmentation"]
-    init: Name
-
-
-class Cell(Section):
-    """Arms of one task that start from the same weights; a stage trains them together."""
-
-    task: Literal["classification", "segmentation"]
-    init: Name
-    arms: Annotated[dict[Name, CellArm], Field(min_length=1)]
 
 
 class Ensemble(Section):
@@ -64,19 +54,19 @@ class Ensemble(Section):
 
 
 def check_head(where: str, arm: Arm) -> None:
-    """A head does its task, on what it can join.
+    """Check that a head suits the task and the fusion.
 
     Raises:
-        ValueError: names `where`, what cannot be, and what can.
+        ValueError: names `where`, what is impossible and what is possible.
     """
-    if arm.head not in _HEADS[arm.task]:
+    if arm.head not in HEADS[arm.task]:
         raise ValueError(
-            f"{where}: head {arm.head} does no {arm.task}; use {' or '.join(_HEADS[arm.task])}"
+            f"{where}: head {arm.head} does no {arm.task}; use {' or '.join(HEADS[arm.task])}"
         )
-    if arm.fusion not in _FUSIONS[arm.head]:
+    if arm.fusion not in FUSIONS[arm.head]:
         raise ValueError(
             f"{where}: head {arm.head} has no fusion {arm.fusion}; use one of "
-            f"{', '.join(_FUSIONS[arm.head])}"
+            f"{', '.join(FUSIONS[arm.head])}"
         )
     if arm.head == "knn" and not arm.frozen:
         raise ValueError(f"{where}: head knn trains nothing; set frozen to true")
@@ -87,12 +77,33 @@ def check_head(where: str, arm: Arm) -> None:
         )
 
 
-def check_pretrained(where: str, arm: Arm, run: PretrainRun) -> None:
-    """An arm takes from pretrained weights what they have.
+def check_init(where: str, arm: Arm, run: PretrainRun, backbone: str) -> None:
+    """Check that an arm can start from the weights of a pretraining run.
+
+    Args:
+        where: Key of the arm in params.yaml.
+        arm: The arm.
+        run: The run that it starts from.
+        backbone: timm's name of that run's backbone.
 
     Raises:
-        ValueError: names `where`, what cannot be, and what can.
+        ValueError: names `where`, what is impossible and what is possible.
     """
+    if run.method != "random":
+        _check_pretrained(where, arm, run)
+    elif arm.frozen or arm.head == "knn":
+        what = "frozen" if arm.frozen else "head knn"
+        raise ValueError(
+            f"{where}: {what} needs a pretrained init, but {arm.init} is of method random"
+        )
+    if arm.head == "swin_unet" and not backbone.startswith("swin_"):
+        raise ValueError(
+            f"{where}: head swin_unet decodes a Swin Transformer, but {arm.init} is a {backbone}; "
+            "use an init whose backbone is a swin_*"
+        )
+
+
+def _check_pretrained(where: str, arm: Arm, run: PretrainRun) -> None:
     if arm.head == "unet":
         raise ValueError(
             f"{where}: head unet is the baseline from scratch, but {arm.init} is pretrained; use "
@@ -101,7 +112,7 @@ def check_pretrained(where: str, arm: Arm, run: PretrainRun) -> None:
     if arm.fusion == "early":
         raise ValueError(
             f"{where}: fusion early stacks both sensors in one backbone, but {arm.init} has "
-            "one backbone a sensor; use fusion late, or an init of method random"
+            "one backbone per sensor; use fusion late, or an init of method random"
         )
     for sensor in arm.sensors:
         if sensor not in run.sensors:

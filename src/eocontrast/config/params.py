@@ -5,15 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from eocontrast.config.arms import Arm, Cell, Ensemble, check_head, check_pretrained
+from eocontrast.config.arms import Arm, Ensemble, check_head, check_init
 from eocontrast.config.finetuning import FinetuneParams
 from eocontrast.config.mistakes import in_short, of_values, of_yaml
 from eocontrast.config.pretraining import BackboneParams, PretrainParams, check_run
-from eocontrast.config.schema import Fraction, Name, PositiveInt, Section, Seed, Share
+from eocontrast.config.schema import (
+    Fraction,
+    Name,
+    PositiveInt,
+    Section,
+    Seed,
+    Share,
+    known_name,
+)
 from eocontrast.config.sources import ManifestParams, SourceName, SourcesParams
 from eocontrast.modalities import SENSORS, SENTINEL1, SENTINEL2_L1C, Sensor
 from eocontrast.runtime.errors import UserError, readable
@@ -59,31 +67,44 @@ class LabelCurveParams(Section):
     fractions: Annotated[tuple[Fraction, ...], Field(min_length=1)]
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     bootstrap_samples: Annotated[int, Field(ge=100)]
-    cells: dict[Name, Cell]
+    arms: dict[Name, Annotated[dict[Name, Arm], Field(min_length=1)]]
+    """By the weights that they start from, then by their own names."""
     ensembles: dict[Name, Ensemble]
 
     @property
-    def arms(self) -> dict[Name, Arm]:
-        """Every line of the curve by name, in the order of the cells."""
-        return {
-            name: Arm(task=cell.task, init=cell.init, **arm.model_dump())
-            for cell in self.cells.values()
-            for name, arm in cell.arms.items()
-        }
+    def named_arms(self) -> dict[Name, Arm]:
+        """Return every arm by its own name."""
+        return {name: arm for arms in self.arms.values() for name, arm in arms.items()}
 
-    def folder(self, arm: Name) -> str:
-        """Where an arm's points lie among the models of the grid."""
-        cell = next(name for name, cell in self.cells.items() if arm in cell.arms)
-        return f"{cell}/{arm}"
+    @field_validator("arms", mode="before")
+    @classmethod
+    def _with_inits(cls, arms: Any) -> Any:  # noqa: ANN401 - not validated yet
+        """Tell every arm the weights that it is listed under."""
+        if not (isinstance(arms, dict) and all(isinstance(of, dict) for of in arms.values())):
+            return arms
+        for init, of_init in arms.items():
+            for name, arm in of_init.items():
+                if isinstance(arm, dict) and arm.get("init", init) != init:
+                    raise ValueError(
+                        f"label_curve.arms.{init}.{name}.init is {arm['init']!r}, but arms start "
+                        "from the weights that they are listed under; list it there, without init"
+                    )
+        return {
+            init: {
+                name: {**arm, "init": init} if isinstance(arm, dict) else arm
+                for name, arm in of_init.items()
+            }
+            for init, of_init in arms.items()
+        }
 
     @model_validator(mode="after")
     def _no_arm_twice(self) -> LabelCurveParams:
-        seen: dict[Name, Name] = {}
-        for cell, content in self.cells.items():
-            for name in content.arms:
-                if (other := seen.setdefault(name, cell)) != cell:
+        listed: dict[Name, Name] = {}
+        for init, arms in self.arms.items():
+            for name in arms:
+                if (other := listed.setdefault(name, init)) != init:
                     raise ValueError(
-                        f"label_curve.cells.{cell} and label_curve.cells.{other} both have an arm "
+                        f"label_curve.arms.{init} and label_curve.arms.{other} both have an arm "
                         f"{name}; give one another name"
                     )
         return self
@@ -101,7 +122,7 @@ class LabelCurveParams(Section):
         """What one pass over the test patches scores: an arm, or two and then their ensemble."""
         pairs = [(e.first, e.second, name) for name, e in self.ensembles.items()]
         paired = {name for pair in pairs for name in pair}
-        return [*((arm,) for arm in self.arms if arm not in paired), *pairs]
+        return [*((arm,) for arm in self.named_arms if arm not in paired), *pairs]
 
 
 class QualitativeParams(Section):
@@ -113,6 +134,11 @@ class QualitativeParams(Section):
     baseline: Name
     scratch: Name
     finetuned: Name
+
+    @property
+    def arms(self) -> tuple[Name, ...]:
+        """Return the arms in the order of the columns."""
+        return (self.baseline, self.scratch, self.finetuned)
 
 
 class Params(Section):
@@ -130,8 +156,8 @@ class Params(Section):
 
     @property
     def single_arm(self) -> Arm:
-        """What the single run does, starts from and learns with."""
-        return self.finetune.arm(self.pretrain.runs, self.backbones, self.label_curve.arms)
+        """Return the arm of the single run."""
+        return self.finetune.chosen_arm(self.label_curve.named_arms)
 
     @property
     def fill_bands(self) -> dict[Sensor, tuple[str, ...]]:
@@ -161,14 +187,12 @@ class Params(Section):
     @model_validator(mode="after")
     def _names_exist(self) -> Params:
         for name, run in self.pretrain.runs.items():
-            _known(f"pretrain.runs.{name}.backbone", run.backbone, self.backbones)
+            known_name(f"pretrain.runs.{name}.backbone", run.backbone, self.backbones)
             check_run(f"pretrain.runs.{name}", run)
-        for cell, content in self.label_curve.cells.items():
-            _known(f"label_curve.cells.{cell}.init", content.init, self.pretrain.runs)
-            for name in content.arms:
-                where = f"label_curve.cells.{cell}.arms.{name}"
-                self._check_arm(where, self.label_curve.arms[name])
-        _known("finetune.init", self.finetune.init, self.pretrain.runs)
+        for init, arms in self.label_curve.arms.items():
+            known_name(f"the init of label_curve.arms.{init}", init, self.pretrain.runs)
+            for name, arm in arms.items():
+                self._check_arm(f"label_curve.arms.{init}.{name}", arm)
         self._check_arm("finetune", self.single_arm)
         for name, ensemble in self.label_curve.ensembles.items():
             self._check_ensemble(f"label_curve.ensembles.{name}", name, ensemble)
@@ -178,8 +202,8 @@ class Params(Section):
     def _check_qualitative(self, chosen: QualitativeParams) -> None:
         for field in ("baseline", "scratch", "finetuned"):
             name = getattr(chosen, field)
-            _known(f"qualitative.{field}", name, self.label_curve.arms)
-            if self.label_curve.arms[name].task != "segmentation":
+            known_name(f"qualitative.{field}", name, self.label_curve.named_arms)
+            if self.label_curve.named_arms[name].task != "segmentation":
                 raise ValueError(f"qualitative.{field} is {name}, which does no segmentation")
         for field, known in (("fraction", "fractions"), ("seed", "seeds")):
             if getattr(chosen, field) not in getattr(self.label_curve, known):
@@ -189,29 +213,17 @@ class Params(Section):
                 )
 
     def _check_arm(self, where: str, arm: Arm) -> None:
-        _known(f"{where}.init", arm.init, self.pretrain.runs)
+        known_name(f"{where}.init", arm.init, self.pretrain.runs)
         check_head(where, arm)
         run = self.pretrain.runs[arm.init]
-        if run.method != "random":
-            check_pretrained(where, arm, run)
-        elif arm.frozen or arm.head == "knn":
-            what = "frozen" if arm.frozen else "head knn"
-            raise ValueError(
-                f"{where}: {what} needs a pretrained init, but {arm.init} is of method random"
-            )
-        name = self.backbones[run.backbone].name
-        if arm.head == "swin_unet" and not name.startswith("swin_"):
-            raise ValueError(
-                f"{where}: head swin_unet decodes a Swin Transformer, but {arm.init} is a {name}; "
-                "use an init whose backbone is a swin_*"
-            )
+        check_init(where, arm, run, self.backbones[run.backbone].name)
 
     def _check_ensemble(self, where: str, name: str, ensemble: Ensemble) -> None:
-        arms = self.label_curve.arms
+        arms = self.label_curve.named_arms
         if name in arms:
             raise ValueError(f"{where} has the name of an arm; give it another")
         for field in ("first", "second"):
-            _known(f"{where}.{field}", getattr(ensemble, field), arms)
+            known_name(f"{where}.{field}", getattr(ensemble, field), arms)
         first, second = (arms[member] for member in (ensemble.first, ensemble.second))
         if first.task != second.task:
             raise ValueError(
@@ -229,11 +241,6 @@ def _sensor_bands(own: ManifestParams) -> dict[Sensor, tuple[str, ...]]:
     """Names of the bands that some source has, by sensor."""
     known = {"s1": SENTINEL1.bands + own.s1.bands, "s2": SENTINEL2_L1C.bands + own.s2.bands}
     return {sensor: tuple(dict.fromkeys(known[sensor])) for sensor in SENSORS}
-
-
-def _known(where: str, name: str, names: dict[str, Any]) -> None:
-    if name not in names:
-        raise ValueError(f"{where} is {name!r}, which is none of {sorted(names)}")
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from difflib import get_close_matches
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,3 +31,16 @@ class Section(BaseModel):
     """A part of params.yaml: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def known_name(where: str, name: str, known: Collection[str]) -> None:
+    """Check that a parameter names something that exists.
+
+    Raises:
+        ValueError: it does not; names the closest matches, or all there are.
+    """
+    if name in known:
+        return
+    close = get_close_matches(name, known, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    raise ValueError(f"{where} is {name!r}, which is none of {sorted(known)}{hint}")

@@ -7,9 +7,8 @@ are an ensemble as well: the mean of their probabilities, with all sensors.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,8 +21,9 @@ from eocontrast.evaluation.prediction import ensemble, load_model, predict
 from eocontrast.evaluation.scores import Reliability, Tally, class_scores, scores, tally
 from eocontrast.labels import IGNORE_INDEX, SEPARATOR
 from eocontrast.models.features import Features, embed
+from eocontrast.models.finetuned import FinetunedSpec
 from eocontrast.models.model import Model, PooledModel
-from eocontrast.models.tasks import TASKS, Task, patch_targets
+from eocontrast.models.tasks import Task, patch_targets
 from eocontrast.patches.store import PatchStore, Rows
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.parallel import parallel_map, workers_for_models
@@ -38,8 +38,7 @@ class Evaluation:
     """Scores of one point with the sensors of `inputs`, and what it said of every test patch.
 
     Attributes:
-        header: of the fine-tuned file, or made of those of an ensemble's members.
-        task: what was learnt.
+        spec: header of the fine-tuned file; an ensemble's is made of its members'.
         inputs: sensors that had an image, `s1`, `s2` or `s1+s2`.
         scores: by name, with the expected calibration error as `ECE`.
         by_class: recall, F1 and IoU by class name; NaN for a class that is not tested.
@@ -47,23 +46,27 @@ class Evaluation:
             (pixels in segmentation, else 1); several classes of a patch are joined by `|`.
     """
 
-    header: dict[str, Any]
-    task: Task
+    spec: FinetunedSpec
     inputs: str
     scores: dict[str, float]
     by_class: dict[str, dict[str, float]]
     predictions: pd.DataFrame
 
     @property
+    def task(self) -> Task:
+        """Return the task that the model was trained for."""
+        return self.spec.learning
+
+    @property
     def tally(self) -> Tally:
         """Counts by test group and class, (G, C, 4)."""
         groups = np.unique(self.predictions["group"].to_numpy(dtype=object))
-        return tally(self.predictions, self.header["classes"], groups)
+        return tally(self.predictions, self.spec.classes, groups)
 
     @property
     def confusion(self) -> pd.DataFrame:
         """Counts by `actual` and `predicted`, in the order of the classes."""
-        order = {name: number for number, name in enumerate(self.header["classes"])}
+        order = {name: number for number, name in enumerate(self.spec.classes)}
         counted = self.predictions.groupby(["actual", "predicted"])["count"].sum().reset_index()
         return counted.sort_values(
             ["actual", "predicted"], key=lambda names: names.map(order).fillna(len(order))
@@ -102,8 +105,8 @@ def _score(
 def _scored(
     members: Sequence[Path], store: PatchStore, device: Accelerator, features: Features | None
 ) -> list[list[Evaluation]]:
-    models, headers = zip(*(load_model(file, store) for file in members), strict=True)
-    return _evaluate(models, headers, store, device, features)
+    models, specs = zip(*(load_model(file, store) for file in members), strict=True)
+    return _evaluate(models, specs, store, device, features)
 
 
 def _frozen_features(
@@ -112,21 +115,22 @@ def _frozen_features(
     """Of the test patches, where the files are heads on the same frozen backbones."""
     if not files or len(files[0]) > 1:
         return None
-    model, header = load_model(files[0][0], store)
-    if not (header["frozen"] and isinstance(model, PooledModel)):
+    model, spec = load_model(files[0][0], store)
+    if not (spec.frozen and isinstance(model, PooledModel)):
         return None
     return embed(model, store, _test_rows(store), device)
 
 
-def _of_ensemble(headers: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What describes an ensemble: its first member, all inits, and a pretraining if any had one."""
-    origins = [header["pretrained"] for header in headers]
-    return {
-        **headers[0],
-        "head": "ensemble",
-        "init": " + ".join(dict.fromkeys(header["init"] for header in headers)),
-        "pretrained": next((o for o in origins if o["method"] != "random"), origins[0]),
-    }
+def _ensemble_spec(specs: Sequence[FinetunedSpec]) -> FinetunedSpec:
+    """Describe an ensemble by its first member, all inits, and a pretraining if any had one."""
+    origin = next((spec for spec in specs if spec.method != "random"), specs[0])
+    return replace(
+        specs[0],
+        head="ensemble",
+        init=" + ".join(dict.fromkeys(spec.init for spec in specs)),
+        method=origin.method,
+        pretrained_digest=origin.pretrained_digest,
+    )
 
 
 def _test_rows(store: PatchStore) -> Rows:
@@ -146,16 +150,16 @@ class _Answers:
 
 def _evaluate(
     models: Sequence[Model],
-    headers: Sequence[dict[str, Any]],
+    specs: Sequence[FinetunedSpec],
     store: PatchStore,
     device: Accelerator,
     features: Features | None,
 ) -> list[list[Evaluation]]:
     """Evaluations of every model, and of several together."""
-    task = TASKS[headers[0]["task"]]
+    task = specs[0].learning
     targets = patch_targets(store, task)
-    told = [*headers, _of_ensemble(headers)] if len(models) > 1 else [*headers]
-    known: list[dict[str, _Answers]] = [{} for _ in told]
+    described = [*specs, _ensemble_spec(specs)] if len(models) > 1 else [*specs]
+    known: list[dict[str, _Answers]] = [{} for _ in described]
     for chunk in store.chunks(_test_rows(store)):
         by_pixel = task.name == "segmentation"
         truth = store.masks(chunk)[:, 0].long() if by_pixel else targets[torch.from_numpy(chunk)]
@@ -169,8 +173,8 @@ def _evaluate(
                 seen.tables.append(_describe(store, chunk, task, truth, decided))
                 seen.reliability.add(*_asked(task, truth, confidence, decided))
     return [
-        [_evaluation(header, task, inputs, seen) for inputs, seen in answers.items()]
-        for header, answers in zip(told, known, strict=True)
+        [_evaluation(spec, inputs, seen) for inputs, seen in answers.items()]
+        for spec, answers in zip(described, known, strict=True)
     ]
 
 
@@ -231,15 +235,16 @@ def _asked(
     return confidence[asked].numpy(), (decided == truth)[asked].numpy()
 
 
-def _evaluation(header: dict[str, Any], task: Task, inputs: str, seen: _Answers) -> Evaluation:
+def _evaluation(spec: FinetunedSpec, inputs: str, seen: _Answers) -> Evaluation:
     table = pd.concat(seen.tables, ignore_index=True)
     groups = np.unique(table["group"].to_numpy(dtype=object))
-    counts = tally(table, header["classes"], groups).sum(0)
-    overall = {name: float(value) for name, value in scores(counts, task.exclusive).items()}
+    counts = tally(table, spec.classes, groups).sum(0)
+    found = scores(counts, spec.learning.exclusive)
+    overall = {name: float(value) for name, value in found.items()}
     overall["ECE"] = seen.reliability.error
     columns = {name: values.tolist() for name, values in class_scores(counts).items()}
     by_class = {
         name: {score: columns[score][number] for score in columns}
-        for number, name in enumerate(header["classes"])
+        for number, name in enumerate(spec.classes)
     }
-    return Evaluation(header, task, inputs, overall, by_class, table)
+    return Evaluation(spec, inputs, overall, by_class, table)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -14,6 +13,7 @@ from torch import Tensor
 from eocontrast.modalities import Sensor
 from eocontrast.models.build import load_finetuned
 from eocontrast.models.features import Features
+from eocontrast.models.finetuned import FinetunedSpec
 from eocontrast.models.model import LateModel, Model, Streams, keep_only, sensor_sets
 from eocontrast.models.tasks import Task
 from eocontrast.patches.inputs import Batch
@@ -26,7 +26,7 @@ Predictions = dict[tuple[Sensor, ...], Tensor]
 Forward = Callable[[dict[str, Tensor]], Tensor]
 
 
-def load_model(file: Path, store: PatchStore) -> tuple[Model, dict[str, Any]]:
+def load_model(file: Path, store: PatchStore) -> tuple[Model, FinetunedSpec]:
     """Load a fine-tuned model in eval mode, and its header, for the store that it was trained on.
 
     Test patches of another store may be among its training patches.
@@ -35,20 +35,19 @@ def load_model(file: Path, store: PatchStore) -> tuple[Model, dict[str, Any]]:
         UserError: the file is not a fine-tuned model, it has other classes than the store, or it
             was fine-tuned on another store.
     """
-    model, header = load_finetuned(file)
-    if list(store.classes) != header["classes"]:
+    model, spec = load_finetuned(file)
+    if store.classes != spec.classes:
         raise UserError(
-            f"{file} has the classes {header['classes']}, but {store.folder} has "
+            f"{file} has the classes {list(spec.classes)}, but {store.folder} has "
             f"{list(store.classes)}: fine-tune on this data first"
         )
-    if header.get("data_digest") != store.digest:
-        digest = str(header.get("data_digest"))[:12]
+    if spec.data_digest != store.digest:
         raise UserError(
-            f"{file} was fine-tuned on a store of digest {digest}, but {store.folder} has "
-            f"{store.digest[:12]}. Run `dvc repro finetune`, or `dvc repro finetune_grid` for the "
-            "curve, to fine-tune on this one"
+            f"{file} was fine-tuned on a store of digest {spec.data_digest[:12]}, but "
+            f"{store.folder} has {store.digest[:12]}. Run `dvc repro finetune`, or "
+            "`dvc repro finetune_grid` for the curve, to fine-tune on this one"
         )
-    return model, header
+    return model, spec
 
 
 def predict(

@@ -1,9 +1,10 @@
-"""Choose varied test patches and segment them with several models."""
+"""A few test patches as images, with the classes that several segmenters give their pixels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,16 +12,65 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 
 from eocontrast.evaluation.prediction import ensemble, load_model, predict
+from eocontrast.modalities import Sensor
+from eocontrast.models.finetuned import FinetunedSpec
 from eocontrast.models.tasks import TASKS
 from eocontrast.patches.store import PatchStore, Rows
 from eocontrast.runtime.errors import UserError
+from eocontrast.runtime.files import whole
+
+Images = NDArray[np.uint8]
+"""Red, green and blue, (n, H, W, 3)."""
+
+
+def write_maps(
+    files: Sequence[Path], store: PatchStore, number: int, device: Accelerator, path: Path
+) -> None:
+    """Segment varied test patches with several models and with the ensemble of two of them.
+
+    Writes an NPZ file with everything that the figure shows, so that it is drawn without torch:
+
+    - `ids` of the patches (n,), `optical` and `radar` images of them (n, H, W, 3), and the
+      `image_titles` of these two;
+    - `classes` (k,) and their `palette` as `#rrggbb` (k,);
+    - `ground_truth` (n, H, W), in which `IGNORE_INDEX` is no class;
+    - `columns` (m,), the titles of the models, and their `maps` of class indices (m, n, H, W);
+    - `note`, the reason why nothing was segmented, empty if something was.
+
+    Args:
+        files: Weights of segmenters; the ensemble averages the first and the last.
+        store: Patch store with masks. Without masks the file holds only the note.
+        number: Number of patches, at most.
+        device: Where the models run.
+        path: File to write.
+    """
+    content: dict[str, Any] = {"note": "no masks: nothing was segmented"}
+    if store.has_masks:
+        rows = varied_patches(store, number)
+        columns = {_title(load_model(file, store)[1]): [file] for file in files}
+        columns["ensemble"] = [files[0], files[-1]]
+        maps = class_maps(columns, store, rows, device)
+        content = {
+            "note": "",
+            "ids": store.index["id"].to_numpy(dtype=str)[rows],
+            "optical": optical_image(store, rows),
+            "radar": radar_image(store, rows),
+            "image_titles": np.array(["Sentinel-2\ntrue colour", "Sentinel-1\nVV, VH, VV - VH"]),
+            "classes": np.array(store.classes),
+            "palette": np.array([store.palette[name] for name in store.classes]),
+            "ground_truth": store.masks(rows)[:, 0].numpy().astype(np.uint8),
+            "columns": np.array(list(maps)),
+            "maps": np.stack(list(maps.values())).astype(np.uint8),
+        }
+    with whole(path) as partial, partial.open("wb") as file:  # a name would get a suffix
+        np.savez_compressed(file, **content)
 
 
 def varied_patches(store: PatchStore, number: int) -> Rows:
-    """Test patches that hold the most even mix of classes, at most one a group, (n,).
+    """Return the test patches with the most even mix of classes, at most one per group, (n,).
 
     Raises:
-        UserError: there are no masks in the test split.
+        UserError: the test split has no masks.
     """
     rows = store.labelled("test")
     if store.shares is None or not store.has_masks or len(rows) == 0:
@@ -35,15 +85,55 @@ def varied_patches(store: PatchStore, number: int) -> Rows:
 def class_maps(
     files: Mapping[str, Sequence[Path]], store: PatchStore, rows: Rows, device: Accelerator
 ) -> dict[str, NDArray[np.int64]]:
-    """The class of every pixel by column; several files are an ensemble.
+    """Return the class of every pixel, (n, H, W), by the keys of `files`.
 
-    Returns:
-        Class indices (n, H, W) by the keys of `files`.
+    Several files under one key are an ensemble.
     """
     maps = {}
     for name, members in files.items():
         models = [load_model(file, store)[0] for file in members]
-        said = [predict(model, TASKS["segmentation"], store, rows, device) for model in models]
-        probabilities = next(iter(ensemble(said).values()))
+        predictions = [
+            predict(model, TASKS["segmentation"], store, rows, device) for model in models
+        ]
+        probabilities = next(iter(ensemble(predictions).values()))
         maps[name] = probabilities.max(1).indices.numpy()
     return maps
+
+
+def optical_image(store: PatchStore, rows: Rows) -> Images:
+    """Return red, green and blue of Sentinel-2 if its bands are named, else its first three."""
+    bands = store.specs["s2"].modality.bands
+    rgb = [bands.index(name) for name in ("B04", "B03", "B02") if name in bands]
+    chosen = rgb if len(rgb) == 3 else [min(number, len(bands) - 1) for number in range(3)]
+    # one stretch for all three: a stretch per band would change their colours
+    return _stretched(_decoded(store, "s2", rows)[:, chosen], axis=(1, 2, 3))
+
+
+def radar_image(store: PatchStore, rows: Rows) -> Images:
+    """Return VV, VH and VV - VH of Sentinel-1 as red, green and blue; a single band is grey."""
+    values = _decoded(store, "s1", rows)
+    first, last = values[:, 0], values[:, -1]
+    third = first if values.shape[1] == 1 else first - last
+    return _stretched(np.stack([first, last, third], axis=1), axis=(2, 3))
+
+
+def _title(spec: FinetunedSpec) -> str:
+    """Name a segmenter by its head and by how its backbones were trained."""
+    head = {"unet": "U-Net", "swin_unet": "SwinUNet"}[spec.head]
+    scratch, tuned = spec.method == "random", "frozen" if spec.frozen else "fine-tuned"
+    return f"{head}\n{'from scratch' if scratch else tuned}"
+
+
+def _decoded(store: PatchStore, sensor: Sensor, rows: Rows) -> NDArray[np.float32]:
+    modality = store.specs[sensor].modality
+    values = modality.decode(store.read(sensor, rows))
+    clipped: NDArray[np.float32] = np.clip(values, *modality.valid_range)
+    return clipped
+
+
+def _stretched(values: NDArray[np.float32], axis: tuple[int, ...]) -> Images:
+    """Stretch (n, 3, H, W) between the 2nd and 98th percentile over `axis`; missing is black."""
+    low, high = np.nanpercentile(values, [2, 98], axis=axis, keepdims=True)
+    scaled = np.clip((values - low) / np.maximum(high - low, 1e-6), 0, 1)
+    image: Images = np.rint(np.nan_to_num(np.moveaxis(scaled, 1, -1)) * 255).astype(np.uint8)
+    return image

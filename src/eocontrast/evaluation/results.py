@@ -31,10 +31,10 @@ def write_point(evaluations: Sequence[Evaluation], path: Path) -> None:
     patches, and `<stem>_confusion.csv` with `actual, predicted, count`.
     """
     every = evaluations[0]
-    metric, header = every.task.metric, every.header
+    metric = every.task.metric
     found = {metric: every.scores[metric], **every.scores}
     found |= {f"{alone.inputs}.{metric}": alone.scores[metric] for alone in evaluations[1:]}
-    named = {key: header[key] for key in ("task", "head", "init", *_POINT)}
+    named = {key: getattr(every.spec, key) for key in ("task", "head", "init", *_POINT)}
     write_text(path, json.dumps(named | _rounded(found), indent=1) + "\n")
     classes = pd.DataFrame(_rounded(scored) for scored in every.by_class.values())
     classes.insert(0, "class", list(every.by_class))
@@ -63,15 +63,15 @@ def write_arm(
     arm: dict[str, Any] = {"arm": name}
     if points:
         some = points[0][0]
-        arm |= {key: some.header[key] for key in _DESCRIBED}
-        arm |= {"method": some.header["pretrained"]["method"], "inputs": some.inputs}
+        arm |= {key: getattr(some.spec, key) for key in _DESCRIBED}
+        arm |= {"method": some.spec.method, "inputs": some.inputs}
         arm |= {"metric": some.task.metric, "exclusive": some.task.exclusive}
     arm |= {"left_out": left_out, "points": rows}
     write_text(scores, json.dumps(arm, indent=1) + "\n")
 
 
 def _described(evaluation: Evaluation) -> dict[str, Any]:
-    coordinates = {key: evaluation.header[key] for key in _POINT}
+    coordinates = {key: getattr(evaluation.spec, key) for key in _POINT}
     return {
         **coordinates,
         "inputs": evaluation.inputs,
@@ -88,8 +88,8 @@ def write_predictions(points: Sequence[Sequence[Evaluation]], path: Path) -> Non
     """
     tables = [
         evaluation.predictions.assign(
-            fraction=evaluation.header["fraction"],
-            seed=evaluation.header["seed"],
+            fraction=evaluation.spec.fraction,
+            seed=evaluation.spec.seed,
             inputs=evaluation.inputs,
         )
         for point in points

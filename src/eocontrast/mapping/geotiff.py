@@ -32,6 +32,7 @@ from rasterio.windows import Window
 from torch import Tensor
 
 from eocontrast.mapping.tiles import Tile
+from eocontrast.models.finetuned import FinetunedSpec
 from eocontrast.rasters.grids import Grid
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import (
@@ -257,7 +258,8 @@ def _optimise(draft: Path, out: Path, overviews: str) -> None:
     )
 
 
-def model_tags(header: Mapping[str, object], name: str, sha256: str) -> dict[str, str]:
+def model_tags(spec: FinetunedSpec, name: str, sha256: str) -> dict[str, str]:
     """Return the tags of a map: the model's file and the main fields of its header."""
+    header = spec.to_dict()
     fields = {key.upper(): json.dumps(header[key]) for key in ("classes", "inputs")}
-    return {"MODEL": name, "MODEL_SHA256": sha256, "TASK": str(header["task"]), **fields}
+    return {"MODEL": name, "MODEL_SHA256": sha256, "TASK": spec.task, **fields}

@@ -11,7 +11,6 @@ from collections.abc import Collection, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -24,8 +23,9 @@ from eocontrast.mapping.tiles import Blend, Tile, Tiling, cut
 from eocontrast.mapping.windows import Windows, batches, prefetch, read_windows
 from eocontrast.modalities import Sensor
 from eocontrast.models.build import load_finetuned
+from eocontrast.models.finetuned import FinetunedSpec
 from eocontrast.models.model import Model
-from eocontrast.models.tasks import TASKS, Task
+from eocontrast.models.tasks import Task
 from eocontrast.patches.inputs import Batch
 from eocontrast.rasters.grids import Grid
 from eocontrast.runtime.errors import UserError
@@ -91,17 +91,17 @@ def map_scene(
     Raises:
         UserError: the model or the scene cannot be read, they do not fit, or the map exists.
     """
-    model, header = load_finetuned(file)
+    model, spec = load_finetuned(file)
     check_sensors(model, images)
-    _check_missing(model, images, header, allow_missing)
-    task, classes = TASKS[header["task"]], tuple(header["classes"])
+    _check_missing(model, images, spec, allow_missing)
+    task, classes = spec.learning, spec.classes
     wanted = layers(classes, task.exclusive, probabilities)
     # names first: hours of work should not end at an existing file
     check_names(out, wanted, overwrite)
-    colours = {name: header["palette"][name] for name in classes}
-    tags = model_tags(header, file.name, file_sha256(file)) | {"SENSORS": " ".join(images)}
+    colours = {name: spec.palette[name] for name in classes}
+    tags = model_tags(spec, file.name, file_sha256(file)) | {"SENSORS": " ".join(images)}
     with open_scene(images, model.inputs, check_scale, resolution) as scene:
-        layout = lay_out(model, header, scene.grid, tile, overlap)
+        layout = lay_out(model, spec, scene.grid, tile, overlap)
         blocks = predict_blocks(model, task, len(classes), scene, layout, accelerator("auto"))
         # closed before the scene: no thread may read a file that is closed already
         with closing(blocks):
@@ -129,7 +129,7 @@ def check_sensors(model: Model, sensors: Collection[Sensor]) -> None:
 
 
 def _check_missing(
-    model: Model, sensors: Collection[Sensor], header: dict[str, Any], allow: bool
+    model: Model, sensors: Collection[Sensor], spec: FinetunedSpec, allow: bool
 ) -> None:
     """Say which sensor is missing, and refuse it if the model never trained without it.
 
@@ -139,7 +139,7 @@ def _check_missing(
     missing = " and ".join(sensor for sensor in model.inputs if sensor not in sensors)
     if not missing:
         return
-    dropout = header.get("modality_dropout", 0)
+    dropout = spec.modality_dropout
     message = f"no image of {missing}: the model sees its mean everywhere"
     if not dropout and not allow:
         raise UserError(
@@ -152,7 +152,7 @@ def _check_missing(
 
 
 def lay_out(
-    model: Model, header: dict[str, Any], grid: Grid, tile: int | None, overlap: int | None
+    model: Model, spec: FinetunedSpec, grid: Grid, tile: int | None, overlap: int | None
 ) -> Layout:
     """Choose overlapping tiles of pixels for segmenters, patches side by side for classifiers.
 
@@ -162,16 +162,16 @@ def lay_out(
     Raises:
         UserError: the overlap is more than half a tile, or patches are to overlap.
     """
-    trained = max(spec.patch_size for spec in model.inputs.values())
-    if header["task"] != "segmentation":
+    trained = max(expected.patch_size for expected in spec.inputs.values())
+    if spec.task != "segmentation":
         if overlap:
-            raise UserError(f"a map by {header['head']} has patches side by side, no --overlap")
+            raise UserError(f"a map by {spec.head} has patches side by side, no --overlap")
         # patches of another size show the model objects at another scale
         cell = tile or trained
         coarse = grid.coarser(cell)
         return Layout(cell, Tiling(coarse.height, coarse.width, max(1, TILE // cell), 0))
     # each crop divided by its own maximum has its own scale: keep its size, and blend more
-    by_crop = any(spec.scaling == "crop_maximum" for spec in model.inputs.values())
+    by_crop = any(expected.scaling == "crop_maximum" for expected in spec.inputs.values())
     side = tile or (trained if by_crop else _unpadded(model.tile_multiple))
     if overlap is None:
         overlap = side // 2 if by_crop else side // 16

@@ -21,14 +21,14 @@ def finetuned_card(evaluations: Sequence[Evaluation], provenance: Mapping[str, s
         evaluations: Its evaluations on the test split, the one with all sensors first.
         provenance: Commit, hardware and date, which the weight file does not hold.
     """
-    whole, header, task = evaluations[0], evaluations[0].header, evaluations[0].task
+    whole, spec, task = evaluations[0], evaluations[0].spec, evaluations[0].task
     intervals = group_intervals(whole.tally, task.exclusive, samples=1000)
     scores: list[dict[str, Any]] = [{"score": k, **vars(i)} for k, i in intervals.items()]
     for alone in evaluations[1:]:
         name = f"{task.metric} of {alone.inputs} alone"
         scores.append({"score": name, "value": alone.scores[task.metric]})
-    facts = {**{name: header[name] for name in (*_FACTS, "classes")}, **provenance}
-    data = {**header["data"], "digest": header["data_digest"]}
-    title = f"{header['architecture']['name']}, fine-tuned for {header['task']}"
-    kind = "segmentation" if header["task"] == "segmentation" else "classification"
-    return card(title, facts, header["inputs"], scores, data, f"image-{kind}")
+    facts = {**{name: getattr(spec, name) for name in (*_FACTS, "classes")}, **provenance}
+    data = {**spec.data, "digest": spec.data_digest}
+    title = f"{spec.architecture.name}, fine-tuned for {spec.task}"
+    kind = "segmentation" if spec.task == "segmentation" else "classification"
+    return card(title, facts, spec.to_dict()["inputs"], scores, data, f"image-{kind}")

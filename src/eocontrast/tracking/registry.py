@@ -53,7 +53,7 @@ def register(run: Run, file: Path, store: PatchStore) -> str:
         input_example=images,
         # named, because MLflow would load the model in another process to find out
         pip_requirements=[f"{name}=={version(name)}" for name in ("eocontrast", "mlflow")],
-        metadata={name: model.header[name] for name in ("task", "classes", "inputs")},
+        metadata={name: model.spec.to_dict()[name] for name in ("task", "classes", "inputs")},
     )
     number = logged.registered_model_version
     run.client.update_model_version(NAME, number, _described(model))
@@ -62,9 +62,9 @@ def register(run: Run, file: Path, store: PatchStore) -> str:
 
 def _described(model: Served) -> str:
     """What tells one version from another in the registry's table."""
-    told = model.header
+    spec = model.spec
     # what differs most comes first, for the column is narrow
-    return f"{told['init']}, {told['n_labels']} labels, seed {told['seed']}, {told['task']}"
+    return f"{spec.init}, {spec.n_labels} labels, seed {spec.seed}, {spec.task}"
 
 
 def _signature(images: Images, said: NDArray[np.float32]) -> ModelSignature:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from eocontrast.modalities import Modality
 from eocontrast.models.build import load_finetuned
-from eocontrast.models.tasks import TASKS
 from eocontrast.patches.inputs import Batch
 from eocontrast.patches.store import PatchStore
 from eocontrast.runtime.errors import UserError
@@ -29,8 +28,8 @@ class Served:
     """A fine-tuned model as MLflow calls it."""
 
     def __init__(self, file: Path) -> None:
-        model, self.header = load_finetuned(file)
-        self.task, self.device = TASKS[self.header["task"]], device()
+        model, self.spec = load_finetuned(file)
+        self.task, self.device = self.spec.learning, device()
         self.model = model.to(self.device)
 
     def predict(

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 from mlflow import MlflowClient
@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # torch and timm take seconds, and some stages do without
     from eocontrast.curve.label_curve import ArmCurve
     from eocontrast.evaluation.evaluate import Evaluation
     from eocontrast.finetuning.run import Trained
+    from eocontrast.models.finetuned import FinetunedSpec
 
 EXPERIMENT = "eocontrast"
 CHECKPOINT_TAG = "eocontrast.checkpoint"
@@ -117,7 +118,7 @@ class Tracker:
         """Log a fine-tuned point: its parameters, and its losses by epoch."""
         weights = file_sha256(trained.file)
         previous = self.reopen(weights, arm) if trained.again else None
-        with previous or self._start_point(trained.header, arm, weights) as run:
+        with previous or self._start_point(trained.spec, arm, weights) as run:
             run.log_all((metrics, int(metrics["epoch"])) for metrics in trained.history)
 
     def evaluated(self, arm: str, file: Path, evaluations: Sequence[Evaluation]) -> Run:
@@ -127,13 +128,13 @@ class Tracker:
         """
         weights = file_sha256(file)
         previous = self.reopen(weights, arm)
-        with previous or self._start_point(evaluations[0].header, arm, weights) as run:
+        with previous or self._start_point(evaluations[0].spec, arm, weights) as run:
             run.log(point_scores(evaluations))
         return run
 
-    def _start_point(self, header: Mapping[str, Any], arm: str, weights: str) -> Run:
-        tags = {WEIGHTS_TAG: weights, "data.digest": header["data_digest"]}
-        return self.start(point_name(header, arm), point_params(header, arm), tags)
+    def _start_point(self, spec: FinetunedSpec, arm: str, weights: str) -> Run:
+        tags = {WEIGHTS_TAG: weights, "data.digest": spec.data_digest}
+        return self.start(point_name(spec, arm), point_params(spec, arm), tags)
 
     def curves(self, curves: Mapping[str, ArmCurve]) -> None:
         """Log a run per arm: its score, with the number of labels as step."""

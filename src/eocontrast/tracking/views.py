@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from eocontrast.models.fusion import STREAMS
 
 if TYPE_CHECKING:  # torch takes seconds, and some stages do without
     from eocontrast.evaluation.evaluate import Evaluation
+    from eocontrast.models.finetuned import FinetunedSpec
 
 SINGLE = "single"
 """Arm of the single run, which is not part of the curve."""
@@ -67,20 +68,20 @@ VIEWS: dict[str, dict[str, object]] = {
 }
 
 
-def point_name(header: Mapping[str, Any], arm: str) -> str:
+def point_name(spec: FinetunedSpec, arm: str) -> str:
     """Return the name of a point's run, from the header of its weights."""
     # names of the curve's arms already contain the init
-    prefix = f"{arm} {header['init']}" if arm == SINGLE else arm
-    return f"{prefix} {header['fraction']} {header['seed']}"
+    prefix = f"{arm} {spec.init}" if arm == SINGLE else arm
+    return f"{prefix} {spec.fraction} {spec.seed}"
 
 
-def point_params(header: Mapping[str, Any], arm: str) -> dict[str, object]:
+def point_params(spec: FinetunedSpec, arm: str) -> dict[str, object]:
     """Return the parameters of a point's run, from the header of its weights."""
     choices = ("task", "head", "init", "fusion", "frozen", "lr", "modality_dropout", "recipe")
     keys = (*choices, "fraction", "seed", "n_labels")
-    inputs = "+".join(sensor for stream in STREAMS[header["fusion"]] for sensor in stream)
-    params = {"arm": arm, "inputs": inputs, "backbone": header["architecture"]["name"]}
-    return params | {key: header[key] for key in keys}
+    inputs = "+".join(sensor for stream in STREAMS[spec.fusion] for sensor in stream)
+    params = {"arm": arm, "inputs": inputs, "backbone": spec.architecture.name}
+    return params | {key: getattr(spec, key) for key in keys}
 
 
 def point_scores(evaluations: Sequence[Evaluation]) -> dict[str, float]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -56,4 +57,4 @@ def kept(name: str) -> Iterator[Path | None]:
     with lock:
         yield place
         for left in place.parent.glob(f"{name}*"):
-            left.unlink()
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
