@@ -66,11 +66,13 @@ def _panel(axes: Axes, arm: ArmPlan, target: float) -> None:
     _lines(axes, arm, np.geomspace(most, HORIZON * most, 40), colour, "--", 0.08)
     axes.plot(arm.runs.n_labels, arm.runs.scores, "o", ms=3, color=colour, alpha=0.6)
     axes.axhline(target, color="0.4", linewidth=0.8, linestyle=":")
-    low, high = (min(end, HORIZON * most) for end in (arm.labels.low, arm.labels.high))
+    low, high = (
+        min(end, HORIZON * most) for end in (arm.labels_needed.low, arm.labels_needed.high)
+    )
     if low < high:
         axes.plot([low, high], [target, target], linewidth=2.5, color="black", alpha=0.5)
     if arm.reach in ("measured", "extrapolated"):
-        axes.plot([arm.labels.value], [target], "v", ms=7, color="black")
+        axes.plot([arm.labels_needed.value], [target], "v", ms=7, color="black")
     axes.set_xscale("log")
     axes.minorticks_off()
     axes.grid(alpha=0.3)

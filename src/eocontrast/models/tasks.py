@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eocontrast.labels import IGNORE_INDEX, multi_label
+from eocontrast.labels import IGNORE_INDEX, METRICS, multi_label
 from eocontrast.patches.store import PatchStore
 
 TaskName = Literal["single_label", "multi_label", "segmentation"]
@@ -73,11 +73,15 @@ def _softmax(logits: Tensor) -> Tensor:
 
 
 TASKS: dict[TaskName, Task] = {
-    "single_label": Task("single_label", "AA", True, _cross_entropy, _softmax),
+    "single_label": Task("single_label", METRICS["single_label"], True, _cross_entropy, _softmax),
     "multi_label": Task(
-        "multi_label", "macro_F1", False, F.binary_cross_entropy_with_logits, torch.sigmoid
+        "multi_label",
+        METRICS["multi_label"],
+        False,
+        F.binary_cross_entropy_with_logits,
+        torch.sigmoid,
     ),
-    "segmentation": Task("segmentation", "mIoU", True, _cross_entropy, _softmax),
+    "segmentation": Task("segmentation", METRICS["segmentation"], True, _cross_entropy, _softmax),
 }
 
 
