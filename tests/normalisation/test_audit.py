@@ -140,6 +140,11 @@ def test_more_bad_patches_than_allowed_end_the_stage(bad: int, allowed: float, f
         refuse_too_many(findings, 10, allowed)
 
 
+def test_unreadable_rasters_of_archives() -> None:
+    with pytest.raises(UserError, match=r"archives/<archive>\.md5 before"):
+        refuse_too_many([Finding("p", "unreadable", "error", "m")], 5, 0)
+
+
 def test_the_message_names_the_parameter() -> None:
     with pytest.raises(UserError, match=r"normalise\.max_bad_fraction = 0"):
         refuse_too_many([Finding("p", "r", "error", "m")], 5, 0)

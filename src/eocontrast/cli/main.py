@@ -92,7 +92,8 @@ def audit(arguments: argparse.Namespace) -> int:
     source = _source(arguments.source)
     findings = audit_source(source, check_shift=not arguments.no_shift)
     if out:
-        write_audit(out, findings, len(source.manifest))
+        searched = 0 if arguments.no_shift else len(source.manifest)
+        write_audit(out, findings, len(source.manifest), searched)
     print(audit_table(findings, len(source.manifest)))
     return int(has_error(findings))
 

@@ -235,10 +235,11 @@ def refuse_too_many(findings: list[Finding], patches: int, max_bad_fraction: flo
 
 
 def _how_again(errors: list[Finding]) -> str:
-    """What was fetched can be had again where it cannot be read."""
+    """Return how to get unreadable rasters again; empty if there are none."""
     if all(finding.rule != "unreadable" for finding in errors):
         return ""
     return (
-        ". Remove rasters under data/raw that cannot be read: `dvc repro -f download` puts back "
-        "what it fetched or wrote there"
+        ". If the rasters lie under data/raw, run `dvc repro -f download`; for an archive of "
+        "sen12ms or dfc2020, remove its note data/raw/<source>/archives/<archive>.md5 before, or "
+        "it is not unpacked again"
     )

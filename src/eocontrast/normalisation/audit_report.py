@@ -17,14 +17,21 @@ _EXAMPLE = 240
 """Characters of an example at most: it has a line of its own, for names of patches are long."""
 
 
-def write_audit(path: Path, findings: list[Finding], patches: int) -> None:
-    """Leave all findings in a JSON file, with how many patches were asked and left out.
+def write_audit(path: Path, findings: list[Finding], patches: int, shift_searched: int) -> None:
+    """Write all findings to a JSON file, with the number of patches read and left out.
 
-    Notes of one message are one entry, for half of the patches may share it.
+    Notes with the same message are one entry, because half of the patches may share it.
+
+    Args:
+        path: JSON file to write.
+        findings: Findings on all patches.
+        patches: Number of patches read.
+        shift_searched: Number of patches in which a shift was searched.
     """
     content = {
         "patches": patches,
         "quarantined": _count(findings, "error"),
+        "shift_searched": shift_searched,
         "findings": [finding.to_dict() for finding in findings if finding.severity != "note"],
         "notes": _notes(findings),
     }

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from eocontrast.modalities import Modality, Units, implausible
+from eocontrast.modalities import Modality, Scaling, Units, implausible
 from eocontrast.runtime.errors import UserError
 
 Batch = dict[str, Tensor]
@@ -27,9 +27,6 @@ Floats on the scale of the stored integers serve as well: augmentation does not 
 
 PIXEL = 10.0
 """Metres of a pixel of Sentinel-1 and of Sentinel-2's finest bands."""
-
-Scaling = Literal["band_statistics", "crop_maximum"]
-"""Zero mean and unit variance per band, or every band of every crop over its own maximum."""
 
 
 @dataclass(frozen=True)
