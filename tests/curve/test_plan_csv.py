@@ -120,6 +120,9 @@ def test_short_tables_are_refused(write: Write, lines: list[str], says: str) -> 
 
 
 def test_unreadable_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").touch()
+    with pytest.raises(UserError, match=r"empty\.csv, line 1: no column task"):
+        read(tmp_path / "empty.csv")
     with pytest.raises(UserError, match=r"gone\.csv cannot be read"):
         read(tmp_path / "gone.csv")
     (tmp_path / "sheet.csv").write_bytes(b"PK\x03\x04\xff\xfe")

@@ -79,13 +79,13 @@ def _rows(path: Path) -> pd.DataFrame:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
+            columns = list(reader.fieldnames or [])
             lines = dict((reader.line_num, row) for row in reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(
             f"{path} cannot be read ({error}): expected a CSV in UTF-8, such as `dvc repro` writes "
             "to metrics/label_curve.csv; name yours with --from-csv"
         ) from error
-    columns = list(reader.fieldnames or [])
     if missing := [column for column in COLUMNS if column not in columns]:
         raise UserError(
             f"{path}, line 1: no column {', '.join(missing)} among {', '.join(columns) or 'none'}; "
