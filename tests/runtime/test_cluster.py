@@ -17,7 +17,8 @@ from distributed import Client, LocalCluster
 from eocontrast.config.arms import Arm
 from eocontrast.config.finetuning import Recipes
 from eocontrast.evaluation.evaluate import Evaluation, evaluate
-from eocontrast.finetuning.run import Job, train_points
+from eocontrast.finetuning.points import Job
+from eocontrast.finetuning.run import train_points
 from eocontrast.normalisation.build import build_store
 from eocontrast.patches.store import PatchStore
 from eocontrast.runtime.errors import UserError
