@@ -103,8 +103,11 @@ def write_array(path: Path, arrays: Sequence[NDArray[np.integer]]) -> None:
     """Write arrays of one shape as one `.npy` file; write no file if there are none."""
     if not arrays:
         return
-    stacked = np.stack(arrays)
+    header = npy.header_data_from_array_1_0(arrays[0])
+    header |= {"fortran_order": False, "shape": (len(arrays), *arrays[0].shape)}
     with whole(path) as partial, partial.open("wb") as file:
-        npy.write_array_header_1_0(file, npy.header_data_from_array_1_0(stacked))
-        # np.save reports a full disk without its error number, and a memory map ends the process
-        file.write(stacked.data)
+        npy.write_array_header_1_0(file, header)
+        # np.save reports a full disk without its error number, a memory map ends the process, and
+        # stacking would double the memory
+        for array in arrays:
+            file.write(np.ascontiguousarray(array).data)
