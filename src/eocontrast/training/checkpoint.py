@@ -1,8 +1,7 @@
-"""The state of a training, and the checkpoint that a killed run resumes from."""
+"""The state of a pretraining, and the checkpoint that a killed run resumes from."""
 
 from __future__ import annotations
 
-import math
 import time
 import zipfile
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ CHECKPOINT_SECONDS = 240.0
 
 Metrics = dict[str, float]
 
-_PLAIN = ("history", "losses", "lowest", "best")
+_PLAIN = ("history", "losses")
 """Fields of the state that need no `state_dict`."""
 
 
@@ -40,17 +39,7 @@ class TrainingState:
     history: list[Metrics] = field(default_factory=list)
     losses: list[Tensor] = field(default_factory=list)
     """Loss of each step since the epoch began, scalars."""
-    lowest: float = math.inf
-    """Lowest validation loss of an epoch."""
-    best: dict[str, Tensor] | None = None
-    """Tensors of the model after the epoch with that loss."""
     saved: float = field(default_factory=time.monotonic)
-
-    def keep_if_best(self, loss: float) -> None:
-        """Keep the tensors of the model if no epoch before had a lower loss."""
-        if loss <= self.lowest:
-            self.lowest = loss
-            self.best = {name: t.clone() for name, t in self.model.state_dict().items()}
 
     def save(self) -> None:
         """Write the checkpoint whole or not at all; do nothing if no path was given."""
