@@ -17,8 +17,8 @@ from eocontrast.runtime.errors import UserError
 HORIZON = 10
 """Times the labels of today up to which a number is given."""
 
-DRAWS = 200
-"""Curves per arm: a fit takes 1 ms, and there are 32 of them per draw of the default curve."""
+DRAWS = 1000
+"""Curves per arm, and draws of the test groups."""
 
 Reach = Literal["measured", "extrapolated", "beyond", "not reachable"]
 """Where a target is reached: among the numbers of labels that were tried, up to `HORIZON` times

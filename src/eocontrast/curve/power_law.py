@@ -1,7 +1,8 @@
-"""Learning curves, score(n) = top - gain * n ** -decay, fitted to noisy copies of few scores.
+"""Learning curves, score(n) = top - gain * n ** -decay, drawn from their posterior.
 
 Four numbers of labels with three seeds each cannot separate a slow curve with a high top from a
-fast one with a low top. So a curve is fitted to every copy, and their spread is the interval.
+fast one with a low top. So no single curve is fitted: many are drawn, as often as the scores make
+them likely, and their spread is the interval.
 """
 
 from __future__ import annotations
@@ -10,13 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
-from scipy.special import expit
 
 Array = NDArray[np.float64]
 
-DECAYS = (0.05, 2.0)
-"""Slowest and fastest decay: from nearly a straight line over log labels to an early plateau.
+DECAYS = np.geomspace(0.05, 2.0, 24)
+"""Decays that are tried, equally likely beforehand: from nearly a straight line over log labels to
+an early plateau.
 
 Decays measured on large image classifiers lie between 0.07 and 0.6 (Hestness et al. 2017; Rosenfeld
 et al. 2020). Heads on frozen backbones level off sooner.
@@ -37,6 +37,11 @@ SHARED = 1 / 3
 Seeds share a recipe and many patches, and no curve is exactly a power law, so more seeds alone do
 not bring a point onto the curve. It was 0.33 over the same 16 arms.
 """
+
+
+_TRIES = 10
+_REFUSED = 1e9
+"""Log odds against a score outside of 0 to 1: such a curve is drawn only if no other is left."""
 
 
 @dataclass(frozen=True)
@@ -81,67 +86,61 @@ class Curves:
 
 
 def fit(n_labels: Array, scores: Array, draws: int, rng: np.random.Generator) -> Curves:
-    """Fit curves to noisy copies of the mean scores (a parametric bootstrap).
+    """Draw curves from their posterior, given the scores of single runs.
+
+    For a given decay a curve is linear in its scores at the fewest and at the most labels, and
+    their posterior is a Student t. The prior is flat over all pairs that start above 0 and end
+    below 1; a pair that falls is taken as a flat curve.
 
     Args:
         n_labels: Labels of each run, with at least three distinct numbers, (m,).
         scores: Score of each run, (m,), or (B, m) for B resampled test sets.
-        draws: Copies of each row of scores.
-        rng: Source of the noise.
+        draws: Curves per row of scores.
+        rng: Source of the draws.
 
     Returns:
         B * draws curves; those of one row are neighbours.
     """
-    counts, place, seeds = np.unique(n_labels, return_inverse=True, return_counts=True)
-    rows = np.atleast_2d(scores)
-    means = np.stack([rows[:, place == k].mean(axis=1) for k in range(len(counts))], axis=1)
-    falls = (counts / counts[0]) ** -NOISE_DECAY
-    spread = falls * np.sqrt(SHARED + 1 / seeds)
-    ratios = counts / counts[0]
-    centre = _fit(ratios, means.mean(axis=0), spread, np.zeros(3))
-    misses = (rows.mean(axis=0) - _curve(ratios, centre)[place]) / falls[place]
-    # three parameters take three degrees of freedom, and NOISE is one more observation
-    squares, freedom = misses @ misses + NOISE**2, len(n_labels) - 3 + 1
-    noise = np.sqrt(squares / rng.chisquare(freedom, len(rows) * draws))
-    copies = np.repeat(means, draws, axis=0)
-    copies += noise[:, None] * spread * rng.standard_normal(copies.shape)
-    start = centre.clip(-3, 3)  # far out, a logistic function has no slope to follow
-    logits = np.array([_fit(ratios, copy, spread, start) for copy in copies])
-    low, rise, decay = _parameters(logits.T)
-    top = low + (1 - low) * rise
-    return Curves(top, (top - low) * counts[0] ** decay, decay, noise, float(counts[0]))
+    whiten = _whitening(n_labels)
+    rows = np.repeat(np.atleast_2d(scores) @ whiten.T, draws, axis=0)
+    tried = [_candidates(decay, n_labels, whiten, rows, rng) for decay in DECAYS]
+    top, gain, noise, log_odds = (np.concatenate(part, axis=1) for part in zip(*tried, strict=True))
+    # Gumbel's trick: where the sum of log odds and this noise is largest is a draw by the odds
+    chosen = (log_odds + rng.gumbel(size=log_odds.shape)).argmax(axis=1)
+    at = np.arange(len(rows)), chosen
+    decay = np.repeat(DECAYS, _TRIES)[chosen]
+    return Curves(top[at], gain[at], decay, noise[at], float(n_labels.min()))
 
 
-def _fit(ratios: Array, scores: Array, spread: Array, start: Array) -> Array:
-    def misses(logits: Array) -> Array:
-        return (_curve(ratios, logits) - scores) / spread
-
-    def slopes(logits: Array) -> Array:
-        return _slopes(ratios, logits) / spread[:, None]
-
-    # scores of 0 or 1 drive logits to infinity: 100 steps are far enough
-    found = least_squares(misses, start, slopes, method="lm", ftol=1e-6, xtol=1e-6, max_nfev=100)
-    return np.asarray(found.x)
+def _whitening(n_labels: Array) -> Array:
+    """Return the matrix (m, m) that makes the errors of all runs independent and equally wide."""
+    together = np.eye(len(n_labels)) + SHARED * (n_labels[:, None] == n_labels)
+    weight = (n_labels / n_labels.min()) ** NOISE_DECAY
+    whiten: Array = np.linalg.inv(np.linalg.cholesky(together)) * weight
+    return whiten
 
 
-def _curve(ratios: Array, logits: Array) -> Array:
-    low, rise, decay = _parameters(logits)
-    scores: Array = low + (1 - low) * rise * (1 - ratios**-decay)
-    return scores
-
-
-def _slopes(ratios: Array, logits: Array) -> Array:
-    # finite differences would vanish at a logit of almost 0
-    low, rise, decay = _parameters(logits)
-    rate, left, width = expit(logits[2]), ratios**-decay, np.log(DECAYS[1] / DECAYS[0])
-    by_low = low * (1 - low) * (1 - rise * (1 - left))
-    by_rise = (1 - low) * rise * (1 - rise) * (1 - left)
-    by_decay = (1 - low) * rise * left * np.log(ratios) * decay * width * rate * (1 - rate)
-    return np.stack([by_low, by_rise, by_decay], axis=1)
-
-
-def _parameters(logits: Array) -> tuple[Array, Array, Array]:
-    """Return score at the fewest labels, rise as a share of what is left to 1, and decay."""
-    low, rise, rate = expit(logits)
-    slow, fast = DECAYS
-    return low, rise, slow * (fast / slow) ** rate
+def _candidates(
+    decay: float, n_labels: Array, whiten: Array, rows: Array, rng: np.random.Generator
+) -> tuple[Array, Array, Array, Array]:
+    """Draw top, gain, noise and log odds of curves of one decay, (B, tries) each."""
+    first, last = n_labels.min() ** -decay, n_labels.max() ** -decay
+    share = (first - n_labels**-decay) / (first - last)
+    q, r = np.linalg.qr(whiten @ np.stack([1 - share, share], axis=1))
+    rotated = rows @ q
+    # squares that the two ends leave, and those of one more observation
+    squares = np.maximum((rows**2).sum(1) - (rotated**2).sum(1), 0) + NOISE**2
+    freedom = len(n_labels) - 1
+    noise = np.sqrt(squares[:, None] / rng.chisquare(freedom, (len(rows), _TRIES)))
+    drawn = rotated[:, None] + noise[..., None] * rng.standard_normal((len(rows), _TRIES, 2))
+    low, high = np.moveaxis(drawn @ np.linalg.inv(r).T, -1, 0)
+    ones = whiten.sum(1)
+    means = rows @ ones / (ones @ ones)
+    levels = means[:, None] + noise * rng.standard_normal(noise.shape) / np.linalg.norm(ones)
+    falls = low > high
+    low, high = (np.where(falls, np.clip(levels, 0, 1), end) for end in (low, high))
+    gain = (high - low) / (first - last)
+    top = low + gain * first
+    outside = np.maximum(top - 1, 0) + np.maximum(-low, 0)
+    odds = -np.log(np.abs(np.diag(r))).sum() - freedom / 2 * np.log(squares)
+    return top, gain, noise, odds[:, None] - _REFUSED * outside
