@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -85,17 +86,38 @@ def audit(arguments: argparse.Namespace) -> int:
     from eocontrast.normalisation.audit import has_error
     from eocontrast.normalisation.audit_report import audit_table, write_audit
     from eocontrast.normalisation.build import audit_source
+    from eocontrast.normalisation.dataset import split_gaps, split_report, split_table
 
     out: Path | None = arguments.out
     if out:
         refuse_existing(out, arguments.overwrite)
-    source = _source(arguments.source)
-    findings = audit_source(source, check_shift=not arguments.no_shift)
+    source = _with_splits(_source(arguments.source))
+    findings, kept = audit_source(source, check_shift=not arguments.no_shift)
     if out:
         searched = 0 if arguments.no_shift else len(source.manifest)
         write_audit(out, findings, len(source.manifest), searched)
+    gaps = False
+    if any(patch.facts["label"] >= 0 for patch in kept):
+        print(split_report(kept, [*source.classes]))
+        gaps = bool(split_gaps(split_table(kept, [*source.classes]))[0])
     print(audit_table(findings, len(source.manifest)))
-    return int(has_error(findings))
+    return int(has_error(findings) or gaps)
+
+
+def _with_splits(source: Source) -> Source:
+    """Return the source with the splits that `normalise` would draw."""
+    from dataclasses import replace
+
+    from eocontrast.config.params import load_params
+    from eocontrast.normalisation.splits import split_by_group
+
+    manifest = source.manifest
+    if (manifest["split"] != "").all() or not Path("params.yaml").exists():
+        return source
+    params = load_params().normalise
+    labelled = manifest.assign(labelled=manifest["label"] != "")
+    split = split_by_group(labelled, params.test_fraction, params.seed)
+    return replace(source, manifest=manifest.assign(split=split))
 
 
 def _source(place: Path) -> Source:
@@ -209,6 +231,9 @@ def _option(text: str) -> tuple[str, Any]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "eocontrast", description="What one does by hand, beside the pipeline (`dvc repro`)."
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"eocontrast {version('eocontrast')}"
     )
     commands = parser.add_subparsers(dest="command", required=True)
     _add_import_weights(

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,11 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         UserError: the file is missing, damaged or not one of ours.
     """
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "no such file"
+        near = get_close_matches(path.name, [file.name for file in path.parent.glob("*")], n=1)
+        hint = f"did you mean {path.parent / near[0]}?" if near else "correct the path"
+        raise UserError(f"{path}: {what}, expected a .safetensors file of weights; {hint}")
     with readable(f"{path} cannot be read as weights", REWRITE):
         try:
             with safe_open(path, framework="pt") as file:

@@ -5,7 +5,7 @@ Rules have names. Others are in `shift` and `consistency`, and in `RasterError`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eocontrast.modalities import Modality, Sensor, implausible, whole_numbers
-from eocontrast.rasters.grids import Grid
+from eocontrast.rasters.read import Raster
 from eocontrast.rasters.values import WORDS, Reason
 from eocontrast.runtime.errors import UserError
 
@@ -178,38 +178,36 @@ def sizes_differ(one: str, size: tuple[int, ...], other: str, expected: tuple[in
     )
 
 
-def audit_places(patch: str, places: Mapping[str, Sequence[Grid]]) -> list[Finding]:
-    """A warning for each raster that says it lies elsewhere than the first one that says anything.
-
-    No error: the manifest says what belongs together, and published patches carry wrong places.
+def audit_places(
+    patch: str, rasters: Mapping[str, Raster], severity: Severity = "warning"
+) -> list[Finding]:
+    """Return a finding for each raster that lies elsewhere than the first that says where it lies.
 
     Args:
-        patch: id of the patch.
-        places: of the files of each raster, by its column of the manifest.
+        patch: Id of the patch.
+        rasters: Rasters by column of the manifest.
+        severity: An error for files of the user; published patches may carry wrong places.
     """
     known = [
         (name, grid)
-        for name, grids in places.items()
-        for grid in grids
+        for name, raster in rasters.items()
+        for grid in raster.grids
         if not grid.transform.is_identity
     ]
     found: dict[str, Finding] = {}
-    for name, place in known:
-        difference = _difference(place, known[0][1])
+    for name, grid in known:
+        difference = grid.difference(known[0][1])
         if difference:
-            message = f"{name} and {known[0][0]} {difference}; do they belong together?"
-            found.setdefault(name, Finding(patch, "georeference", "warning", message))
+            message = f"{name} {difference} {known[0][0]}; bring both to one grid (gdalwarp)"
+            found.setdefault(name, Finding(patch, "georeference", severity, message))
+    turned = [name for name, raster in rasters.items() if raster.turned]
+    for name in set(rasters) - {name for name, _ in known} if turned else ():
+        message = (
+            f"the rows of {turned[0]} run from south to north, and {name} does not say how its own "
+            "run; give it a CRS and a transform"
+        )
+        found.setdefault(name, Finding(patch, "georeference", severity, message))
     return list(found.values())
-
-
-def _difference(one: Grid, other: Grid) -> str:
-    """What differs, nothing where it is less than half of the finer pixel."""
-    if one.crs and other.crs and one.crs != other.crs:
-        return f"are in {one.crs.to_string()} and {other.crs.to_string()}"
-    apart = max(abs(a - b) for a, b in zip(one.bounds, other.bounds, strict=True))
-    if apart > 0.5 * min(one.pixel, other.pixel):
-        return f"have bounds that differ by up to {apart:g} (pixels of {other.pixel:g})"
-    return ""
 
 
 def has_error(findings: list[Finding]) -> bool:

@@ -18,6 +18,13 @@ from eocontrast.normalisation.audit import Finding, has_error, refuse_too_many
 from eocontrast.normalisation.audit_report import audit_table, write_audit
 from eocontrast.normalisation.bands import stored_bands
 from eocontrast.normalisation.consistency import Consistency
+from eocontrast.normalisation.dataset import (
+    audit_dataset,
+    refuse_empty_splits,
+    refuse_gaps,
+    split_report,
+    split_table,
+)
 from eocontrast.normalisation.index import write_index
 from eocontrast.normalisation.pairs import Patch, StoreBands
 from eocontrast.normalisation.shards import (
@@ -55,6 +62,7 @@ def build_store(
     drop_bands: Collection[str] = (),
     fill_bands: Mapping[Sensor, Sequence[str]] | None = None,
     workers: int | None = None,
+    finetuned: bool = False,
 ) -> dict[str, int]:
     """Write the patch store of a source to `folder`, whole or not at all.
 
@@ -74,6 +82,7 @@ def build_store(
         drop_bands: names of bands that are left out.
         fill_bands: names by sensor of bands that are no data everywhere where it lacks them.
         workers: processes that read rasters; one a core where None.
+        finetuned: whether models are fine-tuned on the store, which needs labels in both splits.
 
     Returns:
         Number of patches by split, and `quarantined`.
@@ -86,13 +95,15 @@ def build_store(
     manifest["labelled"] = manifest["label"] != ""
     manifest["split"] = split_by_group(manifest, test_fraction, seed)
     manifest["check_shift"] = _sampled(len(manifest), SHIFT_SAMPLE if check_shift else 0, seed)
+    if finetuned:
+        refuse_empty_splits(manifest)
     source = replace(source, manifest=manifest)
     bands = stored_bands(source, drop_bands, fill_bands)
     plan = _plan(source, bands, shard_mib)
     build = folder.with_name(folder.name + ".partial")
     _begin(build, f"{plan.digest(manifests)} {bands}")
     patches = list(_stored(build, plan, (_told(source), bands), workers))
-    findings, kept = _judged(plan, patches)
+    findings, kept = _judged(source, plan, patches)
     searched = int(manifest["check_shift"].sum())
     write_audit(audit, findings, len(manifest), searched)
     print(audit_table(findings, len(manifest)), file=sys.stderr)
@@ -106,6 +117,10 @@ def build_store(
         )
     _forget_errors(build, plan, findings)
     refuse_too_many(findings, len(manifest), max_bad_fraction)
+    if kept:
+        print(split_report(kept, [*source.classes]), file=sys.stderr)
+    if finetuned and kept:
+        refuse_gaps(split_table(kept, [*source.classes]))
     counts = write_index(build, source, bands, plan.side, kept)
     shutil.rmtree(build / "shards")
     (build / PLAN).unlink()
@@ -116,8 +131,10 @@ def build_store(
     return {**counts, "quarantined": len(manifest) - len(kept)}
 
 
-def audit_source(source: Source, *, check_shift: bool, workers: int | None = None) -> list[Finding]:
-    """The findings on every patch of a source, and nothing stored.
+def audit_source(
+    source: Source, *, check_shift: bool, workers: int | None = None
+) -> tuple[list[Finding], list[Patch]]:
+    """The findings on every patch of a source and the patches without errors; nothing is stored.
 
     Where the manifest gives no split, none is drawn: such patches count as learnt from.
 
@@ -133,7 +150,8 @@ def audit_source(source: Source, *, check_shift: bool, workers: int | None = Non
     calls = [(*told, number, rows) for number, rows in enumerate(plan.shards)]
     pieces = dict(_shown(parallel_map(audit_rows, calls, workers), plan, done=0))
     patches = [patch for number in sorted(pieces) for patch in pieces[number]]
-    return _judged(plan, patches)[0]
+    findings, kept = _judged(source, plan, patches)
+    return findings, kept
 
 
 PLAN = "plan"
@@ -234,12 +252,17 @@ def _told(source: Source) -> Source:
     return replace(source, manifest=source.manifest.head(0), rasters=rasters)
 
 
-def _judged(plan: _Plan, patches: Iterable[Patch]) -> tuple[list[Finding], list[Patch]]:
+def _judged(
+    source: Source, plan: _Plan, patches: Sequence[Patch]
+) -> tuple[list[Finding], list[Patch]]:
     """All findings, and the patches without an error."""
     consistency = Consistency(plan.first, plan.side)
+    together: dict[str, list[Finding]] = {}
+    for finding in audit_dataset(source, patches):
+        together.setdefault(finding.id, []).append(finding)
     every, kept = [], []
     for patch in patches:
-        findings = consistency.findings(patch)
+        findings = consistency.findings(patch) + together.get(patch.id, [])
         every += findings
         if not has_error(findings):
             kept.append(patch)

@@ -85,7 +85,8 @@ def band_numbers(
     _refuse_contradiction(path, described, names, order)
     understood = all(name or not text for name, text in zip(names, described, strict=True))
     if not (ordered or declared or understood):
-        message = f"{path} describes its bands as {', '.join(described)}: no names of bands"
+        shown = ", ".join(dict.fromkeys(described))
+        message = f"{path} describes its bands as {shown}: no names of bands"
         raise RasterError("bands", f"{message}; {_hint(order, declared)}")
     return dict(zip(order, numbers, strict=True))
 
@@ -167,7 +168,7 @@ def _refuse_contradiction(
 
 
 def _noise(described: Sequence[str]) -> str:
-    shown = ", ".join(filter(None, described))
+    shown = ", ".join(dict.fromkeys(filter(None, described)))
     return f" (the file describes them as {shown})" if shown else ""
 
 

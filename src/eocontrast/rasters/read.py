@@ -57,11 +57,15 @@ class Raster:
             missing, a scale is declared, or a band was resampled: copies cost more than reading.
         grids: Grid of each resolution.
         missing: Number of missing pixels by reason, before any resampling.
+        offset: Whether the user, a header or a product's name states an offset.
+        turned: Whether rows or columns of a file were reversed.
     """
 
     values: NDArray[Any]
     grids: tuple[Grid, ...]
     missing: Missing = field(default_factory=Missing)
+    offset: bool = False
+    turned: bool = False
 
 
 @dataclass(frozen=True)
@@ -271,6 +275,12 @@ class SensorImage:
         return "stated" if stated else "auto"
 
     @property
+    def turned(self) -> bool:
+        """True if rows or columns of a file are reversed when it is read."""
+        files = (file for group in self.groups for file in group.files)
+        return any(any(reversed_axes(file.raster.transform)) for file in files)
+
+    @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels of the finest band.
 
@@ -428,7 +438,8 @@ def read_raster(path: str | Path, modality: Modality, declared: Declared = AUTOM
     """
     missing = Missing()
     with _open(path, modality, declared) as image:
-        return Raster(image.upsampled().read(missing=missing), image.grids, missing)
+        values = image.upsampled().read(missing=missing)
+        return Raster(values, image.grids, missing, image.offset == "stated", image.turned)
 
 
 def _open(
