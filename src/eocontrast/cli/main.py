@@ -1,4 +1,4 @@
-"""The command `eocontrast`: what one does by hand, beside the pipeline."""
+"""The command `eocontrast`: commands to run outside the DVC pipeline."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ and you say what the model expects:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; a user's mistake is one message on stderr and exit code 2, Ctrl-C is 130.
+    """Run a command and return its exit code.
 
-    Where nobody reads on (`| head`) it ends without a word, with 141 as programs do that SIGPIPE
-    ends.
+    A user's mistake is one message on stderr and exit code 2, Ctrl-C is 130. The command exits
+    quietly with 141 if stdout is closed early, for example by `head`.
     """
     arguments = _parser().parse_args(argv)
     try:
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _reader_has_gone() -> bool:
-    """Of standard output, and not of another pipe; what is left to be written goes nowhere then."""
+    """Return whether the reader of stdout has closed it."""
     try:
         print(flush=True)
     except BrokenPipeError:
@@ -78,7 +78,7 @@ def _reader_has_gone() -> bool:
 
 
 def audit(arguments: argparse.Namespace) -> int:
-    """Print what is wrong with a source's pairs; 1 where some cannot be used.
+    """Print the audit of a source's pairs and return 1 if some cannot be used.
 
     Raises:
         UserError: there is no source, its table is wrong, or the output is there already.
@@ -121,7 +121,7 @@ def _with_splits(source: Source) -> Source:
 
 
 def _source(place: Path) -> Source:
-    """What `download` left in a folder, or a table of pairs as params.yaml declares them."""
+    """Read the source that `download` wrote, or a table of pairs that params.yaml declares."""
     from dataclasses import replace
 
     from eocontrast.config.params import load_params
@@ -201,7 +201,7 @@ def _modality(arguments: argparse.Namespace) -> Modality:
 
 
 def _entries(imported: Pretrained, out: Path, sha256: str) -> str:
-    """What to paste into params.yaml, lists in block style as `dvc exp run -S` writes them."""
+    """Return the lines to paste into params.yaml, in the block style of `dvc exp run -S`."""
     from io import StringIO
 
     from ruamel.yaml import YAML

@@ -21,8 +21,8 @@ DRAWS = 1000
 """Curves per arm, and draws of the test groups."""
 
 Reach = Literal["measured", "extrapolated", "beyond", "not reachable"]
-"""Where a target is reached: among the numbers of labels that were tried, up to `HORIZON` times
-the largest of them, beyond that, or nowhere because the top of the curve is below it."""
+"""The labels that reach a target: among the numbers that were tried, up to `HORIZON` times the
+largest of them, beyond that, or none because the top of the curve is below it."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""What is wrong with the values of a raster, and how many bad patches are too many.
+"""Audit rules for the values of a raster, and the limit of bad patches.
 
-Rules have names. Others are in `shift` and `consistency`, and in `RasterError`.
+More rules are in `shift`, `consistency` and `RasterError`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from eocontrast.runtime.errors import UserError
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
-"""An error keeps the patch out of the store, a warning is to be looked at, a note is known."""
+"""An error keeps the patch out of the store; a warning deserves a look; a note is harmless."""
 
 Found = tuple[str, Severity, str]
 """Rule, severity, and what follows the raster's name in the message."""
@@ -38,13 +38,13 @@ class Finding:
     message: str
 
     def to_dict(self) -> dict[str, str]:
-        """JSON-able form."""
+        """Return a form that JSON can hold."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class _Present:
-    """What a raster holds: (bands, pixels) of any type, and each band's least and largest value."""
+    """Values of a raster (bands, pixels), and each band's least and largest value."""
 
     values: NDArray[Any]
     low: NDArray[Any]
@@ -52,7 +52,7 @@ class _Present:
 
     @property
     def extremes(self) -> tuple[float, float]:
-        """Of all bands."""
+        """Return the values of all bands."""
         return float(self.low.min()), float(self.high.max())
 
 
@@ -114,7 +114,7 @@ def _units(modality: Modality, held: _Present) -> list[Found]:
 
 
 def _dtype(modality: Modality, held: _Present) -> list[Found]:
-    """Fractions where numbers are counted, or none where they are measured."""
+    """Report fractions among counted numbers, or whole numbers among measured ones."""
     whole, (low, high) = map(whole_numbers, held.values), held.extremes
     message = ""
     # bands that were brought to a finer grid have fractions, those of that grid have none
@@ -140,7 +140,7 @@ def _saturated(modality: Modality, held: _Present) -> list[Found]:
 
 
 def _constant(modality: Modality, held: _Present) -> list[Found]:
-    """Bands of one value, but for B10, which sees clouds alone, and what is dark as water is."""
+    """Report bands of one value, except B10, which sees only clouds, and dark water."""
     dark = modality.units in ("DN", "reflectance")
     floor = modality.valid_range[0] + modality.storage.step
     bands = [
@@ -154,11 +154,11 @@ def _constant(modality: Modality, held: _Present) -> list[Found]:
 
 
 def audit_sizes(patch: str, sizes: Mapping[str, tuple[int, ...]]) -> list[Finding]:
-    """An error for each raster that differs in height and width from S2, or else from the first.
+    """Report each raster that differs in height or width from S2, or else from the first.
 
     Args:
-        patch: id of the patch.
-        sizes: height and width in pixels, by column of the manifest.
+        patch: Id of the patch.
+        sizes: Height and width in pixels, by column of the manifest.
     """
     if not sizes:
         return []
@@ -171,7 +171,7 @@ def audit_sizes(patch: str, sizes: Mapping[str, tuple[int, ...]]) -> list[Findin
 
 
 def sizes_differ(one: str, size: tuple[int, ...], other: str, expected: tuple[int, ...]) -> str:
-    """The message that says both sizes."""
+    """Return a message with both sizes."""
     return (
         f"{one} has {size[0]} x {size[1]} pixels, {other} {expected[0]} x {expected[1]}; "
         "both must be of one size"
@@ -211,7 +211,7 @@ def audit_places(
 
 
 def has_error(findings: list[Finding]) -> bool:
-    """Whether one of them keeps its patch out of the store."""
+    """Return whether one of the findings keeps its patch out of the store."""
     return any(finding.severity == "error" for finding in findings)
 
 

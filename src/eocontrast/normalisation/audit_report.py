@@ -1,4 +1,4 @@
-"""Findings told: all of them in a JSON file, and a table of the rules that were broken."""
+"""Audit findings as a JSON file, and as a table of the broken rules."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eocontrast.runtime.files import write_text
 _HEADER = ("rule", "severity", "patches", "first ids")
 
 _EXAMPLE = 240
-"""Characters of an example at most: it has a line of its own, for names of patches are long."""
+"""Most characters of an example, which has a line of its own: names of patches are long."""
 
 
 def write_audit(path: Path, findings: list[Finding], patches: int, shift_searched: int) -> None:
@@ -39,7 +39,7 @@ def write_audit(path: Path, findings: list[Finding], patches: int, shift_searche
 
 
 def audit_table(findings: list[Finding], patches: int) -> str:
-    """A line a rule with an example below it, what is worst first, and a verdict in the end."""
+    """Return one line per rule with an example below it, worst first, and a verdict at the end."""
     rules: dict[tuple[Severity, str], list[Finding]] = defaultdict(list)
     for finding in findings:
         rules[finding.severity, finding.rule].append(finding)
@@ -57,7 +57,7 @@ def audit_table(findings: list[Finding], patches: int) -> str:
 
 
 def verdict(findings: list[Finding], patches: int) -> str:
-    """How many patches cannot be used and how many are to be looked at."""
+    """Return how many patches cannot be used, and how many deserve a look."""
     errors, warnings = _count(findings, "error"), _count(findings, "warning")
     if not errors and not warnings:
         return f"audit: nothing is wrong with the {patches} patches"
@@ -65,7 +65,7 @@ def verdict(findings: list[Finding], patches: int) -> str:
 
 
 def _count(findings: list[Finding], severity: Severity) -> int:
-    """Patches that have a finding of this severity."""
+    """Return the patches with a finding of this severity."""
     return len({finding.id for finding in findings if finding.severity == severity})
 
 

@@ -1,4 +1,4 @@
-"""From rasters to the patch store: by shards, on any number of workers, whole or not at all."""
+"""Build the patch store from rasters, by shards, on any number of workers."""
 
 from __future__ import annotations
 
@@ -70,18 +70,18 @@ def build_store(
     in the same bytes, as does any number of workers.
 
     Args:
-        manifests: folder in which `download` described the source.
-        folder: where the store goes; replaced.
-        audit: JSON file for what is wrong with the rasters; apart from the store, because nothing
-            that is learnt depends on it.
-        seed: of the split of groups that the manifest gives none.
-        test_fraction: share of those that is tested on.
-        shard_mib: largest shard of one sensor, in MiB.
-        max_bad_fraction: share of patches that may be left out for errors.
-        check_shift: whether to look for a shift of S1 against S2, in `SHIFT_SAMPLE` pairs.
-        drop_bands: names of bands that are left out.
-        fill_bands: names by sensor of bands that are no data everywhere where it lacks them.
-        workers: processes that read rasters; one a core where None.
+        manifests: Folder in which `download` described the source.
+        folder: Folder of the store, which is replaced.
+        audit: JSON file for findings on the rasters; apart from the store, because no model
+            depends on it.
+        seed: Seed of the split of groups to which the manifest gives none.
+        test_fraction: Share of those groups' patches to test on.
+        shard_mib: Largest shard of one sensor, in MiB.
+        max_bad_fraction: Share of patches that may be left out for errors.
+        check_shift: Whether to look for a shift of S1 against S2, in `SHIFT_SAMPLE` pairs.
+        drop_bands: Names of bands to leave out.
+        fill_bands: Names by sensor of bands to add as missing data if it lacks them.
+        workers: Processes that read rasters, by default one per core.
         finetuned: whether models are fine-tuned on the store, which needs labels in both splits.
 
     Returns:
@@ -136,12 +136,12 @@ def audit_source(
 ) -> tuple[list[Finding], list[Patch]]:
     """The findings on every patch of a source and the patches without errors; nothing is stored.
 
-    Where the manifest gives no split, none is drawn: such patches count as learnt from.
+    Patches without a split count as training patches.
 
     Args:
-        source: as `read_source` gives it.
-        check_shift: whether to look for a shift of S1 against S2 in every pair.
-        workers: processes that read rasters; one a core where None.
+        source: Source that `read_source` returns.
+        check_shift: Whether to look for a shift of S1 against S2 in every pair.
+        workers: Processes that read rasters, by default one per core.
     """
     bands = stored_bands(source)
     source = replace(source, manifest=source.manifest.assign(check_shift=check_shift))
@@ -155,18 +155,18 @@ def audit_source(
 
 
 PLAN = "plan"
-"""File that tells one state of data and code from another."""
+"""File that identifies the state of data and code."""
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """Which rows go into which shard, a function of the manifest alone.
+    """Rows of each shard, a function of the manifest alone.
 
     Attributes:
-        first: id of the first patch whose size can be read.
-        side: of that, and of all patches, in pixels.
-        patch_bytes: of the largest patch in the store.
-        shards: rows by number.
+        first: Id of the first patch whose size can be read.
+        side: Side of that patch, and of all others, in pixels.
+        patch_bytes: Bytes of the largest patch in the store.
+        shards: Rows by number of the shard.
     """
 
     first: str
@@ -175,7 +175,7 @@ class _Plan:
     shards: tuple[Rows, ...]
 
     def digest(self, manifests: Path) -> str:
-        """Of all that determines the shards, the code included."""
+        """Return a digest of everything that decides the shards, including the code."""
         told = hashlib.sha256(repr((self, code_sha256())).encode())
         for file in sorted(manifests.iterdir()):
             if file.is_file():
@@ -224,7 +224,7 @@ def _begin(build: Path, digest: str) -> None:
 def _stored(
     build: Path, plan: _Plan, told: tuple[Source, StoreBands], workers: int | None
 ) -> Iterator[Patch]:
-    """What is to be known of every row, in their order, when all shards are written."""
+    """Write all missing shards and return the audit record of every row."""
     found = {number: finished_shard(build, number) for number in range(len(plan.shards))}
     missing = [number for number, patches in found.items() if patches is None]
     ahead = sum(len(plan.shards[number]) for number in missing)
@@ -247,7 +247,7 @@ def _shown(
 
 
 def _told(source: Source) -> Source:
-    """What travels with every shard: the declaration alone, for the manifest may have millions."""
+    """Return the source without its manifest, which may have millions of rows."""
     rasters = (source.rasters or Path()).absolute()  # workers may start elsewhere
     return replace(source, manifest=source.manifest.head(0), rasters=rasters)
 
@@ -255,7 +255,7 @@ def _told(source: Source) -> Source:
 def _judged(
     source: Source, plan: _Plan, patches: Sequence[Patch]
 ) -> tuple[list[Finding], list[Patch]]:
-    """All findings, and the patches without an error."""
+    """Return all findings, and the patches without an error."""
     consistency = Consistency(plan.first, plan.side)
     together: dict[str, list[Finding]] = {}
     for finding in audit_dataset(source, patches):
@@ -270,7 +270,7 @@ def _judged(
 
 
 def _forget_errors(build: Path, plan: _Plan, findings: list[Finding]) -> None:
-    """Shards with an error are read again if this run ends here: somebody may mend the rasters."""
+    """Remove shards with an error, so that they are read again after the rasters are mended."""
     bad = {finding.id for finding in findings if finding.severity == "error"}
     for number, rows in enumerate(plan.shards):
         if any(row["id"] in bad for row in rows):

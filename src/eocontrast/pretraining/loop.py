@@ -48,7 +48,7 @@ class Objective(Protocol):
 
 
 class Views(Protocol):
-    """What an objective sees of a batch of patches."""
+    """Views of a batch of patches for an objective."""
 
     def windows(
         self, inputs: Mapping[Sensor, InputSpec], size: int, side: int, draws: Draws
