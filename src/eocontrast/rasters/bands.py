@@ -129,6 +129,13 @@ def choose_bands(
     return chosen
 
 
+def alpha_band(raster: DatasetReader, numbers: Iterable[int]) -> int | None:
+    """Return the number of an alpha band that is none of the given bands, which hold values."""
+    pairs = zip(raster.indexes, raster.colorinterp, strict=True)
+    others = [n for n, colour in pairs if colour == ColorInterp.alpha and n not in [*numbers]]
+    return others[0] if others else None
+
+
 def _is_radar(name: str) -> bool:
     return name.lower() in _POLARISATIONS
 

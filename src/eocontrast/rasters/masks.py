@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 
+from eocontrast.rasters.bands import alpha_band
 from eocontrast.rasters.grids import Grid, reversed_axes
 from eocontrast.rasters.open import RasterError, gdal_settings, open_raster
 from eocontrast.rasters.read import BandFile, Raster, whole_window
@@ -47,7 +48,7 @@ def read_mask_raster(path: Path, classes: Collection[int] = ()) -> Raster:
     """
     with gdal_settings(), open_raster(path) as raster:
         _check_mask(path, raster, classes)
-        band, window = BandFile(path, raster, [1]), whole_window(raster)
+        band, window = BandFile(path, raster, [1], alpha_band(raster, [1])), whole_window(raster)
         values, valid = band.read(window, None), band.valid(window, None)
         _refuse_fractions(path, values)
         guesses: tuple[Reason, ...] = () if {*classes} & {*IMPOSSIBLE} else ("impossible",)
