@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import pytest
 import rasterio
@@ -415,3 +416,16 @@ def test_truncated_scene_leaves_no_map(
     assert "truncated" in capsys.readouterr().err
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["model.safetensors", "s1.tif", "s2.tif"]
+
+
+def test_polygons_cover_the_map(
+    tmp_path: Path, mixed_store: PatchStore, write_model: WriteModel
+) -> None:
+    file, options = write_model(mixed_store, **SEGMENTER), write_scene(tmp_path, landscape(40, 56))
+    out = tmp_path / "map.gpkg"
+    assert predict(file, options, tmp_path / "map.tif", "--polygons", str(out)) == 0
+    frame, classes = geopandas.read_file(out), read(tmp_path / "map.tif")[0]
+    for index, name in enumerate(mixed_store.classes, start=1):
+        assert frame.pixels[frame["class"] == name].sum() == (classes == index).sum()
+    assert frame.area_m2.sum() == 100 * (classes > 0).sum()
+    assert predict(file, options, tmp_path / "b.tif", "--sieve", "3") == 2

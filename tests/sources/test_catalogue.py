@@ -3,7 +3,9 @@ from typing import get_args
 
 import pandas as pd
 import pytest
+from ruamel.yaml import YAML
 from shipped import NO_LABELS
+from shipped import PARAMS as PARAMETERS
 
 from eocontrast.config.sources import SourceName, SourcesParams
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
@@ -39,6 +41,7 @@ PARAMS = SourcesParams.model_validate(
             "classes": {},
             "labels": NO_LABELS.model_dump(),
         },
+        "stac": YAML(typ="safe").load(PARAMETERS)["sources"]["stac"],
     }
 )
 

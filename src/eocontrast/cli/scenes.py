@@ -60,6 +60,13 @@ def predict(arguments: argparse.Namespace) -> int:
     """
     from eocontrast.mapping.predict import map_scene
 
+    polygons: Path | None = arguments.polygons
+    if polygons:
+        from eocontrast.mapping.polygons import check_polygons
+
+        check_polygons(polygons, arguments.overwrite)
+    elif arguments.sieve:
+        raise UserError("--sieve removes small polygons: pass --polygons, too")
     written = map_scene(
         arguments.model,
         _images(arguments),
@@ -73,6 +80,14 @@ def predict(arguments: argparse.Namespace) -> int:
         allow_missing=arguments.allow_missing_sensor,
     )
     print(*written, sep="\n")
+    if polygons:
+        from eocontrast.mapping.polygons import write_polygons
+        from eocontrast.models.weights import load_weights
+
+        classes = tuple(load_weights(arguments.model)[1]["classes"])
+        confidence = arguments.out.with_stem(f"{arguments.out.stem}_confidence")
+        count = write_polygons(arguments.out, confidence, classes, polygons, arguments.sieve)
+        print(f"{polygons}: {count} polygons")
     return 0
 
 
@@ -174,6 +189,11 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     add("--allow-missing-sensor", action="store_true",
         help="map without a sensor that the model was never trained without")  # fmt: skip
     add("--probabilities", action="store_true", help="also write one band per class")
+    add("--polygons", type=Path, metavar="MAP.gpkg",
+        help="also write neighbouring pixels of one class as a polygon with area and mean "
+        "confidence; GeoPackage, GeoJSON, Shapefile or GeoParquet")  # fmt: skip
+    add("--sieve", type=int, default=0, metavar="PX",
+        help="polygons of fewer pixels join their largest neighbour")  # fmt: skip
     add("--tile", type=_side, metavar="PX",
         help="side of a tile (default: 512, or less for whole windows of a Swin), or of a "
         "classifier's patch (default: that of its training patches); models that scale crops by "

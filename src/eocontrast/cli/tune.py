@@ -1,4 +1,4 @@
-"""Try the same number of settings for every arm and every pretraining.
+"""The same number of settings for every arm and for every pretraining, scored by test scenes.
 
 Those of a data set that will not be reported: another simulated world, say.
 """

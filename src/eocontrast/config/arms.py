@@ -17,7 +17,7 @@ FUSIONS: dict[Head, tuple[Fusion, ...]] = {
     "unet": ("s1", "s2", "early"),
     "swin_unet": ("s1", "s2", "late", "scales"),
 }
-"""Fusions that each head supports."""
+"""How each head can join the sensors."""
 
 HEADS: dict[TaskKind, tuple[Head, ...]] = {
     "classification": ("linear", "knn"),

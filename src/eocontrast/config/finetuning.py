@@ -28,7 +28,7 @@ FromArm = Literal["from-arm"]
 
 
 class Recipe(Section):
-    """Training settings that all points of a task share."""
+    """How every point of a task is trained."""
 
     epochs: PositiveInt
     min_steps: PositiveInt

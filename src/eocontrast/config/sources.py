@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from eocontrast.config.schema import PositiveInt, Section, Seed
+from eocontrast.config.schema import PositiveFloat, PositiveInt, Section, Seed, Share
 from eocontrast.labels import MAX_CLASSES
 from eocontrast.modalities import Modality, Units
 from eocontrast.rasters.values import Declared
 
-SourceName = Literal["simulated", "bigearthnet", "sen12ms", "dfc2020", "manifest"]
+SourceName = Literal["simulated", "bigearthnet", "sen12ms", "dfc2020", "manifest", "stac"]
 
 
 Season = Literal["spring", "summer", "fall", "winter"]
@@ -37,11 +38,11 @@ def _refuse_other_lists(value: object) -> object:
 
 
 SplitLists = Annotated[Path | dict[Split, Path] | None, BeforeValidator(_refuse_other_lists)]
-"""A list of test patches, one list per split, or none."""
+"""A list of what is tested on, one list a split, or none."""
 
 
 class SimulatedParams(Section):
-    """Number and size of the scenes. A scene is scene_size x scene_size adjacent patches."""
+    """How many scenes of which size; a scene is scene_size x scene_size adjacent patches."""
 
     seed: Seed
     patch_size: Annotated[int, Field(ge=16, le=1024, multiple_of=2)]
@@ -62,17 +63,17 @@ def _refuse_no_address(value: str) -> str:
 
 
 Address = Annotated[str, AfterValidator(_refuse_no_address)]
-"""Address of a folder of archives, without a slash at its end."""
+"""Of a folder of archives, without a slash in the end."""
 
 
 class BigEarthNetParams(Section):
-    """Folder of your reBEN; None for the 30 pairs that two packages contain."""
+    """Where the user's reBEN lies; None for the 30 pairs that ship with two packages."""
 
     path: Path | None
 
 
 class SEN12MSParams(Section):
-    """Folder or address of SEN12MS, its seasons, and the patches to leave out of training.
+    """Where SEN12MS lies, which seasons are read, and what is left out of learning.
 
     Without a path the archives of these seasons are fetched from `url`; `md5s` is a file with their
     digests in place of the publisher's. `find_overlaps` joins groups that share ground, for which
@@ -94,11 +95,11 @@ class SEN12MSParams(Section):
 
 
 class DFC2020Params(Section):
-    """Folder or address of DFC2020, and the half of it that is trained on.
+    """Where DFC2020 lies, and which of its halves is learnt from; `path` and `url` as of SEN12MS.
 
-    `validation` trains on the 986 patches of that name and tests on the 5,128 called `test`,
-    as in P2; `test` is the opposite, as in P1. `splits` names lists that replace the halves. With
-    `find_overlaps`, patches that share ground are one group.
+    `validation` learns from the 986 patches of that name and tests on the 5,128 called `test`, as
+    P2; `test` is the opposite, as P1. `splits` are lists that take the place of the halves, and
+    `find_overlaps` makes groups of the patches that share ground.
     """
 
     path: Path | None
@@ -110,7 +111,7 @@ class DFC2020Params(Section):
 
 
 class ModalityParams(Section):
-    """Bands, units and valid range of your own rasters, their no-data values and offset."""
+    """Bands, units and valid range of the user's own rasters, their no-data values and offset."""
 
     bands: tuple[str, ...]
     units: Units
@@ -119,7 +120,7 @@ class ModalityParams(Section):
     offset: Literal["auto"] | float = "auto"
 
     def modality(self) -> Modality:
-        """Return the modality after its checks.
+        """The checked modality.
 
         Raises:
             UserError: no bands, a band twice, or a range that does not rise.
@@ -141,8 +142,87 @@ class LabelsParams(Section):
     class_column: str
 
 
+ClassValues = dict[str, Annotated[int, Field(ge=0, le=65535)]]
+
+
+def _refuse_ambiguous(classes: ClassValues) -> ClassValues:
+    for name in classes:
+        if "|" in name or name == "none":
+            raise PydanticCustomError(
+                "class_names",
+                "Expected names without `|`, which joins the names of several classes, and none "
+                "called `none`, which is a patch without any",
+            )
+    return classes
+
+
+class CollectionParams(Section):
+    """A collection of a STAC API.
+
+    `assets` maps a band to the name of its asset, `headers` a header of HTTP to the environment
+    variable that holds its value. `units` are those of the pixels.
+    """
+
+    url: Annotated[str, Field(pattern=r"^https?://")]
+    collection: str
+    assets: dict[str, str]
+    units: Units
+    scene_classification: str | None
+    signing: Literal["none", "planetary_computer"]
+    headers: dict[str, str]
+
+
+class OwnCatalogParams(Section):
+    """A collection per sensor; both may lie in one API or in two."""
+
+    s1: CollectionParams
+    s2: CollectionParams
+
+
+Preset = Literal["planetary_computer", "earth_search", "copernicus"]
+
+
+def _order(dates: tuple[str, ...]) -> tuple[str, ...]:
+    for text in dates:
+        try:
+            first, last = (date.fromisoformat(part) for part in text.split("/"))
+        except ValueError:
+            raise PydanticCustomError(
+                "dates", "Expected ranges such as 2023-05-01/2023-09-30"
+            ) from None
+        if first > last:
+            raise PydanticCustomError(
+                "dates",
+                "Expected ranges that begin before they end, found {range}",
+                {"range": text},
+            )
+    return dates
+
+
+class StacParams(Section):
+    """Pairs from a catalogue: where, when, how many and how clear.
+
+    `max_cloud` is the largest share of a patch without a clear view, and `patches` the most that
+    are fetched; those that touch labels come first. Patches of a block of `block_km` form a group.
+    """
+
+    catalog: Preset | OwnCatalogParams
+    area: Path
+    dates: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_order)]
+    bands: Annotated[tuple[str, ...], Field(min_length=1)]
+    orbit: Literal["ascending", "descending"]
+    patch_size: Annotated[int, Field(ge=16, le=1024, multiple_of=2)]
+    patches: PositiveInt
+    max_cloud: Share
+    max_days_apart: Annotated[float, Field(ge=0, le=60)]
+    block_km: PositiveFloat
+    seed: Seed
+    classes: Annotated[ClassValues, AfterValidator(_refuse_ambiguous)]
+    labels: LabelsParams
+
+
 class ManifestParams(Section):
-    """Your own pairs.
+    """The user's own pairs.
 
     `classes` maps a class name to its value in mask rasters. If it is empty, the classes are those
     of the vector file of labels. With `find_overlaps`, patches that share ground are one group.
@@ -173,10 +253,11 @@ class ManifestParams(Section):
 
 
 class SourcesParams(Section):
-    """One entry per source."""
+    """One entry a source."""
 
     simulated: SimulatedParams
     bigearthnet: BigEarthNetParams
     sen12ms: SEN12MSParams
     dfc2020: DFC2020Params
     manifest: ManifestParams
+    stac: StacParams

@@ -1,4 +1,4 @@
-"""The headline of the curve, in numbers and in sentences."""
+"""The few numbers of the curve that two revisions are compared by."""
 
 from __future__ import annotations
 

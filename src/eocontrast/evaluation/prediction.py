@@ -21,7 +21,7 @@ from eocontrast.patches.store import PatchStore, Rows
 from eocontrast.runtime.errors import UserError
 
 Predictions = dict[tuple[Sensor, ...], Tensor]
-"""Class probabilities, with the sensors that had an image as key."""
+"""Probabilities by the sensors that had an image."""
 
 Forward = Callable[[dict[str, Tensor]], Tensor]
 

@@ -1,1 +1,1 @@
-"""Train on a label budget. Imports `patches`, `training`, `models`, `config`."""
+"""From a label budget to a fine-tuned model. Imports `patches`, `training`, `models`, `config`."""

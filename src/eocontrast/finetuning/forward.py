@@ -1,4 +1,4 @@
-"""Inputs of the training loop: patches, or features of frozen backbones."""
+"""What a model is trained on: patches, or features of frozen backbones."""
 
 from __future__ import annotations
 

@@ -16,22 +16,22 @@ Inputs = Mapping[Sensor, InputSpec]
 """Expected input of a model by sensor."""
 
 Streams = dict[str, Tensor]
-"""Output of each backbone of a model, by the backbone's name."""
+"""What each backbone of a model says, by the backbone's name."""
 
 
 def inputs_of(backbones: dict[str, Backbone]) -> dict[Sensor, InputSpec]:
-    """Return the inputs of several backbones together, Sentinel-1 first."""
+    """What several backbones expect together, Sentinel-1 first."""
     seen = {s: spec for backbone in backbones.values() for s, spec in backbone.inputs.items()}
     return {sensor: seen[sensor] for sensor in SENSORS if sensor in seen}
 
 
 class Model(nn.Module):
-    """A model from stored integers (B, bands, H, W) by sensor to logits (B, C, ...).
+    """What is fine-tuned: stored integers (B, bands, H, W) a sensor to logits (B, C, ...).
 
     Attributes:
-        inputs: Expected input by sensor.
-        backbones: Parts that an init may supply; all others start from random weights.
-        tile_multiple: Images whose sides are multiples of it are never padded.
+        inputs: what it expects of each sensor.
+        backbones: those that an init may supply; parameters elsewhere always start anew.
+        tile_multiple: images whose sides are multiples of it are padded nowhere on the way.
     """
 
     inputs: dict[Sensor, InputSpec]
@@ -40,28 +40,28 @@ class Model(nn.Module):
 
 
 class LateModel(Model, ABC):
-    """A model that joins the outputs of its backbones at the end."""
+    """A model that is a join of streams."""
 
     @property
     def apart(self) -> bool:
-        """Return True if each sensor has its own backbone, so that one can be left out."""
+        """Whether there is a stream of every sensor, so that one can be left out at the end."""
         return list(self.backbones) == list(self.inputs)
 
     @abstractmethod
     def streams(self, batch: Batch) -> Streams:
-        """Return the output of each backbone for a batch."""
+        """What each backbone says of a batch."""
 
     @abstractmethod
     def join(self, streams: Streams) -> Tensor:
-        """Return the logits from the outputs of all backbones."""
+        """Logits of what all backbones say."""
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return the logits of a batch."""
+        """Logits of a batch."""
         return self.join(self.streams(batch))
 
 
 class PooledModel(LateModel):
-    """A model on pooled features of its backbones."""
+    """A model on pooled features."""
 
     def __init__(self, backbones: dict[str, Backbone]) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class PooledModel(LateModel):
         self.num_features = sum(backbone.num_features for backbone in backbones.values())
 
     def streams(self, batch: Batch) -> Streams:
-        """Return the features (B, num_features) of each backbone."""
+        """Features (B, num_features) a backbone."""
         return {name: backbone(batch) for name, backbone in self.backbones.items()}
 
 

@@ -1,7 +1,7 @@
-"""Bands that a store keeps from a source's rasters, and bands that it adds.
+"""Which bands of a source's rasters its store keeps, and which it adds.
 
-Data and models meet by band names. If a band is missing, the user decides: leave it out of all
-stores, or add it as missing data, which a network sees as the band's mean.
+Data and models meet by the names of bands. Where they do not, somebody has to choose: leave a band
+out of all stores, or add it as no data, which a network sees as the band's mean.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from eocontrast.runtime.errors import UserError
 
 @dataclass(frozen=True)
 class Bands:
-    """Bands of one sensor in the store.
+    """Of one sensor's store.
 
     Attributes:
-        held: Bands that the rasters hold.
-        places: Positions of these bands in the rasters, in rising order.
-        filled: Names of the bands behind them, which no raster holds.
+        held: what comes from the rasters.
+        places: of these bands in the rasters, in rising order.
+        filled: names of the bands behind them, which no raster holds.
     """
 
     held: Modality
@@ -34,15 +34,15 @@ class Bands:
 
     @property
     def modality(self) -> Modality:
-        """Return the modality of the store."""
+        """Of the store."""
         return replace(self.held, bands=self.held.bands + self.filled)
 
     def keep(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Return the bands of a raster that the store holds, (bands, H, W)."""
+        """The bands of a raster that the store holds, (bands, H, W)."""
         return values if len(values) == len(self.places) else values[list(self.places)]
 
     def fill(self, stored: NDArray[np.integer]) -> NDArray[np.integer]:
-        """Encode these bands, and add missing data for each filled band."""
+        """These as stored integers, and behind them no data in each band that is added."""
         if not self.filled:
             return stored
         shape = (len(self.filled), *stored.shape[1:])
@@ -55,12 +55,12 @@ def stored_bands(
     drop_bands: Collection[str] = (),
     fill_bands: Mapping[Sensor, Sequence[str]] | None = None,
 ) -> dict[Sensor, Bands]:
-    """Return the bands of a source's store by sensor.
+    """By sensor, what the store of a source holds.
 
     Args:
-        source: Description of the rasters.
-        drop_bands: Bands to leave out if a sensor has them.
-        fill_bands: Bands to add behind the others, by sensor, if it lacks them.
+        source: what the rasters are.
+        drop_bands: left out where a sensor has them.
+        fill_bands: added by sensor where it lacks them, behind the others.
 
     Raises:
         UserError: no band of a sensor would be left.

@@ -103,5 +103,5 @@ class MMA(nn.Module):
 
     @staticmethod
     def _maps(backbone: nn.Module, batch: Batch) -> Tensor:
-        assert isinstance(backbone, Backbone)  # for mypy: a ModuleDict holds any module
+        assert isinstance(backbone, Backbone)
         return backbone.pyramid(backbone.images(batch))[-1]

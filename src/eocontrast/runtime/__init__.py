@@ -1,1 +1,4 @@
-"""Stages, signals, errors, parallel calls and files. Imports nothing of the package."""
+"""How a process starts, stops, fails, works in parallel, and writes files.
+
+Imports nothing of the package.
+"""

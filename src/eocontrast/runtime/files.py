@@ -1,4 +1,4 @@
-"""Atomic writes, digests of files and checks of free space."""
+"""Files as such: what they hold, in short, and whether there is room for more."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from eocontrast.runtime.errors import UserError
 
 
 def check_free_disk(folder: Path, size: int, what: str) -> None:
-    """Check that the disk has room for `size` bytes.
+    """There is room for `size` bytes.
 
     Raises:
-        UserError: it has not; the message names both amounts.
+        UserError: says how much is needed and how much is free.
     """
     free = shutil.disk_usage(folder).free
     if free < size:
@@ -33,39 +33,39 @@ def _amount(size: int) -> str:
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Check that no file of the user is replaced without `overwrite`.
+    """Nothing that a user has is replaced unasked.
 
     Raises:
-        UserError: the file exists and `overwrite` is False.
+        UserError: there is a file, and `overwrite` is not given.
     """
-    # pathlib raises OSError if the name is too long
+    # unlike pathlib's, this one has an answer for a name that is too long
     if os.path.exists(path) and not overwrite:
         raise UserError(f"{path} is there already: choose another name, or pass --overwrite")
 
 
 def file_sha256(path: Path) -> str:
-    """Return the file's SHA-256 in hex.
+    """The file's SHA-256 in hex.
 
     Raises:
-        UserError: the file cannot be read.
+        UserError: it cannot be read.
     """
     return _digest(path, "sha256")
 
 
 @cache
 def code_sha256() -> str:
-    """Return the SHA-256 of all modules of the package; other code resumes nothing."""
-    digest = hashlib.sha256()
+    """Of all modules of this package, in hex: work that other code began is not gone on with."""
+    told = hashlib.sha256()
     for file in sorted(Path(__file__).parents[1].rglob("*.py")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
+        told.update(file.read_bytes())
+    return told.hexdigest()
 
 
 def file_md5(path: Path) -> str:
-    """Return the file's MD5 in hex, which detects damage but not malice.
+    """The file's MD5 in hex, which tells damage, not malice.
 
     Raises:
-        UserError: the file cannot be read.
+        UserError: it cannot be read.
     """
     return _digest(path, "md5")
 
@@ -75,18 +75,18 @@ def _digest(path: Path, name: str) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, name).hexdigest()
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error}): check name and permissions") from error
+        raise UserError(f"{path} cannot be read ({error}): is it there, and yours?") from error
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary path, which replaces `path` at the end of the body unless it fails.
+    """A name to write to; what is there at the end moves to `path`, and nothing after an error.
 
-    Several processes may write the same file at once; the last one wins. Temporary files of
-    processes that were killed are removed.
+    Several processes may write the same file at once: the last one wins. What one that was killed
+    left is removed.
 
     Raises:
-        UserError: the file cannot be created.
+        UserError: no file can be made there.
     """
     check_possible(path)
     _forget_killed(path)
@@ -99,16 +99,16 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """The text as a whole file."""
     with whole(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def check_possible(path: Path) -> None:
-    """Check that a file can be created at `path`; create its folder.
+    """A file can be made at `path`, in a folder that is made where it lacks.
 
     Raises:
-        UserError: the file cannot be created.
+        UserError: it cannot.
     """
     partial = _partial(path)
     try:
@@ -118,19 +118,16 @@ def check_possible(path: Path) -> None:
         partial.touch()
         partial.unlink()
     except OSError as error:
-        raise UserError(
-            f"{path} cannot be written ({error}): check free space and permissions, or choose "
-            "another path"
-        ) from error
+        raise UserError(f"{path} cannot be written ({error}): name another place") from error
 
 
 def _partial(path: Path) -> Path:
-    # process ids are unique on one machine only, and disks may be shared
+    # numbers of processes are those of one machine, and a disk may be shared
     return path.with_name(f"{path.name}.{platform.node()}.{os.getpid()}.partial")
 
 
 def _forget_killed(path: Path) -> None:
-    """Remove temporary files of writers on this machine that no longer run."""
+    """Remove what writers of `path` on this machine left that do not run any more."""
     start = f"{path.name}.{platform.node()}."
     for left in path.parent.glob(f"{glob.escape(start)}*.partial"):
         number = left.name.removeprefix(start).removesuffix(".partial")
@@ -143,6 +140,6 @@ def _runs(process: int) -> bool:
         os.kill(process, 0)  # sends nothing
     except ProcessLookupError:
         return False
-    except (OSError, OverflowError):  # another user's process, or no process id
+    except (OSError, OverflowError):  # another user's, or no number of a process
         return True
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +10,25 @@ from pathlib import Path
 import pandas as pd
 
 from eocontrast.config.schema import Section
-from eocontrast.config.sources import LabelsParams, SourceName, SourcesParams
+from eocontrast.config.sources import LabelsParams, SourceName, SourcesParams, StacParams
 from eocontrast.rasters.source import COLUMNS, SPLITS, Source
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import write_text
 from eocontrast.sources import bigearthnet, dfc2020, manifest, sen12ms, simulated
 from eocontrast.sources.contents import contents
 from eocontrast.sources.rois import data_folder
+
+
+def _fetch_stac(folder: Path, params: StacParams) -> Source:
+    try:
+        from eocontrast.sources import stac
+    except ImportError as error:
+        raise UserError(
+            f"the source stac needs {error.name}, which is not installed; run "
+            "`pip install 'eocontrast[stac]'`, or `pip install -e '.[stac]'` in a clone"
+        ) from error
+    return stac.fetch(folder, params)
+
 
 # each function takes a folder and the source's section of params.yaml
 SOURCES: dict[SourceName, Callable[..., Source]] = {
@@ -24,6 +37,7 @@ SOURCES: dict[SourceName, Callable[..., Source]] = {
     "sen12ms": sen12ms.fetch,
     "dfc2020": dfc2020.fetch,
     "manifest": manifest.fetch,
+    "stac": _fetch_stac,
 }
 
 
@@ -62,6 +76,8 @@ def fetch_source(
     check_manifest(source.manifest)
     manifests.mkdir(parents=True, exist_ok=True)
     source.write(manifests)
+    for report in rasters.glob("report.*"):  # what a source could not find, to be tracked too
+        shutil.copy(report, manifests)
     write_text(manifests / "contents.csv", contents(source, rasters).to_csv(index=False))
     return source
 
@@ -98,7 +114,7 @@ def check_paths(folders: Mapping[SourceName, Path], params: SourcesParams) -> No
 
 def _user_paths(params: Section) -> Iterator[tuple[str, Path]]:
     """Yield the user's files and folders in the parameters of a source, with their keys."""
-    for key in ("path", "md5s", "splits"):
+    for key in ("path", "md5s", "splits", "area"):
         value: object = getattr(params, key, None)
         for path in value.values() if isinstance(value, dict) else (value,):
             if isinstance(path, Path):

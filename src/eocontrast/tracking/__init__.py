@@ -1,4 +1,4 @@
-"""Records of runs: MLflow, cards of fine-tuned models, provenance.
+"""What is recorded of a run: MLflow, cards of fine-tuned models, provenance.
 
 Imports `curve` and what is below it.
 """

@@ -1,4 +1,4 @@
-"""Registration of fine-tuned models in MLflow."""
+"""The fine-tuned model of the single run as an MLflow model, registered under a name."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ NAME = "land-cover"
 def register(run: Run, file: Path, store: PatchStore) -> str:
     """Log a fine-tuned file as a model of a run, and return its URI in the registry.
 
-    A run has one set of weights, so its model is registered once, even if a stage was killed.
+    A run has one set of weights: what was registered for it before a kill is not registered again.
 
     Args:
-        run: Run of the training; the registry is in its tracking store.
-        file: Fine-tuned model.
-        store: Store of its training patches, one of which becomes the input example.
+        run: that trained it, in whose tracking store the registry is.
+        file: safetensors.
+        store: of the patches that it was trained on; one of them becomes the input example.
     """
-    versions = run.client.search_model_versions(f"name = '{NAME}' and run_id = '{run.run_id}'")
-    if versions:
-        return f"models:/{NAME}/{versions[0].version}"
+    found = run.client.search_model_versions(f"name = '{NAME}' and run_id = '{run.run_id}'")
+    if found:
+        return f"models:/{NAME}/{found[0].version}"
     model = Served(file)
-    images, probabilities = model.example(store)
+    images, said = model.example(store)
     mlflow.set_tracking_uri(run.client.tracking_uri)
     mlflow.set_experiment(experiment_id=run.client.get_run(run.run_id).info.experiment_id)
     logged = Model.log(
@@ -49,28 +49,27 @@ def register(run: Run, file: Path, store: PatchStore) -> str:
         run_id=run.run_id,
         loader_module=Served.__module__,
         data_path=str(file),
-        signature=_signature(images, probabilities),
+        signature=_signature(images, said),
         input_example=images,
-        # listed, because MLflow would load the model in another process to find them
+        # named, because MLflow would load the model in another process to find out
         pip_requirements=[f"{name}=={version(name)}" for name in ("eocontrast", "mlflow")],
         metadata={name: model.spec.to_dict()[name] for name in ("task", "classes", "inputs")},
     )
     number = logged.registered_model_version
-    run.client.update_model_version(NAME, number, _description(model))
+    run.client.update_model_version(NAME, number, _described(model))
     return f"models:/{NAME}/{number}"
 
 
-def _description(model: Served) -> str:
-    """Describe a version in the registry's table."""
+def _described(model: Served) -> str:
+    """What tells one version from another in the registry's table."""
     spec = model.spec
-    # the column is narrow, so what differs most comes first
+    # what differs most comes first, for the column is narrow
     return f"{spec.init}, {spec.n_labels} labels, seed {spec.seed}, {spec.task}"
 
 
-def _signature(images: Images, probabilities: NDArray[np.float32]) -> ModelSignature:
-    """Return the signature for any number of images, each as large as the example."""
-    inputs: list[ColSpec | TensorSpec] = [
+def _signature(images: Images, said: NDArray[np.float32]) -> ModelSignature:
+    """Any number of images, each as large as the example."""
+    taken: list[ColSpec | TensorSpec] = [
         TensorSpec(v.dtype, (-1, *v.shape[1:]), sensor) for sensor, v in images.items()
     ]
-    output = TensorSpec(probabilities.dtype, (-1, *probabilities.shape[1:]))
-    return ModelSignature(Schema(inputs), Schema([output]))
+    return ModelSignature(Schema(taken), Schema([TensorSpec(said.dtype, (-1, *said.shape[1:]))]))

@@ -1,7 +1,7 @@
-"""A folder for unfinished work of a stage, since DVC removes outputs before it runs a stage again.
+"""Where a stage keeps what it must not do twice: DVC removes its outputs before it runs again.
 
-Names are digests of everything that decides the result. After a change of a parameter, the data or
-the code, a run therefore starts anew.
+Names are digests of all that determines the result, so that a changed parameter, state of the data
+or line of code never goes on from something stale.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from filelock import FileLock, Timeout
 from eocontrast.runtime.files import code_sha256
 
 LIBRARIES = ("accelerate", "numpy", "timm", "torch")
-"""Libraries whose version may change a sum."""
+"""Whose versions may change a sum."""
 
 
 def digest(*determined_by: object) -> str:
-    """Return a digest of what decides a result, including code, libraries and threads."""
+    """Names a result by what determines it, the code, the libraries and the threads included."""
     threads = torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()
     libraries = [version(name) for name in LIBRARIES]
     told = repr((*determined_by, code_sha256(), libraries, threads))
@@ -32,18 +32,19 @@ def digest(*determined_by: object) -> str:
 
 
 def kept_folder() -> Path:
-    """Return the project's folder, which outlasts the temporary one of a queued experiment."""
+    """The project's, which outlasts the temporary folder of a queued experiment."""
     return Path(os.environ.get("DVC_ROOT", ".")).absolute() / "checkpoints"
 
 
 @contextmanager
 def kept(name: str) -> Iterator[Path | None]:
-    """Yield a path for unfinished work, and remove it if the block ends without an error.
+    """A path without suffix to keep things at until the block ends without an error.
 
-    It is None if another process does the same work now, such as an experiment of a queue.
+    None where another process works on the same at this moment, such as the other experiment of a
+    queue: it has the path, and this one keeps nothing.
 
     Args:
-        name: Name that `digest` gives.
+        name: as `digest` gives it.
     """
     place = kept_folder() / name
     place.parent.mkdir(parents=True, exist_ok=True)

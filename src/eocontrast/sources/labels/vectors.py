@@ -12,6 +12,7 @@ import geopandas
 import numpy as np
 import pandas as pd
 import pyogrio
+import shapely
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 
@@ -170,3 +171,18 @@ def _order(
             f"name ({', '.join(classes)}); add it there, or set `classes: {{}}` to take all"
         )
     return tuple(classes) or tuple(held)
+
+
+def read_area(path: Path) -> shapely.Geometry:
+    """Read the polygons of an area and return their union in longitude and latitude.
+
+    Raises:
+        UserError: the file cannot be read, has no CRS, or holds no polygons.
+    """
+    frame = _read(path)
+    held = frame.geometry[frame.geometry.notna() & ~frame.geometry.is_empty]
+    if held.empty or _kind(path, held) != "polygons":
+        raise UserError(f"{path} holds no polygons; expected the outline of an area")
+    if frame.crs is None:
+        raise UserError(f"{path} does not say its coordinate reference system; write it")
+    return held.to_crs(4326).make_valid().union_all()
