@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[1]
 CODE = [path for folder in ("src", "stages") for path in sorted((ROOT / folder).rglob("*.py"))]
 USER_PAGES = ["README.md", *(f"docs/{name}.md" for name in ("data", "evaluation", "cluster"))]
 
-CLAUSES = 21.0  # the goal is 1
-COMMENTS = 1.7  # the goal is 3
+CLAUSES = 1.0
+COMMENTS = 1.9  # the goal is 3
 SPOKEN = 1.5  # of the README; the goal for every page
 
 # A docstring that begins like this describes something that the reader has to guess.

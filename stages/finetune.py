@@ -19,7 +19,7 @@ from eocontrast.training.devices import hardware
 from eocontrast.training.resuming import kept
 
 Points = dict[Path, tuple[list[Job], dict[str, str]]]
-"""By folder: points, and the fractions left out with the reason."""
+"""Points, and fractions left out with the reason, by folder."""
 
 
 def main(name: str, store: Path, pretrained: Path, out: Path) -> None:

@@ -12,7 +12,8 @@ from eocontrast.tracking.tracker import Tracker
 def main(manifests: Path, folder: Path, audit: Path) -> None:
     params = load_params()
     given = {**params.normalise.model_dump(), "fill_bands": params.fill_bands}
-    counts = build_store(manifests, folder, audit, **given)
+    finetuned = folder.name == params.data.finetune
+    counts = build_store(manifests, folder, audit, **given, finetuned=finetuned)
     tags, told = {"data.digest": PatchStore(folder).digest}, params.normalise.model_dump()
     with Tracker("normalise").stage_run(f"normalise@{folder.name}", told, tags) as run:
         run.log({f"patches.{name}": number for name, number in counts.items()})

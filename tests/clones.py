@@ -153,8 +153,8 @@ ODD = "Wald & Wiese; 'äöü' $x"
 
 
 def reproduce_with_kills(clone: Path) -> None:
-    """`dvc repro`, killed with all its processes in the middle of a pretraining and of a cell."""
-    for begun in ("checkpoints/*[!k]", "checkpoints/*.json"):  # a checkpoint, a finished point
+    """Run `dvc repro`, killed with all its processes in a pretraining and in the curve."""
+    for begun in ("checkpoints/*[!k]", "checkpoints/*/*/*.json"):  # a checkpoint, a finished point
         repro = Popen(
             [str(BIN / "dvc"), "repro"],
             cwd=clone,

@@ -16,7 +16,7 @@ from shipped import PARAMS
 
 from eocontrast.cli.import_weights import read_checkpoint
 from eocontrast.config.params import load_params
-from eocontrast.curve.plan_table import read_runs
+from eocontrast.curve.plan_arms import read_arms
 from eocontrast.models.point_files import INDEX, read_index
 from eocontrast.models.weights import Pretrained, save_weights
 from eocontrast.rasters.source import read_source
@@ -105,7 +105,7 @@ PAIRS = b"id,s1,s2,label,group,split\na,a.tif,b_{band}.tif,x|y,north,train\nb,c,
 PARSERS = {
     "params": Parser(load_params, "params.yaml", PARAMS.read_bytes()),
     "manifest": Parser(_table, "pairs.csv", PAIRS),
-    "curve": Parser(read_runs, "curve.csv", CURVE),
+    "curve": Parser(lambda path: read_arms(path, 5), "curve.csv", CURVE),
     "splits": Parser(
         lambda path: read_list(path, "splits"), "test.csv", b"ROIs0000_test_s2_0_p12.tif,x\n"
     ),

@@ -3,16 +3,33 @@
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
-from eocontrast.config.params import Params, load_params
+from eocontrast.cli.params import apply_changes, read_params
+from eocontrast.config.params import Params, check_params, read_yaml
 from eocontrast.config.pretraining import ContrastiveRun, DualSimCLRRun, MMARun, SimCLRRun
+from eocontrast.tracking.tracker import flatten
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 PAPERS = ("p1", "p2")
 
 
 def read(paper: str) -> Params:
-    return load_params(EXPERIMENTS / f"{paper}.yaml")
+    """Apply the changes of a paper to the shipped parameters."""
+    base, file = Path(__file__).with_name("params.yaml"), EXPERIMENTS / f"{paper}.yaml"
+    params, _ = read_params(base)
+    apply_changes(params, read_yaml(file, YAML()), file, base)
+    return check_params(params, str(file))
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_settings_differ_from_shipped(paper: str) -> None:
+    base, file = Path(__file__).with_name("params.yaml"), EXPERIMENTS / f"{paper}.yaml"
+    changes = YAML(typ="safe", pure=True).load(file)
+    changes.pop("remove")
+    shipped = flatten(YAML(typ="safe", pure=True).load(base))
+    same = [key for key, value in flatten(changes).items() if shipped.get(key, ...) == value]
+    assert same == []
 
 
 def trained(params: Params) -> dict[str, ContrastiveRun]:
@@ -20,12 +37,12 @@ def trained(params: Params) -> dict[str, ContrastiveRun]:
     return {name: run for name, run in runs if isinstance(run, ContrastiveRun)}
 
 
-def test_every_file_is_a_paper() -> None:
+def test_experiment_files() -> None:
     assert sorted(path.name for path in EXPERIMENTS.iterdir()) == [f"{p}.yaml" for p in PAPERS]
 
 
 @pytest.mark.parametrize("paper", PAPERS)
-def test_both_papers_pretrain_on_sen12ms_and_label_dfc2020(paper: str) -> None:
+def test_sources_and_batches(paper: str) -> None:
     params = read(paper)
     assert (params.data.pretrain, params.data.finetune) == ("sen12ms", "dfc2020")
     assert len(params.sources.sen12ms.seasons) == 4
@@ -41,31 +58,31 @@ def test_both_papers_pretrain_on_sen12ms_and_label_dfc2020(paper: str) -> None:
 
 
 @pytest.mark.parametrize("paper", PAPERS)
-def test_the_recipe_is_the_published_one(paper: str) -> None:
+def test_recipe_as_published(paper: str) -> None:
     recipe = read(paper).finetune.recipe.classification
     assert (recipe.epochs, recipe.batch_size, recipe.weight_decay) == (201, 32, 1e-3)
     assert (recipe.labels, recipe.val_fraction) == ("single_label", 0)
 
 
 @pytest.mark.parametrize("paper", PAPERS)
-def test_every_run_is_on_some_arm(paper: str) -> None:
+def test_every_run_has_arm(paper: str) -> None:
     params = read(paper)
     assert {arm.init for arm in params.label_curve.named_arms.values()} == set(params.pretrain.runs)
 
 
 @pytest.mark.parametrize("paper", PAPERS)
-def test_the_file_says_how_to_run_it_and_what_to_expect(paper: str) -> None:
+def test_file_header(paper: str) -> None:
     text = (EXPERIMENTS / f"{paper}.yaml").read_text()
-    assert f"cp experiments/{paper}.yaml params.yaml && dvc repro" in text
+    assert f"eocontrast params experiments/{paper}.yaml && dvc repro" in text
     assert {"p1": "Dual-SimCLR 70+-2", "p2": "frozen .225 .512 .571 .572"}[paper] in text
 
 
-def test_the_papers_learn_from_opposite_halves() -> None:
+def test_papers_use_opposite_halves() -> None:
     assert read("p1").sources.dfc2020.train == "test"
     assert read("p2").sources.dfc2020.train == "validation"
 
 
-def test_p1_pretrains_resnets_on_crops_of_128() -> None:
+def test_p1_pretraining() -> None:
     params = read("p1")
     assert params.backbones["resnet"].name == "resnet18"
     assert params.backbones["vgg"].name == "mma_vgg"
@@ -81,7 +98,7 @@ def test_p1_pretrains_resnets_on_crops_of_128() -> None:
     assert isinstance(mma, MMARun)
 
 
-def test_p1_has_an_arm_of_every_row_of_its_table() -> None:
+def test_p1_arms() -> None:
     params = read("p1")
     arms, runs = params.label_curve.named_arms, params.pretrain.runs
     for fusion in ("s1", "s2", "early", "late"):
@@ -93,7 +110,7 @@ def test_p1_has_an_arm_of_every_row_of_its_table() -> None:
         assert arms[f"{name}_frozen"].frozen
 
 
-def test_p2_pretrains_swin_on_crops_of_224() -> None:
+def test_p2_pretraining() -> None:
     params = read("p2")
     assert params.backbones["resnet"].name == "resnet50"
     assert params.backbones["swin"].name == "swin_tiny_patch4_window7_224"
@@ -115,7 +132,7 @@ def test_p2_pretrains_swin_on_crops_of_224() -> None:
         ("swin_unet", "random_swin", "dual_simclr_swin"),
     ],
 )
-def test_p2_has_every_model_three_ways(name: str, scratch: str, pretrained: str) -> None:
+def test_p2_arms(name: str, scratch: str, pretrained: str) -> None:
     arms = read("p2").label_curve.named_arms
     assert arms[name].init == scratch
     tuned, frozen = arms[f"{name}_finetuned"], arms[f"{name}_frozen"]
@@ -124,7 +141,7 @@ def test_p2_has_every_model_three_ways(name: str, scratch: str, pretrained: str)
     assert {arm.fusion for arm in (arms[name], tuned, frozen)} == {"late"}
 
 
-def test_p2_has_the_models_of_its_figure() -> None:
+def test_p2_figure() -> None:
     params = read("p2")
     assert params.label_curve.named_arms["unet"].fusion == "early"
     ensemble, drawn = params.label_curve.ensembles["ensemble"], params.qualitative

@@ -187,6 +187,54 @@ def test_a_second_repro_does_nothing(clones: list[Path]) -> None:
     assert "up to date" in output
 
 
+GRID = {"finetune", "finetune_grid"}
+TESTS = {"evaluate", "evaluate_grid"}
+EDITS: dict[str, set[str]] = {
+    "cli/main.py": set(),
+    "config/params.py": set(),
+    "curve/figure.py": {"label_curve"},
+    "evaluation/scores.py": {*TESTS, "label_curve"},
+    "finetuning/loop.py": GRID,
+    "labels.py": {"download", "normalise", *GRID, *TESTS, "label_curve"},
+    "mapping/predict.py": set(),
+    "modalities.py": {"download", "normalise", "pretrain", *GRID, *TESTS, "label_curve"},
+    "models/segmenters.py": {*GRID, *TESTS},
+    "normalisation/audit.py": {"normalise"},
+    "patches/augment.py": {"normalise", "pretrain", *GRID, *TESTS},
+    "pretraining/loop.py": {"pretrain"},
+    "rasters/read.py": {"download", "normalise"},
+    "runtime/files.py": set(),
+    "sources/manifest.py": {"download"},
+    "tracking/tracker.py": set(),
+    "training/schedule.py": {"pretrain", *GRID},
+}
+"""Stages that DVC runs again because of an edit, for a file of each folder."""
+
+
+@pytest.mark.parametrize(("file", "expected"), EDITS.items(), ids=list(EDITS))
+def test_edit_runs_stages(clones: list[Path], file: str, expected: set[str]) -> None:
+    path = clones[1] / "src/eocontrast" / file
+    code = path.read_text()
+    path.write_text(f"{code}\n# edited\n")
+    try:
+        status = json.loads(run(clones[1], "dvc", "status", "--json"))
+    finally:
+        path.write_text(code)
+    edited = {
+        name.split("@")[0]
+        for name, changes in status.items()
+        for change in changes
+        if isinstance(change, dict) and any("src/" in dep for dep in change.get("changed deps", {}))
+    }
+    assert edited == expected
+
+
+def test_edits_cover_folders() -> None:
+    package = ROOT / "src/eocontrast"
+    folders = {path.parent.name for path in package.glob("*/__init__.py")}
+    assert folders == {file.split("/")[0] for file in EDITS if "/" in file}
+
+
 def test_two_repros_at_once_leave_what_one_leaves(clones: list[Path]) -> None:
     """DVC lets one of them wait or refuses it; nothing of the other is lost."""
     clone = clones[0]

@@ -1,4 +1,4 @@
-"""How many labels does self-supervised pretraining save, on your own satellite images?
+"""Measure how many labels self-supervised pretraining saves on your own satellite images.
 
 backbone = eocontrast.load_backbone("dual_simclr_swin.safetensors", "s2")
 images = backbone.input_spec.prepare(values, bands=["B02", "B03", "B04", "B08"], units="DN")

@@ -15,6 +15,9 @@ MAX_CLASSES = 254
 MIN_SHARE = 0.1
 """Smallest share of a patch that makes a class one of its labels."""
 
+METRICS = {"single_label": "AA", "multi_label": "macro_F1", "segmentation": "mIoU"}
+"""The score that arms of a task are compared by."""
+
 IGBP_TO_DFC = np.array([0, 1, 1, 1, 1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 6, 8, 9, 10], dtype=np.uint8)
 """DFC2020 class of each IGBP value from 0 to 17 (Robinson et al. 2021, table I)."""
 

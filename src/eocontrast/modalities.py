@@ -19,6 +19,9 @@ SENSORS: tuple[Sensor, ...] = get_args(Sensor)
 
 Units = Literal["dB", "linear", "DN", "reflectance"]
 
+Scaling = Literal["band_statistics", "crop_maximum"]
+"""Zero mean and unit variance per band, or every band of every crop over its own maximum."""
+
 
 @dataclass(frozen=True)
 class Storage:

@@ -6,7 +6,7 @@ import pytest
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
-def test_seconds_and_memory_of_both_losses_are_printed(
+def test_contrast_prints_both_losses(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(FOLDER))

@@ -8,7 +8,7 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 SIZES = ["--pairs", "8", "--size", "40", "--crop", "32", "--batch", "4", "--rounds", "1"]
 
 
-def test_rates_their_ratios_and_the_wait_for_data_are_printed(
+def test_pretrain_prints_rates(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(FOLDER))
@@ -28,7 +28,7 @@ def test_rates_their_ratios_and_the_wait_for_data_are_printed(
     assert 0 < float(waited[0]) < 100
 
 
-def test_the_reference_alone_prints_its_rates(
+def test_reference_prints_rates(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(FOLDER))

@@ -159,7 +159,7 @@ def as_torchvision(state: State, in_chans: int) -> nn.Module:
 
 
 @torch.inference_mode()
-def test_the_published_swin_gives_the_features_of_another_implementation(tmp_path: Path) -> None:
+def test_published_swin_equals_torchvision(tmp_path: Path) -> None:
     branches = {s: drawn(swin_shapes(BANDS[s]), seed) for seed, s in enumerate(SENSORS)}
     assert {len(branch) for branch in branches.values()} == {190}
     torch.save(checkpoint(branches), tmp_path / "swin.pth")
@@ -192,7 +192,7 @@ def test_swin_of_other_shape(name: str, shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("depth", [18, 50])
 @torch.no_grad()
-def test_published_resnets_give_the_features_of_torchvision(tmp_path: Path, depth: int) -> None:
+def test_published_resnet_equals_torchvision(tmp_path: Path, depth: int) -> None:
     branches = {s: drawn(resnet_shapes(BANDS[s], depth), n) for n, s in enumerate(SENSORS)}
     torch.save(checkpoint(branches), tmp_path / "resnet.pth")
     imported = published_backbones(read_checkpoint(tmp_path / "resnet.pth"))
@@ -211,7 +211,7 @@ def test_published_resnets_give_the_features_of_torchvision(tmp_path: Path, dept
         torch.testing.assert_close(found / scale, expected / scale, rtol=1e-5, atol=1e-5)
 
 
-def test_published_weights_expect_the_published_input() -> None:
+def test_published_input_spec() -> None:
     specs = published_backbones(empty(resnet18)).specs
     assert specs["s1"].modality == Modality(("VV", "VH"), "dB", (-25.0, 0.0))
     assert specs["s2"].modality == SENTINEL2_L1C
@@ -219,7 +219,7 @@ def test_published_weights_expect_the_published_input() -> None:
 
 
 @pytest.mark.parametrize("wrapped", ["module.{}", "{branch}module.{name}"])
-def test_data_parallel_and_a_single_sensor(wrapped: str) -> None:
+def test_data_parallel_single_sensor(wrapped: str) -> None:
     state = {}
     for name, tensor in empty(resnet18).items():
         branch, dot, rest = name.partition(".")
@@ -229,7 +229,7 @@ def test_data_parallel_and_a_single_sensor(wrapped: str) -> None:
     assert list(imported.specs) == ["s2"]
 
 
-def test_what_does_not_fit_the_published_layout_is_named() -> None:
+def test_published_layout_mismatch() -> None:
     def refused(state: State, *words: str) -> None:
         with pytest.raises(UserError) as caught:
             published_backbones(state)
@@ -294,7 +294,7 @@ def test_safetensors_and_half_precision(tmp_path: Path, small: tuple[Architectur
     assert dtypes == {torch.float32}
 
 
-def test_two_models_in_one_checkpoint_are_told_apart_by_prefix(
+def test_two_models_need_prefix(
     small: tuple[Architecture, State],
 ) -> None:
     architecture, state = small
@@ -306,7 +306,7 @@ def test_two_models_in_one_checkpoint_are_told_apart_by_prefix(
         timm_backbone(both, architecture, "s2", SPEC, "net.")
 
 
-def test_what_is_no_such_timm_model_is_named(small: tuple[Architecture, State]) -> None:
+def test_timm_model_mismatch(small: tuple[Architecture, State]) -> None:
     architecture, state = small
     thirteen = input_spec(SENTINEL2_L1C, 64, "crop_maximum")
     with pytest.raises(UserError, match=r"these weights take 3 bands.*13 are named"):
@@ -320,7 +320,7 @@ def test_what_is_no_such_timm_model_is_named(small: tuple[Architecture, State]) 
         timm_backbone(state, wide, "s2", SPEC)
 
 
-def test_band_statistics_are_one_a_band() -> None:
+def test_band_statistics_per_band() -> None:
     for mean, sd in (((), ()), ((1.0,), (1.0,)), ((1.0, 2.0, 3.0), (1.0, 0.0, 1.0))):
         with pytest.raises(UserError, match="needs 3 means"):
             input_spec(RGB, 64, "band_statistics", mean, sd)
@@ -337,7 +337,7 @@ class Code:
 
 
 @pytest.mark.parametrize("how", ["torch", "old torch", "pickle"])
-def test_code_is_refused_and_not_run(tmp_path: Path, how: str) -> None:
+def test_pickled_code_refused(tmp_path: Path, how: str) -> None:
     path, trace = tmp_path / "evil.pth", tmp_path / "trace"
     if how == "pickle":
         path.write_bytes(pickle.dumps({"state_dict": Code(trace)}))
@@ -352,7 +352,7 @@ def test_code_is_refused_and_not_run(tmp_path: Path, how: str) -> None:
 
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.99])
 @pytest.mark.parametrize("how", ["torch", "old torch", "safetensors"])
-def test_a_truncated_file_is_named(tmp_path: Path, how: str, share: float) -> None:
+def test_truncated_file(tmp_path: Path, how: str, share: float) -> None:
     path = tmp_path / "half.pth"
     state = {"a": torch.randn(3000), "b": torch.randn(50, 3)}
     if how == "safetensors":
@@ -368,7 +368,7 @@ def test_a_truncated_file_is_named(tmp_path: Path, how: str, share: float) -> No
 @pytest.mark.parametrize(
     "content", [b"", b"<html>not found</html>", b"version https://git-lfs.github.com/spec/v1\n"]
 )
-def test_what_is_no_checkpoint_is_named(tmp_path: Path, content: bytes) -> None:
+def test_file_without_checkpoint(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "no.pth"
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"no\.pth is no checkpoint"):
@@ -376,12 +376,12 @@ def test_what_is_no_checkpoint_is_named(tmp_path: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("saved", [[1, 2], {"epoch": 3}, {"state_dict": {}}, 7])
-def test_a_checkpoint_without_weights_is_named(tmp_path: Path, saved: object) -> None:
+def test_checkpoint_without_weights(tmp_path: Path, saved: object) -> None:
     torch.save(saved, tmp_path / "w.pth")
     with pytest.raises(UserError, match=r"w\.pth holds no weights"):
         read_checkpoint(tmp_path / "w.pth")
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"gone\.pth cannot be read"):
         read_checkpoint(tmp_path / "gone.pth")

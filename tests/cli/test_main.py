@@ -156,7 +156,7 @@ def test_an_audit_of_sound_pairs_says_so(
     raw = write_source()
     before = sorted(raw.rglob("*"))
     assert main(["audit", str(raw), "--no-shift"]) == 0
-    assert capsys.readouterr().out == "audit: nothing is wrong with the 12 patches\n"
+    assert capsys.readouterr().out.endswith("audit: nothing is wrong with the 12 patches\n")
     assert main(["audit", str(raw / "manifest.csv"), "--no-shift"]) == 0
     assert sorted(raw.rglob("*")) == before
 

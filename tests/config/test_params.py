@@ -1,14 +1,13 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 from shipped import PARAMS
 
 from eocontrast.config.params import Params, check_params, load_params
-from eocontrast.config.pretraining import BackboneParams
 from eocontrast.runtime.errors import UserError
 
 MISSING = object()
@@ -294,13 +293,6 @@ def test_a_run_says_which_sensors_an_arm_may_start_from(raw: dict[str, Any]) -> 
     sensors = {name: runs[name].sensors for name in ("simclr_s1", "simclr_rgb", "mma")}
     assert sensors == {"simclr_s1": ("s1",), "simclr_rgb": ("s2",), "mma": ("s1", "s2")}
     assert runs["random_swin"].sensors == runs["dual_simclr_resnet"].sensors == ("s1", "s2")
-
-
-def test_scalings_are_those_that_inputs_know() -> None:
-    """The schema spells them out, so as not to import torch."""
-    from eocontrast.patches.inputs import Scaling
-
-    assert get_args(BackboneParams.model_fields["scaling"].annotation) == get_args(Scaling)
 
 
 def test_all_mistakes_are_named_at_once(raw: dict[str, Any]) -> None:

@@ -26,9 +26,7 @@ def plans(tmp_path_factory: pytest.TempPathFactory) -> list[TaskPlan]:
     return plan(path, 0.65)
 
 
-def test_every_arm_has_a_panel_with_what_was_measured_and_what_was_not(
-    tmp_path: Path, plans: list[TaskPlan], drawn: list[Figure]
-) -> None:
+def test_panel_per_arm(tmp_path: Path, plans: list[TaskPlan], drawn: list[Figure]) -> None:
     draw_plan(plans, tmp_path / "a.png")
     panels = [axes for axes in drawn[0].axes if axes.axison]
     assert len(panels) == 3
@@ -42,17 +40,19 @@ def test_every_arm_has_a_panel_with_what_was_measured_and_what_was_not(
         assert np.asarray(points.get_ydata()).tolist() == arm.runs.scores.tolist()
         assert np.asarray(target.get_ydata()).tolist() == [0.65, 0.65]
         marks = [np.asarray(line.get_xdata()).tolist() for line in needed]
-        low, high = (min(end, 800 * HORIZON) for end in (arm.labels.low, arm.labels.high))
+        low, high = (
+            min(end, 800 * HORIZON) for end in (arm.labels_needed.low, arm.labels_needed.high)
+        )
         bar = [[low, high]] if low < high else []
         known = arm.reach in ("measured", "extrapolated")
-        assert marks == bar + ([[arm.labels.value]] if known else [])
+        assert marks == bar + ([[arm.labels_needed.value]] if known else [])
         assert axes.get_xscale() == "log"
     reached = {arm.runs.name: arm.reach for made in plans for arm in made.arms}
     assert reached["quick"] == "measured"
     assert reached["low"] == "not reachable"
 
 
-def test_titles_fit_and_name_the_colours_that_are_there(
+def test_titles_fit_and_name_colours(
     tmp_path: Path, plans: list[TaskPlan], drawn: list[Figure]
 ) -> None:
     """A table without labels alone has one colour."""
@@ -68,9 +68,7 @@ def test_titles_fit_and_name_the_colours_that_are_there(
             assert ("labels alone" in title.get_text()) == ("crops" in title.get_text())
 
 
-def test_the_same_plan_gives_the_same_bytes_and_no_partial_file(
-    tmp_path: Path, plans: list[TaskPlan]
-) -> None:
+def test_equal_plans_equal_bytes(tmp_path: Path, plans: list[TaskPlan]) -> None:
     for name in ("one", "two"):
         draw_plan(plans, tmp_path / f"{name}.png")
     one, two = ((tmp_path / f"{name}.png").read_bytes() for name in ("one", "two"))

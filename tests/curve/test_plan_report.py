@@ -19,13 +19,13 @@ def made(name: str = "mine", **changes: object) -> ArmPlan:
     arm = ArmPlan(
         runs=runs,
         curves=fit(N_LABELS, scores, 50, np.random.default_rng(0)),
-        labels=Interval(457.3, 123.4, 2345.6),
         reach="measured",
-        today=Interval(0.6, 0.55, 0.65),
-        doubling=Interval(0.03, 0.01, 0.05),
+        labels_needed=Interval(457.3, 123.4, 2345.6),
+        label_saving_factor=Saving(4.44, 1.2, 33.3, at_least=False),
+        score_today=Interval(0.6, 0.55, 0.65),
+        doubling_adds=Interval(0.03, 0.01, 0.05),
         top=Interval(0.8, 0.7, 0.95),
-        saving=Saving(Interval(4.44, 1.2, 33.3), at_least=False),
-        held_out=HeldOut(Interval(0.58, 0.5, 0.65), 0.605),
+        held_out=HeldOut(0.58, 0.5, 0.65, measured=0.605, within=True),
     )
     return replace(arm, **changes)  # type: ignore[arg-type]
 
@@ -38,22 +38,22 @@ def task(*arms: ArmPlan, baseline: str | None = "base") -> TaskPlan:
     ("changes", "words"),
     [
         ({}, "460 (120 to 2,300*)"),
-        ({"labels": Interval(1234, 900, 50000), "reach": "extrapolated"},
+        ({"labels_needed": Interval(1234, 900, 50000), "reach": "extrapolated"},
          "1,200* (900 to beyond 10,000*)"),
-        ({"labels": Interval(10, 10, 47), "reach": "measured"}, "<= 10 (<= 10 to 47)"),
-        ({"labels": Interval(np.inf, 5000, np.inf), "reach": "beyond"},
+        ({"labels_needed": Interval(10, 10, 47), "reach": "measured"}, "<= 10 (<= 10 to 47)"),
+        ({"labels_needed": Interval(np.inf, 5000, np.inf), "reach": "beyond"},
          "beyond 10,000* (5,000* to beyond 10,000*)"),
-        ({"labels": Interval(np.inf, 20000, np.inf), "reach": "beyond"}, "beyond 10,000*"),
-        ({"labels": Interval(np.inf, np.inf, np.inf), "reach": "not reachable"},
+        ({"labels_needed": Interval(np.inf, np.inf, np.inf), "reach": "beyond"}, "beyond 10,000*"),
+        ({"labels_needed": Interval(np.inf, np.inf, np.inf), "reach": "not reachable"},
          "not reachable (top 0.80 (0.70 to 0.95))"),
     ],
 )  # fmt: skip
-def test_labels_are_told_as_far_as_they_are_known(changes: dict[str, object], words: str) -> None:
+def test_labels_in_words(changes: dict[str, object], words: str) -> None:
     assert labels_in_words(replace(made(), **changes)) == words  # type: ignore[arg-type]
 
 
-def test_a_table_has_a_line_an_arm_and_says_what_was_resampled() -> None:
-    missed = made("missed", held_out=HeldOut(Interval(0.5, 0.4, 0.55), 0.61))
+def test_table_per_task() -> None:
+    missed = made("missed", held_out=HeldOut(0.5, 0.4, 0.55, measured=0.61, within=False))
     text = plan_tables([task(made(), missed)])
     title, header, first, second, _, note, *_ = text.split("\n")
     assert title == "crops: labels for F1 0.55 (95 % intervals, seeds alone)"
@@ -68,19 +68,24 @@ def test_a_table_has_a_line_an_arm_and_says_what_was_resampled() -> None:
     assert "seeds and 16 test groups" in plan_tables([task(with_groups)])
 
 
-def test_factors_that_are_bounds_are_told_as_such() -> None:
-    bound = made(saving=Saving(Interval(20, 2, np.inf), at_least=True))
+def test_factor_as_lower_bound() -> None:
+    bound = made(label_saving_factor=Saving(20, 2, np.inf, at_least=True))
     assert ">= 20 (2 to any)" in plan_tables([task(bound)])
-    text = plan_tables([task(made(saving=None, held_out=None), baseline=None)])
+    text = plan_tables([task(made(label_saving_factor=None, held_out=None), baseline=None)])
     assert "saves over" not in text
 
 
-def test_json_has_no_infinities_and_all_answers() -> None:
-    endless = made("far", labels=Interval(np.inf, 800, np.inf), reach="beyond", saving=None)
+def test_json_without_infinities() -> None:
+    endless = made(
+        "far",
+        labels_needed=Interval(np.inf, 800.0, np.inf),
+        reach="beyond",
+        label_saving_factor=None,
+    )
     (entry,) = json.loads(json.dumps(plan_entries([task(made(), endless)]), allow_nan=False))
     assert (entry["task"], entry["target"], entry["best_supervised"]) == ("crops", 0.55, "base")
     near, far = entry["arms"]
-    assert near["labels_needed"] == {"value": 457, "low": 123, "high": 2346}
+    assert near["labels_needed"] == {"value": 457.3, "low": 123.4, "high": 2345.6}
     assert near["label_saving_factor"] == {
         "value": 4.44,
         "low": 1.2,

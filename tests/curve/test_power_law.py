@@ -35,7 +35,7 @@ def made(top: float, gain: float, decay: float, fewest: float = 9.0) -> Curves:
     ("top", "gain", "decay"), [(0.9, 1.0, 0.2), (0.6, 0.8, 0.9), (1, 0.7, 0.05)]
 )
 @pytest.mark.parametrize("n_labels", [9.0, 100.0, 864.0, 1e6])
-def test_labels_needed_is_the_inverse_of_the_scores(
+def test_labels_needed_inverts_scores(
     top: float, gain: float, decay: float, n_labels: float
 ) -> None:
     curve = made(top, gain, decay)
@@ -44,26 +44,26 @@ def test_labels_needed_is_the_inverse_of_the_scores(
     assert curve.labels_needed(score)[0] == pytest.approx(n_labels, rel=1e-6)
 
 
-def test_nothing_is_said_of_fewer_labels_than_were_tried() -> None:
+def test_labels_needed_at_least_fewest() -> None:
     assert made(0.9, 1.0, 0.2).labels_needed(0.01)[0] == 9
 
 
-def test_a_target_at_or_above_the_top_is_never_reached() -> None:
+def test_target_above_top_unreachable() -> None:
     curve = made(0.9, 1.0, 0.2)
     assert curve.labels_needed(0.9)[0] == curve.labels_needed(0.95)[0] == np.inf
 
 
-def test_a_flat_curve_needs_the_fewest_or_never_gets_there() -> None:
+def test_labels_needed_by_flat_curve() -> None:
     flat = made(0.5, 0.0, 0.3)
     assert flat.labels_needed(0.4)[0] == 9
     assert flat.labels_needed(0.5)[0] == flat.labels_needed(0.6)[0] == np.inf
 
 
-def test_a_target_just_below_the_top_overflows_to_infinity_without_a_warning() -> None:
+def test_target_below_top_overflows_quietly() -> None:
     assert made(0.5, 0.9, 0.05).labels_needed(0.5 - 1e-16)[0] == np.inf
 
 
-def test_a_higher_target_needs_more_labels_in_every_curve() -> None:
+def test_labels_needed_rise_with_target() -> None:
     scores, _ = runs(0.8, 0.3, 0.4, 0.03, 0)
     curves = fit(LABELS, scores, 300, rng())
     needed = np.stack([curves.labels_needed(target) for target in np.linspace(0.2, 0.95, 30)])
@@ -75,7 +75,7 @@ def test_a_higher_target_needs_more_labels_in_every_curve() -> None:
 # --- the posterior
 
 
-def test_all_curves_rise_and_lie_between_0_and_1() -> None:
+def test_curves_rise_within_bounds() -> None:
     for seed in range(10):
         scores, _ = runs(0.95, 0.05, 0.5, 0.08, seed)
         curves = fit(LABELS, np.clip(scores, 0, 1), 300, rng())
@@ -85,7 +85,7 @@ def test_all_curves_rise_and_lie_between_0_and_1() -> None:
         assert set(curves.decay) <= set(DECAYS)
 
 
-def test_many_runs_without_noise_give_the_parameters() -> None:
+def test_exact_scores_give_parameters() -> None:
     labels = np.repeat(np.geomspace(5, 5000, 12), 4)
     top, gain, decay = 0.8, 1.1, float(DECAYS[13])
     curves = fit(labels, power_law(labels, top, gain, decay), 400, rng())
@@ -112,7 +112,7 @@ def ends_by_grid(labels: Array, scores: Array, decay: float) -> tuple[float, flo
     return float((odds * low).sum()), float((odds * high).sum())
 
 
-def test_draws_are_those_of_the_posterior_summed_over_a_grid(
+def test_draws_match_posterior_grid(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for decay in (0.1, 0.5):
@@ -124,7 +124,7 @@ def test_draws_are_those_of_the_posterior_summed_over_a_grid(
         assert curves.scores(864).mean() == pytest.approx(high, abs=0.004)
 
 
-def test_decays_that_fit_are_drawn_more_often() -> None:
+def test_fitting_decays_drawn_often() -> None:
     labels = np.repeat(np.geomspace(5, 5000, 8), 3)
     for decay in (DECAYS[4], DECAYS[16]):
         scores, _ = runs(0.7, 0.2, float(decay), 0.01, 0, labels)
@@ -132,7 +132,7 @@ def test_decays_that_fit_are_drawn_more_often() -> None:
         assert abs(np.log(np.median(drawn) / decay)) < 0.35
 
 
-def test_rows_of_scores_give_neighbouring_draws_of_their_own() -> None:
+def test_rows_give_neighbouring_draws() -> None:
     scores = np.stack([runs(top, 0.2, 0.5, 0.02, 0)[0] for top in (0.5, 0.8)])
     ends = fit(LABELS, scores, 100, rng()).scores(864)
     assert np.median(ends[:100]) == pytest.approx(np.median(scores[0, -3:]), abs=0.05)

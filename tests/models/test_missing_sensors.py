@@ -25,15 +25,13 @@ def batch(tiny_store: PatchStore) -> Batch:
     return tiny_store.batch(np.arange(24))
 
 
-def test_models_of_two_sensors_are_also_asked_with_each_alone(tiny_store: PatchStore) -> None:
+def test_sensor_sets(tiny_store: PatchStore) -> None:
     assert sensor_sets(tiny_store.specs) == [("s1", "s2"), ("s1",), ("s2",)]
     assert sensor_sets({"s2": tiny_store.specs["s2"]}) == [("s2",)]
 
 
 @pytest.mark.parametrize("sensor", SENSORS)
-def test_a_sensor_that_is_missing_holds_no_data(
-    tiny_store: PatchStore, batch: Batch, sensor: str
-) -> None:
+def test_missing_sensor_is_nodata(tiny_store: PatchStore, batch: Batch, sensor: str) -> None:
     before = {name: stored.clone() for name, stored in batch.items()}
     kept = keep_only(batch, tiny_store.specs, tuple(s for s in SENSORS if s != sensor))
     other = "s2" if sensor == "s1" else "s1"
@@ -45,16 +43,14 @@ def test_a_sensor_that_is_missing_holds_no_data(
     assert not scaled.any()
 
 
-def test_all_sensors_kept_is_the_batch_and_none_is_nothing(
-    tiny_store: PatchStore, batch: Batch
-) -> None:
+def test_keep_all_and_none(tiny_store: PatchStore, batch: Batch) -> None:
     whole = keep_only(batch, tiny_store.specs, SENSORS)
     assert all(torch.equal(whole[sensor], batch[sensor]) for sensor in SENSORS)
     nothing = keep_only(batch, tiny_store.specs, ())
     assert all(all(lost(nothing[sensor], sensor)) for sensor in SENSORS)
 
 
-def test_a_share_of_samples_loses_one_of_two_sensors_and_never_both(
+def test_dropout_never_drops_both(
     tiny_store: PatchStore,
 ) -> None:
     found = drawn_missing(4000, tiny_store.specs, 0.3, drawn())
@@ -64,7 +60,7 @@ def test_a_share_of_samples_loses_one_of_two_sensors_and_never_both(
         assert found[sensor].float().mean().item() == pytest.approx(0.15, abs=0.023)
 
 
-def test_no_share_loses_nothing_and_equal_draws_lose_the_same(tiny_store: PatchStore) -> None:
+def test_dropout_follows_generator(tiny_store: PatchStore) -> None:
     none = drawn_missing(100, tiny_store.specs, 0.0, drawn())
     assert not any(where.any() for where in none.values())
     one, two, other = (drawn_missing(100, tiny_store.specs, 0.5, drawn(k)) for k in (1, 1, 2))
@@ -72,9 +68,7 @@ def test_no_share_loses_nothing_and_equal_draws_lose_the_same(tiny_store: PatchS
     assert any(not torch.equal(one[sensor], other[sensor]) for sensor in SENSORS)
 
 
-def test_dropping_empties_whole_patches_where_it_was_drawn(
-    tiny_store: PatchStore, batch: Batch
-) -> None:
+def test_dropped_patches_are_nodata(tiny_store: PatchStore, batch: Batch) -> None:
     expected = drawn_missing(24, tiny_store.specs, 0.5, drawn())
     found = drop_sensors(batch, tiny_store.specs, 0.5, drawn())
     for sensor in SENSORS:
@@ -86,7 +80,7 @@ def test_dropping_empties_whole_patches_where_it_was_drawn(
         assert not any(lost(batch[sensor], sensor))
 
 
-def test_what_is_no_input_stays_as_it_is(tiny_store: PatchStore, batch: Batch) -> None:
+def test_masks_stay(tiny_store: PatchStore, batch: Batch) -> None:
     """Masks travel in the batch beside the sensors."""
     label = torch.ones(24, 1, 16, 16, dtype=torch.uint8)
     found = drop_sensors({**batch, "label": label}, tiny_store.specs, 1.0, drawn())

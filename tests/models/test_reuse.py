@@ -30,7 +30,7 @@ def physical(store: PatchStore, sensor: Sensor) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("sensor", SENSORS)
-def test_physical_values_give_the_features_of_stored_ones(
+def test_features_of_physical_values(
     tiny_inits: dict[str, Path], tiny_store: PatchStore, sensor: Sensor
 ) -> None:
     backbone = load_backbone(tiny_inits["dual_simclr"], sensor)
@@ -44,9 +44,7 @@ def test_physical_values_give_the_features_of_stored_ones(
         assert torch.equal(backbone(images), ours({sensor: stored}))
 
 
-def test_it_is_a_timm_model_in_eval_mode_that_knows_its_input(
-    tiny_inits: dict[str, Path], tiny_store: PatchStore
-) -> None:
+def test_loaded_backbone_is_timm_model(tiny_inits: dict[str, Path], tiny_store: PatchStore) -> None:
     backbone = eocontrast.load_backbone(str(tiny_inits["dual_simclr"]), "s2")
     assert type(backbone).__module__.startswith("timm.")
     assert not backbone.training
@@ -55,10 +53,8 @@ def test_it_is_a_timm_model_in_eval_mode_that_knows_its_input(
     assert all("input_spec" not in name for name in backbone.state_dict())
 
 
-def test_a_file_without_weights_of_the_sensor_is_refused(
-    tmp_path: Path, tiny_inits: dict[str, Path]
-) -> None:
-    with pytest.raises(UserError, match=r"random\.safetensors holds no weights of s1.*random"):
+def test_sensor_without_weights_refused(tmp_path: Path, tiny_inits: dict[str, Path]) -> None:
+    with pytest.raises(UserError, match=r"random\.safetensors holds no weights for s1.*random"):
         load_backbone(tiny_inits["random"], "s1")
     whole = Pretrained.load(tiny_inits["dual_simclr"])
     tensors = {n: t for n, t in whole.tensors.items() if n.startswith("s2.")}
@@ -69,7 +65,7 @@ def test_a_file_without_weights_of_the_sensor_is_refused(
     assert load_backbone(tmp_path / "simclr.safetensors", "s2").num_features > 0
 
 
-def test_the_package_is_light_until_a_name_is_used() -> None:
+def test_package_imports_lazily() -> None:
     heavy: Any = ("torch", "timm", "numpy", "pandas")
     code = f"import sys, eocontrast; sys.exit(any(name in sys.modules for name in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -92,7 +88,7 @@ def take_over(
     return list(pretrain_run(run, backbone, store, out, "no"))
 
 
-def test_an_imported_run_takes_the_file_over(
+def test_imported_run_copies_file(
     tmp_path: Path,
     imported: ImportedRun,
     tiny_store: PatchStore,
@@ -103,7 +99,7 @@ def test_an_imported_run_takes_the_file_over(
     assert out.read_bytes() == imported.file.read_bytes()
 
 
-def test_an_imported_run_that_does_not_fit_is_refused(
+def test_unfit_imported_run_refused(
     tmp_path: Path,
     imported: ImportedRun,
     tiny_inits: dict[str, Path],
@@ -124,7 +120,7 @@ def test_an_imported_run_that_does_not_fit_is_refused(
     refused(imported.model_copy(update=update), "holds no weights.*random")
 
 
-def test_thirteen_bands_do_not_suit_data_of_four(
+def test_missing_bands_refused(
     tmp_path: Path,
     imported: ImportedRun,
     tiny_store: PatchStore,

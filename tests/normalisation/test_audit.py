@@ -13,6 +13,7 @@ from eocontrast.normalisation.audit import (
     refuse_too_many,
 )
 from eocontrast.rasters.grids import Grid
+from eocontrast.rasters.read import Raster
 from eocontrast.rasters.values import missing_pixels
 from eocontrast.runtime.errors import UserError
 
@@ -140,6 +141,11 @@ def test_more_bad_patches_than_allowed_end_the_stage(bad: int, allowed: float, f
         refuse_too_many(findings, 10, allowed)
 
 
+def test_unreadable_rasters_of_archives() -> None:
+    with pytest.raises(UserError, match=r"archives/<archive>\.md5 before"):
+        refuse_too_many([Finding("p", "unreadable", "error", "m")], 5, 0)
+
+
 def test_the_message_names_the_parameter() -> None:
     with pytest.raises(UserError, match=r"normalise\.max_bad_fraction = 0"):
         refuse_too_many([Finding("p", "r", "error", "m")], 5, 0)
@@ -157,34 +163,38 @@ def place(x: float = 0, crs: CRS | None = UTM32, pixel: float = 10, side: int = 
     return Grid(crs, Affine(pixel, 0, 600000 + x, 0, -pixel, 5300000), pixels, pixels)
 
 
+def rasters(**grids: list[Grid]) -> dict[str, Raster]:
+    return {name: Raster(np.zeros(0), tuple(places)) for name, places in grids.items()}
+
+
 def test_rasters_of_one_place_agree() -> None:
-    places = {"s1": [place()], "s2": [place(), place(pixel=20)], "label": [place(crs=None)]}
+    places = rasters(s1=[place()], s2=[place(), place(pixel=20)], label=[place(crs=None)])
     assert audit_places("a", places) == []
 
 
 def test_what_names_no_place_agrees_with_all() -> None:
-    assert audit_places("a", {"s1": [NOWHERE], "s2": [place()], "label": [NOWHERE]}) == []
+    assert audit_places("a", rasters(s1=[NOWHERE], s2=[place()], label=[NOWHERE])) == []
     assert audit_places("a", {}) == []
 
 
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        (place(x=10), "differ by up to 10 "),
-        (place(side=320), "differ by up to 320 "),
-        (place(crs=UTM33), "EPSG:32633 and EPSG:32632"),
+        (place(x=10), "is shifted by 1 px east against s1"),
+        (place(side=320), "covers 320 x 320 units of ground, unlike 640 x 640 of s1"),
+        (place(crs=UTM33), "is in EPSG:32633, unlike EPSG:32632 of s1"),
     ],
 )
-def test_another_place_is_a_warning_that_says_what_differs(other: Grid, said: str) -> None:
-    (finding,) = audit_places("a", {"s1": [place()], "s2": [other, other]})
-    assert (finding.id, finding.rule, finding.severity) == ("a", "georeference", "warning")
-    assert finding.message.startswith("s2 and s1")
+def test_another_place_is_named(other: Grid, said: str) -> None:
+    (finding,) = audit_places("a", rasters(s1=[place()], s2=[other, other]), "error")
+    assert (finding.id, finding.rule, finding.severity) == ("a", "georeference", "error")
+    assert finding.message.startswith("s2 ")
     assert said in finding.message
 
 
 @pytest.mark.parametrize(("metres", "findings"), [(4, 0), (6, 1)])
 def test_less_than_half_a_pixel_is_rounding(metres: float, findings: int) -> None:
-    assert len(audit_places("a", {"s1": [place()], "label": [place(x=metres)]})) == findings
+    assert len(audit_places("a", rasters(s1=[place()], label=[place(x=metres)]))) == findings
 
 
 def test_sizes_are_compared_with_s2_where_it_could_be_read() -> None:

@@ -49,9 +49,9 @@ def test_without_findings_there_is_the_verdict_alone() -> None:
 
 def test_nothing_is_dropped_in_the_file(tmp_path: Path) -> None:
     path = tmp_path / "new/audit.json"
-    write_audit(path, FINDINGS, 9)
+    write_audit(path, FINDINGS, 9, 5)
     audit = json.loads(path.read_text())
-    assert (audit["patches"], audit["quarantined"]) == (9, 4)
+    assert (audit["patches"], audit["quarantined"], audit["shift_searched"]) == (9, 4, 5)
     assert [Finding(**f) for f in audit["findings"]] == [
         f for f in FINDINGS if f.severity != "note"
     ]

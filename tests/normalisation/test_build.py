@@ -487,6 +487,23 @@ def test_looking_for_shifts_changes_no_byte_of_the_store(write_source: WriteSour
     assert [(note["rule"], len(note["ids"])) for note in notes] == [("shift", 12)]
 
 
+def test_shift_is_searched_in_sample(
+    write_source: WriteSource, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = write_source(splits=SPLITS, size=32)
+    monkeypatch.setattr(normalisation, "SHIFT_SAMPLE", 5)
+    searched = []
+    for name in ("one", "two"):
+        build(raw, name, check_shift=True)
+        audit = json.loads((raw.parent / f"{name}.audit.json").read_text())
+        assert audit["shift_searched"] == 5
+        searched.append([note["ids"] for note in audit["notes"] if note["rule"] == "shift"])
+    assert searched[0] == searched[1]
+    assert len(searched[0][0]) == 5
+    expected = f"a shift was searched in 5 of 12 patches; `eocontrast audit {raw}` searches all"
+    assert expected in capsys.readouterr().err
+
+
 def test_a_failed_build_leaves_the_store_as_it_was(write_source: WriteSource) -> None:
     before = files(build(write_source(splits=SPLITS)))
     raw = write_source(splits=SPLITS, edit=cropped)

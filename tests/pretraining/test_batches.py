@@ -5,7 +5,7 @@ from eocontrast.pretraining.batches import HELD_OUT, epoch_batches, held_out, in
 
 
 @pytest.mark.parametrize("size", [5, 30, 10_000])
-def test_a_tenth_at_most_is_held_out(size: int) -> None:
+def test_size_of_held_out_pairs(size: int) -> None:
     rows = 7 * np.arange(size)
     train, watched = held_out(rows, 3)
     assert len(watched) == min(HELD_OUT, size // 10)
@@ -14,7 +14,7 @@ def test_a_tenth_at_most_is_held_out(size: int) -> None:
 
 
 @pytest.mark.parametrize("piece", [1, 3, 4, 100])
-def test_pieces_hold_neighbours_and_lose_nothing(piece: int) -> None:
+def test_pieces_hold_neighbours(piece: int) -> None:
     groups = np.array([f"g{number % 5}" for number in range(40)], dtype=object)
     order = np.random.default_rng(0).permutation(40)
     found = in_pieces(order, groups, piece, seed=0, epoch=1)
@@ -25,14 +25,14 @@ def test_pieces_hold_neighbours_and_lose_nothing(piece: int) -> None:
     np.testing.assert_array_equal(found, again)
 
 
-def test_pieces_come_in_another_order_every_epoch() -> None:
+def test_pieces_of_two_epochs() -> None:
     groups = np.array([f"g{number % 5}" for number in range(40)], dtype=object)
     one, two = (in_pieces(np.arange(40), groups, 4, seed=0, epoch=e) for e in (0, 1))
     assert one.tolist() != two.tolist()
 
 
 @pytest.mark.parametrize("piece", [0, 3])
-def test_an_epoch_is_of_whole_batches_of_distinct_patches(piece: int) -> None:
+def test_batches_of_an_epoch(piece: int) -> None:
     train, groups = 3 * np.arange(20), np.array(["a", "b"] * 30, dtype=object)
     batches = epoch_batches(train, groups, 6, piece, seed=0, epoch=1)
     assert batches.shape == (3, 6)

@@ -35,7 +35,7 @@ def both(size: int, temperature: float) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("temperature", [0.07, 0.5])
 @pytest.mark.parametrize("count", [1, 2])
-def test_loss_and_gradients_are_lightlys(tmp_path: Path, temperature: float, count: int) -> None:
+def test_nt_xent_by_lightly(tmp_path: Path, temperature: float, count: int) -> None:
     shares = together(lambda: both(10, temperature), count, tmp_path / "x")
     for share in shares:
         for kind in ("", " grad"):

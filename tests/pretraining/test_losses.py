@@ -34,7 +34,7 @@ def by_hand(z1: Tensor, z2: Tensor, temperature: float, groups: list[int] | None
 
 @pytest.mark.parametrize("size", [1, 2, 5, 16])
 @pytest.mark.parametrize("temperature", [0.07, 0.5, 2.0])
-def test_nt_xent_is_the_double_loop(size: int, temperature: float) -> None:
+def test_nt_xent_by_hand(size: int, temperature: float) -> None:
     z1, z2 = pair(size)
     assert nt_xent(z1, z2, temperature).item() == pytest.approx(
         by_hand(z1, z2, temperature), rel=1e-5, abs=1e-5
@@ -42,20 +42,20 @@ def test_nt_xent_is_the_double_loop(size: int, temperature: float) -> None:
 
 
 @pytest.mark.parametrize("size", [2, 7, 50])
-def test_one_point_gives_a_guess_among_all_others(size: int) -> None:
+def test_nt_xent_of_one_point(size: int) -> None:
     z = torch.ones(size, 4)
     assert nt_xent(z, z, 0.1).item() == pytest.approx(math.log(2 * size - 1), rel=1e-5)
 
 
 @pytest.mark.parametrize("temperature", [0.1, 1.0])
-def test_orthogonal_places_have_a_closed_form(temperature: float) -> None:
+def test_nt_xent_of_orthogonal_places(temperature: float) -> None:
     """Both views agree, places are orthogonal: log(1 + (2N - 2) exp(-1/t))."""
     z = torch.eye(6)
     expected = math.log1p(10 * math.exp(-1 / temperature))
     assert nt_xent(z, z, temperature).item() == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
-def test_negatives_of_the_same_sensor_count() -> None:
+def test_negatives_of_one_sensor() -> None:
     """z1 all alike, z2 orthogonal to it and to each other: rows of z1 see N - 1 equals."""
     z1, z2 = torch.eye(9)[:1].expand(4, 9), torch.eye(9)[1:5]
     first = math.log(3 * math.e + 4)
@@ -63,7 +63,7 @@ def test_negatives_of_the_same_sensor_count() -> None:
     assert nt_xent(z1, z2, 1.0).item() == pytest.approx((first + second) / 2, rel=1e-5)
 
 
-def test_scale_and_order_do_not_matter() -> None:
+def test_nt_xent_by_scale() -> None:
     z1, z2 = pair(12)
     loss = nt_xent(z1, z2, 0.2)
     torch.testing.assert_close(nt_xent(100 * z1, 0.01 * z2, 0.2), loss)
@@ -72,12 +72,12 @@ def test_scale_and_order_do_not_matter() -> None:
     torch.testing.assert_close(nt_xent(z1[order], z2[order], 0.2), loss)
 
 
-def test_matching_pairs_cost_less_than_mixed_ones() -> None:
+def test_nt_xent_of_mixed_pairs() -> None:
     z1, _ = pair(12)
     assert nt_xent(z1, z1, 0.2) < nt_xent(z1, z1.roll(1, 0), 0.2) - 1
 
 
-def test_it_is_float32_inside_autocast() -> None:
+def test_nt_xent_inside_autocast() -> None:
     z1, z2 = (z.bfloat16() for z in pair(32))
     exact = nt_xent(z1.float(), z2.float(), 0.05)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -86,7 +86,7 @@ def test_it_is_float32_inside_autocast() -> None:
     assert inside.item() == exact.item()
 
 
-def test_its_gradient_is_the_double_loops() -> None:
+def test_gradient_by_hand() -> None:
     z1, z2 = (z.requires_grad_() for z in pair(3, 2))
     torch.autograd.backward(nt_xent(z1, z2, 0.5))
     assert z1.grad is not None
@@ -126,9 +126,7 @@ def correlation_by_hand(map1: Tensor, map2: Tensor, max_offset: int) -> float:
 
 @pytest.mark.parametrize("side", [1, 3, 4])
 @pytest.mark.parametrize("max_offset", [0, 1, 2, 5])
-def test_the_best_correlation_is_the_loop_over_pairs_and_offsets(
-    side: int, max_offset: int
-) -> None:
+def test_correlation_by_hand(side: int, max_offset: int) -> None:
     maps1, maps2 = maps(3, side, key=1), maps(2, side, key=2)
     found = correlation(maps1, maps2, max_offset)
     expected = [[correlation_by_hand(a, b, max_offset) for b in maps2] for a in maps1]
@@ -136,7 +134,7 @@ def test_the_best_correlation_is_the_loop_over_pairs_and_offsets(
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (1, 0), (0, -2), (2, 2), (-2, 1)])
-def test_a_shift_within_the_offsets_changes_nothing(shift: tuple[int, int]) -> None:
+def test_correlation_of_shifted_maps(shift: tuple[int, int]) -> None:
     """Of what has a border of zeros to be shifted into; a map finds itself, 16 cells of 64."""
     maps1, maps2 = (F.pad(maps(4, key=key), (2, 2, 2, 2)) for key in (1, 2))
     itself = correlation(maps1, maps1.roll(shift, (2, 3)), max_offset=2).diagonal()
@@ -147,27 +145,27 @@ def test_a_shift_within_the_offsets_changes_nothing(shift: tuple[int, int]) -> N
     torch.testing.assert_close(moved, plain)
 
 
-def test_an_offset_that_is_too_large_is_not_found() -> None:
+def test_correlation_beyond_max_offset() -> None:
     one = F.pad(maps(3), (3, 3, 3, 3))
     near, far = (correlation(one, one.roll(step, 3), 1).diagonal() for step in (1, 3))
     assert (far < 0.8 * near).all()
 
 
-def test_a_map_agrees_with_itself_best() -> None:
+def test_correlation_with_itself() -> None:
     same = correlation(maps(5), maps(5), 1)
     torch.testing.assert_close(same.diagonal(), torch.ones(5))
     assert (same.argmax(1) == torch.arange(5)).all()
     assert same.abs().max() <= 1 + 1e-6
 
 
-def test_correlation_knows_neither_scale_nor_order() -> None:
+def test_correlation_by_scale() -> None:
     maps1, maps2 = maps(4, key=1), maps(3, key=2)
     found = correlation(maps1, maps2, 2)
     torch.testing.assert_close(correlation(100 * maps1, 0.01 * maps2, 2), found)
     torch.testing.assert_close(correlation(maps2, maps1, 2), found.T)
 
 
-def test_an_empty_map_agrees_with_nothing() -> None:
+def test_correlation_of_empty_maps() -> None:
     nothing = torch.zeros(2, 3, 4, 4, requires_grad=True)
     found = correlation(nothing, maps(2), 1)
     assert torch.equal(found, torch.zeros(2, 2))
@@ -176,7 +174,7 @@ def test_an_empty_map_agrees_with_nothing() -> None:
     assert nothing.grad.isfinite().all()
 
 
-def test_the_loss_of_maps_is_float32_inside_autocast() -> None:
+def test_info_nce_inside_autocast() -> None:
     maps1, maps2 = maps(4, key=1).bfloat16(), maps(4, key=2).bfloat16()
     exact = aligned_info_nce(maps1.float(), maps2.float(), 1, 0.1)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -201,7 +199,7 @@ def aligned_by_hand(
 
 
 @pytest.mark.parametrize("temperature", [0.005, 0.1, 1.0])
-def test_the_loss_of_maps_is_the_double_loop(temperature: float) -> None:
+def test_info_nce_by_hand(temperature: float) -> None:
     maps1, maps2 = maps(5, 2, key=1), maps(5, 2, key=2)
     found = aligned_info_nce(maps1, maps2, 1, temperature).item()
     assert found == pytest.approx(aligned_by_hand(maps1, maps2, temperature), rel=1e-4)
@@ -212,7 +210,7 @@ def test_the_loss_of_maps_is_the_double_loop(temperature: float) -> None:
 GROUPS = [0, 1, 0, 2, 1, 0]
 
 
-def test_others_of_the_same_group_are_no_negatives() -> None:
+def test_losses_with_groups() -> None:
     z1, z2 = pair(6)
     maps1, maps2 = maps(6, 2, key=1), maps(6, 2, key=2)
     groups = torch.tensor(GROUPS)
@@ -238,9 +236,7 @@ def both(size: int, groups: Tensor | None, share: slice = slice(None)) -> dict[s
 
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("logits", [1, 40, 100])
-def test_chunks_change_nothing_but_rounding(
-    monkeypatch: pytest.MonkeyPatch, grouped: bool, logits: int
-) -> None:
+def test_losses_in_chunks(monkeypatch: pytest.MonkeyPatch, grouped: bool, logits: int) -> None:
     groups = torch.arange(7) % 3 if grouped else None
     whole = both(7, groups)
     monkeypatch.setattr(losses, "LOGITS", logits)
@@ -250,7 +246,7 @@ def test_chunks_change_nothing_but_rounding(
 
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("logits", [40, 2**22])
-def test_the_losses_of_two_ranks_are_that_of_the_whole_batch(
+def test_losses_of_two_ranks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grouped: bool, logits: int
 ) -> None:
     groups = torch.arange(6) % 4 if grouped else None
@@ -264,7 +260,7 @@ def test_the_losses_of_two_ranks_are_that_of_the_whole_batch(
         torch.testing.assert_close(merged, expected, rtol=1e-6, atol=1e-6)
 
 
-def test_a_batch_of_many_is_never_seen_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logits_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     widest = 0
     plain = F.cross_entropy
 
@@ -280,7 +276,7 @@ def test_a_batch_of_many_is_never_seen_at_once(monkeypatch: pytest.MonkeyPatch) 
     assert 2048 < widest <= 4096
 
 
-def test_logits_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logits_until_the_backward(monkeypatch: pytest.MonkeyPatch) -> None:
     """All that waits for the backward pass is smaller than the table of logits."""
     monkeypatch.setattr(losses, "LOGITS", 40_000)
     z1, z2 = (z.requires_grad_() for z in pair(500, 4))

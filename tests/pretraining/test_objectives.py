@@ -18,7 +18,7 @@ from eocontrast.pretraining.objectives import MMA, DualSimCLR, SimCLR, projectio
 from eocontrast.training.ranks import rank, ranks
 
 
-def test_a_projection_of_zero_dimensions_is_none() -> None:
+def test_projection_of_no_dimensions() -> None:
     assert isinstance(projection_head(8, 0), nn.Identity)
     assert projection_head(8, 5)(torch.randn(3, 8)).shape == (3, 5)
 
@@ -58,7 +58,7 @@ def mma(store: PatchStore, params: BackboneParams, projection_dim: int = 0) -> M
         (mma, "swin", 0),
     ],
 )
-def test_every_parameter_gets_a_gradient(
+def test_gradients_of_every_parameter(
     tiny_store: PatchStore,
     tiny_backbones: Mapping[str, BackboneParams],
     new: Callable[[PatchStore, BackboneParams, int], nn.Module],
@@ -78,7 +78,7 @@ def test_every_parameter_gets_a_gradient(
     assert [n for n, g in gradients.items() if g is not None and not g.any()] == []
 
 
-def test_both_sensors_are_embedded_with_their_own_backbone(
+def test_backbones_of_dual_simclr(
     tiny_store: PatchStore, tiny_backbones: Mapping[str, BackboneParams]
 ) -> None:
     objective = dual_simclr(tiny_store, tiny_backbones["resnet"], 5).eval()
@@ -92,7 +92,7 @@ def test_both_sensors_are_embedded_with_their_own_backbone(
     torch.testing.assert_close(objective(batch), nt_xent(again, other, 0.2))
 
 
-def test_simclr_contrasts_the_halves_of_a_batch_of_one_sensor(
+def test_halves_of_simclr(
     tiny_store: PatchStore, tiny_backbones: Mapping[str, BackboneParams]
 ) -> None:
     objective = simclr(tiny_store, tiny_backbones["resnet"], 5).eval()
@@ -105,7 +105,7 @@ def test_simclr_contrasts_the_halves_of_a_batch_of_one_sensor(
     torch.testing.assert_close(objective(views), nt_xent(z1, z2, 0.2))
 
 
-def test_simclr_of_some_bands_sees_those_alone(
+def test_bands_of_simclr(
     tiny_store: PatchStore, tiny_backbones: Mapping[str, BackboneParams]
 ) -> None:
     params = tiny_backbones["resnet"]
@@ -119,7 +119,7 @@ def test_simclr_of_some_bands_sees_those_alone(
 
 
 @pytest.mark.parametrize("name", ["vgg", "resnet", "swin"])
-def test_mma_contrasts_the_coarsest_maps(
+def test_maps_of_mma(
     tiny_store: PatchStore, tiny_backbones: Mapping[str, BackboneParams], name: str
 ) -> None:
     objective = mma(tiny_store, tiny_backbones[name]).eval()
@@ -144,7 +144,7 @@ def gradients(objective: nn.Module, batch: Batch) -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     ("new", "name"), [(dual_simclr, "resnet"), (simclr, "swin"), (simclr, "resnet"), (mma, "vgg")]
 )
-def test_the_mean_of_two_ranks_gradients_is_that_of_the_whole_batch(
+def test_gradients_of_two_ranks(
     tmp_path: Path,
     tiny_store: PatchStore,
     tiny_backbones: Mapping[str, BackboneParams],

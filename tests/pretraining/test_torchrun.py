@@ -27,7 +27,6 @@ def stage(folder: Path, store: Path, *launcher: str) -> tuple[dict[str, torch.Te
         [sys.executable, *launcher, script, "tiny", str(store), "weights.safetensors"],
         cwd=folder, check=True, env={**os.environ, "MLFLOW_TRACKING_URI": database},
     )  # fmt: skip
-    assert (folder / "weights.md").exists()
     assert not list((folder / "checkpoints").iterdir())
     with sqlite3.connect(folder / "mlflow.db") as opened:
         (runs,) = opened.execute("select count(*) from runs").fetchone()
@@ -35,7 +34,7 @@ def stage(folder: Path, store: Path, *launcher: str) -> tuple[dict[str, torch.Te
 
 
 @pytest.mark.slow
-def test_two_processes_write_once_and_the_weights_of_one(
+def test_stage_of_two_processes(
     tmp_path: Path,
     tiny_store: PatchStore,
     tiny_backbones: dict[str, BackboneParams],
@@ -44,8 +43,10 @@ def test_two_processes_write_once_and_the_weights_of_one(
     yaml = YAML()
     params = yaml.load(PARAMS.read_text())
     params["precision"] = "no"
-    params["backbones"]["resnet"] = tiny_backbones["resnet"].model_dump()
-    run = tiny_run.model_copy(update={"backbone": "resnet", "lr": 1e-3})
+    swin = tiny_backbones["swin"].model_dump()
+    # stochastic depth would drop other branches on two processes
+    params["backbones"]["swin"] = {**swin, "options": {**swin["options"], "drop_path_rate": 0.0}}
+    run = tiny_run.model_copy(update={"backbone": "swin", "lr": 1e-3})
     params["pretrain"]["runs"]["tiny"] = run.model_dump()
     found = []
     for name, launcher in (("one", ()), ("two", TORCHRUN)):

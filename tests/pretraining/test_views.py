@@ -95,7 +95,7 @@ def test_zoom_takes_nearest_pixels(min_scale: float) -> None:
 
 
 @pytest.mark.parametrize("sensor", ["s1", "s2"])
-def test_missing_pixels_stay_missing(sensor: Sensor) -> None:
+def test_views_of_missing_pixels(sensor: Sensor) -> None:
     batch = textured(sensor)
     plain = simclr(batch, simclr_views(8, True, 0.25, 0.0)).float()
     views = simclr(batch, simclr_views(8, True, 0.25, 1.0))

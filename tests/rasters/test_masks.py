@@ -2,8 +2,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
+from numpy.typing import NDArray
 from raster_files import noise, write_raster
 
+from eocontrast.rasters.mask_values import explain
 from eocontrast.rasters.masks import mask_size, read_mask_raster
 from eocontrast.rasters.open import RasterError
 
@@ -32,3 +35,85 @@ def test_mask_from_picture(
 ) -> None:
     with pytest.raises(RasterError, match=message):
         mask_size(write_raster(tmp_path / name, noise(bands, 4, 4), driver))
+
+
+MASK = np.where(np.arange(32) % 4 < 2, 1, 2).astype(np.uint8) * np.ones((1, 32, 1), np.uint8)
+
+
+def write_mask(path: Path, bands: NDArray[np.uint8], driver: str = "GTiff", **form: object) -> Path:
+    shape = dict(zip(("count", "height", "width"), bands.shape, strict=True))
+    with rasterio.open(path, "w", driver=driver, dtype="uint8", **shape, **form) as raster:
+        raster.write(bands)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize(
+    ("name", "driver", "form"),
+    [
+        ("m.tif", "GTiff", {"compress": "JPEG"}),
+        ("m.jp2", "JP2OpenJPEG", {}),
+        ("m.jp2", "JP2OpenJPEG", {"QUALITY": "90"}),
+        ("m.tif", "GTiff", {"compress": "LERC", "MAX_Z_ERROR": 1}),
+        ("m.tif", "GTiff", {"compress": "LERC_ZSTD", "MAX_Z_ERROR": 0.5}),
+    ],
+)
+def test_lossy_mask_is_refused(
+    tmp_path: Path, name: str, driver: str, form: dict[str, object]
+) -> None:
+    path = write_mask(tmp_path / name, MASK, driver, **form)
+    for read in (mask_size, read_mask_raster):
+        with pytest.raises(RasterError, match="compression changes class values"):
+            read(path)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize(
+    ("name", "driver", "form"),
+    [
+        ("m.tif", "GTiff", {"compress": "DEFLATE"}),
+        ("m.tif", "GTiff", {"compress": "LERC"}),
+        ("m.jp2", "JP2OpenJPEG", {"QUALITY": "100", "REVERSIBLE": "YES"}),
+        ("m.png", "PNG", {}),
+    ],
+)
+def test_lossless_mask_is_read(
+    tmp_path: Path, name: str, driver: str, form: dict[str, object]
+) -> None:
+    path = write_mask(tmp_path / name, MASK, driver, **form)
+    np.testing.assert_array_equal(read_mask_raster(path).values, MASK)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize(("bands", "message"), [(2, "2 bands"), (3, "colour"), (5, "5 bands")])
+def test_mask_of_several_bands(tmp_path: Path, bands: int, message: str) -> None:
+    form = {"photometric": "RGB"} if bands == 3 else {}
+    path = write_mask(tmp_path / "m.tif", MASK.repeat(bands, 0), crs="EPSG:32633", **form)
+    with pytest.raises(RasterError, match=rf"{message}.* single band"):
+        read_mask_raster(path)
+
+
+@pytest.mark.parametrize("nodata", [0, 1, 255])
+def test_class_that_means_no_data(tmp_path: Path, nodata: int) -> None:
+    path = write_raster(tmp_path / "m.tif", noise(1, 4, 4), nodata=nodata)
+    with pytest.raises(RasterError, match=f"declares {nodata} as no data, but {nodata} is a class"):
+        mask_size(path, (nodata, 7))
+    assert mask_size(path, (6, 7)) == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("present", "classes", "words"),
+    [
+        ((0, 1), {"Forest": 1, "Water": 2}, "one below"),
+        ((2, 3, 4), {"a": 1, "b": 2, "c": 3}, "one above"),
+        ((10, 80), {"Forest": 1, "Water": 2}, "ESA WorldCover"),
+        ((0, 255), {"Forest": 1, "Water": 2}, "0 and 255"),
+        ((112, 311, 512), {"Forest": 1, "Water": 2}, "CORINE"),
+        ((1, 5, 8, 12, 14, 17), {"Forest": 1, "Water": 2}, "IGBP"),
+        ((0, 1, 2, 3), {"Forest": 1, "Water": 2}, ""),
+    ],
+)
+def test_values_of_products(present: tuple[int, ...], classes: dict[str, int], words: str) -> None:
+    unnamed = {value: 9 for value in present if value not in classes.values()}
+    assert words in explain(unnamed, present, classes)
+    assert bool(words) == bool(explain(unnamed, present, classes))

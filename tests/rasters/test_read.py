@@ -79,7 +79,7 @@ def test_declared_scale_and_offset(tmp_path: Path, units: Units, expected: float
         (noise(1, 4, 4), (), TWO.bands, "has 1 band, expected 2"),
         (noise(2, 4, 4), ("B02", "B01"), TWO.bands, "bands as B02, B01, but they are declared as"),
         (noise(3, 4, 4), (), None, "has 3 bands, expected 2: B01, B02; name .* by --s2-bands"),
-        (noise(2, 4, 4), ("b", "b"), None, "bands as b, b: no names of bands; .* --s2-bands"),
+        (noise(2, 4, 4), ("b", "b"), None, "bands as b: no names of bands; .* --s2-bands"),
         (noise(2, 4, 4), ("B02", "B03"), None, "a.tif has no band B01; it has B02, B03"),
         (noise(2, 4, 4), ("VV", "VH"), None, "has VV, VH. Are the images of s1 and s2 swapped"),
     ],

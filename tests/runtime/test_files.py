@@ -10,12 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from eocontrast.runtime import files
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import check_free_disk, file_md5, file_sha256, whole, write_text
 
 
 @pytest.mark.parametrize("free", [0, 2**20 - 1])
-def test_too_little_room_is_said_with_both_numbers(
+def test_full_disk_names_both_amounts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
@@ -23,12 +24,12 @@ def test_too_little_room_is_said_with_both_numbers(
         check_free_disk(tmp_path, 2**20, "the store")
 
 
-def test_enough_room_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_free_disk_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2**20))
     check_free_disk(tmp_path, 2**20, "the store")
 
 
-def test_a_file_is_hashed_as_it_is(tmp_path: Path) -> None:
+def test_file_digests_are_right(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"pairs" * 100_000)
     assert file_md5(tmp_path / "a") == hashlib.md5(b"pairs" * 100_000).hexdigest()
     assert file_sha256(tmp_path / "a") == hashlib.sha256(b"pairs" * 100_000).hexdigest()
@@ -42,12 +43,11 @@ IN_A_FOLDER_THAT_IS_NOT_USED_UNTIL_IT_IS_WHOLE = {
     "build.py": "note.write_text",
     "index.py": "index.to_parquet",
     "wheels.py": "requirements.write_text",
-    "report.py": "page.write_text",
 }
 
 
 def bare_writes(file: Path) -> Iterator[str]:
-    """Calls that write a file under its final name; a text that `to_csv` returns is none."""
+    """Yield calls that write a file under its final name; `to_csv` may return text instead."""
     for node in ast.walk(ast.parse(file.read_text())):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
             continue
@@ -57,7 +57,7 @@ def bare_writes(file: Path) -> Iterator[str]:
             yield ast.unparse(node.func)
 
 
-def test_files_are_written_whole_or_not_at_all() -> None:
+def test_all_writes_are_atomic() -> None:
     found = {
         file.name: write
         for folder in ("src", "stages")
@@ -67,9 +67,7 @@ def test_files_are_written_whole_or_not_at_all() -> None:
     assert found == IN_A_FOLDER_THAT_IS_NOT_USED_UNTIL_IT_IS_WHOLE
 
 
-def test_a_text_is_written_whole_or_not_at_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_write_text_is_atomic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_text(tmp_path / "a/b.txt", "ä")
     assert (tmp_path / "a/b.txt").read_bytes() == "ä".encode()
     monkeypatch.setattr(Path, "replace", lambda *_: 1 / 0)
@@ -96,17 +94,15 @@ def has_a_long_name(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("place", [in_no_folder, below_a_file, is_a_folder, has_a_long_name])
-def test_a_place_where_no_file_can_be_is_named(
-    tmp_path: Path, place: Callable[[Path], Path]
-) -> None:
+def test_impossible_path_is_named(tmp_path: Path, place: Callable[[Path], Path]) -> None:
     path = place(tmp_path)
     with pytest.raises(UserError) as caught, whole(path) as partial:
         partial.write_text("never")
     assert str(caught.value).startswith(f"{path} ")
-    assert "name a" in str(caught.value)
+    assert any(advice in str(caught.value) for advice in ("name a file", "choose another path"))
 
 
-def test_a_file_is_made_in_a_folder_that_lacks(tmp_path: Path) -> None:
+def test_missing_folder_is_created(tmp_path: Path) -> None:
     with whole(tmp_path / "a/b") as partial:
         assert not partial.exists()
         partial.write_text("there")
@@ -114,8 +110,8 @@ def test_a_file_is_made_in_a_folder_that_lacks(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
 
 
-def test_what_a_killed_writer_left_is_removed_and_no_other(tmp_path: Path) -> None:
-    """One begins to write, and is killed; another still writes the same file."""
+def test_leftovers_are_removed(tmp_path: Path) -> None:
+    """Kill one writer while another still writes the same file."""
     code = (
         "import sys, time; from pathlib import Path; from eocontrast.runtime.files import whole\n"
     )
@@ -135,3 +131,16 @@ def test_what_a_killed_writer_left_is_removed_and_no_other(tmp_path: Path) -> No
     assert all(other.exists() for other in mine)
     writers[1].kill()
     writers[1].wait()
+
+
+@pytest.mark.parametrize("module", ["models/backbones.py", "modalities.py", "runtime/new.py"])
+def test_code_digest_covers_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    package = shutil.copytree(Path(files.__file__).parents[1], tmp_path / "eocontrast")
+    monkeypatch.setattr(files, "__file__", str(package / "runtime/files.py"))
+    same = files.code_sha256.__wrapped__()
+    assert same == files.code_sha256.__wrapped__()
+    with (package / module).open("a") as file:
+        file.write("x = 1\n")
+    assert files.code_sha256.__wrapped__() != same

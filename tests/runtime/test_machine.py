@@ -8,13 +8,13 @@ import pytest
 from eocontrast.runtime import machine
 
 
-def test_the_processor_is_named_with_the_cores_that_may_be_used() -> None:
+def test_processor_names_usable_cores() -> None:
     model, _, cores = machine.processor().rpartition(", ")
     assert model
     assert cores == f"{len(os.sched_getaffinity(0))} cores"
 
 
-def test_linux_knows_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_linux_names_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = tmp_path / "cpuinfo"
     monkeypatch.setattr(machine, "_PROCESSORS", listed)
     without = machine.processor()
@@ -23,5 +23,5 @@ def test_linux_knows_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert machine.processor().startswith("Fast CPU @ 3 GHz, ")
 
 
-def test_a_process_begins_before_now() -> None:
+def test_process_starts_before_now() -> None:
     assert 0 < time.time() - machine.process_start() < 86400

@@ -14,14 +14,14 @@ def send(number: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("number", CODES)
-def test_a_signal_stops_at_once(number: signal.Signals) -> None:
+def test_signal_stops_at_once(number: signal.Signals) -> None:
     with pytest.raises(Stopped) as caught, stoppable():
         send(number)
     assert caught.value.exit_code == CODES[number]
 
 
 def defer(*numbers: signal.Signals) -> None:
-    """Signals that come while they may wait, and a look afterwards."""
+    """Send signals while they are deferred, then ask for them."""
     with stoppable(), deferred():
         stop_if_asked()
         for number in numbers:
@@ -32,17 +32,17 @@ def defer(*numbers: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("number", CODES)
-def test_a_deferred_signal_waits_until_it_is_asked_for(number: signal.Signals) -> None:
+def test_deferred_signal_waits(number: signal.Signals) -> None:
     with pytest.raises(Stopped, match=number.name):
         defer(number)
 
 
-def test_who_asks_twice_does_not_wait() -> None:
+def test_second_signal_stops_at_once() -> None:
     with pytest.raises(Stopped):
         defer(signal.SIGINT, signal.SIGINT)
 
 
-def test_handlers_and_wishes_end_with_the_block() -> None:
+def test_handlers_end_with_the_block() -> None:
     before = [signal.getsignal(number) for number in CODES]
     with pytest.raises(Stopped), stoppable():
         send(signal.SIGTERM)
@@ -52,16 +52,16 @@ def test_handlers_and_wishes_end_with_the_block() -> None:
         stop_if_asked()
 
 
-def test_no_handler_of_ordinary_errors_holds_it_up() -> None:
+def test_stopped_is_no_exception() -> None:
     assert not issubclass(Stopped, Exception)
 
 
 @pytest.mark.parametrize("number", CODES)
-def test_a_stage_ends_with_the_shells_code_and_says_how_to_go_on(
+def test_stage_exits_with_shell_code(
     number: signal.Signals, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught, stage("pretrain"):
         send(number)
     assert caught.value.code == CODES[number]
-    said = f"pretrain: stopped by {number.name}; `dvc repro` continues from here\n"
-    assert capsys.readouterr() == ("", said)
+    message = f"pretrain: stopped by {number.name}; `dvc repro` continues from here\n"
+    assert capsys.readouterr() == ("", message)

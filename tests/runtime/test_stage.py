@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 STAGES = sorted(path.stem for path in (ROOT / "stages").glob("*.py"))
 
 
-def test_a_users_mistake_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+def test_user_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught, stage("normalise"):
         raise UserError("a.tif: no such file")
     assert caught.value.code == 2
@@ -21,25 +21,25 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixtu
     assert (out, err) == ("", "normalise: a.tif: no such file\n")
 
 
-def test_a_defect_keeps_its_traceback() -> None:
+def test_defect_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError), stage("normalise"):
         raise ZeroDivisionError
 
 
-def test_a_stage_that_works_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_finished_stage_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with stage("normalise"):
         pass
     assert capsys.readouterr() == ("", "")
 
 
-def test_table_creation_is_not_reported() -> None:
+def test_table_creation_is_quiet() -> None:
     with stage("normalise"):
         assert not logging.getLogger("alembic").isEnabledFor(logging.INFO)
         assert logging.getLogger("alembic.runtime.migration").isEnabledFor(logging.WARNING)
 
 
 def called(name: str, *words: str) -> int:
-    """Exit code of a stage that is called with these words."""
+    """Return the exit code of a stage called with these arguments."""
     script = str(ROOT / f"stages/{name}.py")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", [script, *words])
@@ -51,14 +51,14 @@ def called(name: str, *words: str) -> int:
 
 @pytest.mark.parametrize("name", STAGES)
 @pytest.mark.parametrize("words", [(), ("simulated",)])
-def test_too_few_words_are_answered_with_those_expected(
+def test_missing_arguments_are_named(
     name: str, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert called(name, *words) == 2
-    said = capsys.readouterr().err
-    assert said.startswith(f"{name.removesuffix('_grid')}: missing a required argument: ")
-    assert f"; expected: python {ROOT}/stages/{name}.py " in said
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert message.startswith(f"{name.removesuffix('_grid')}: missing a required argument: ")
+    assert f"; expected: python {ROOT}/stages/{name}.py " in message
+    assert message.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,14 @@ def test_too_few_words_are_answered_with_those_expected(
         ("tune", ("arms", "a", "b"), "arms start from weights: name their folder"),
         ("tune", ("arms", "a", "b", "c", "moco"), "'moco' is none of the arms of label_curve: "),
         ("tune", ("pretraining", "a", "b", "moco"), "'moco' is none of the inits of frozen arms: "),
-        ("report", ("a", "b", "c", "d", "e"), "too many positional arguments; expected: python "),
+        (
+            "normalise",
+            ("a", "b", "c", "d", "e"),
+            "too many positional arguments; expected: python ",
+        ),
     ],
 )
-def test_an_unknown_word_is_answered_with_those_known(
+def test_unknown_argument_lists_choices(
     name: str,
     words: tuple[str, ...],
     says: str,
@@ -85,12 +89,12 @@ def test_an_unknown_word_is_answered_with_those_known(
     shutil.copy(PARAMS, tmp_path)
     monkeypatch.chdir(tmp_path)
     assert called(name, *words) == 2
-    said = capsys.readouterr().err
-    assert said.startswith(f"{name}: {says}")
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert message.startswith(f"{name}: {says}")
+    assert message.count("\n") == 1
 
 
-def test_words_become_what_a_stage_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_are_converted(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[object] = []
 
     def main(name: str, out: Path, *given: str) -> None:

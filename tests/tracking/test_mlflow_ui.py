@@ -107,9 +107,7 @@ def names_of(experiments: list[Experiment]) -> list[str]:
     return [f"single {e.scores['init']} 0.1 0" for e in experiments]
 
 
-def test_the_table_tells_one_experiment_from_another(
-    runs: Page, experiments: list[Experiment]
-) -> None:
+def test_table_distinguishes_experiments(runs: Page, experiments: list[Experiment]) -> None:
     """Stage, arm, init, inputs, fraction, seed and score, and nothing was set for that."""
     with view(runs, "all runs") as page:
         for column in COLUMNS:
@@ -124,7 +122,7 @@ def test_the_table_tells_one_experiment_from_another(
         assert len(one["score"]) <= 6  # its column shows no more
 
 
-def test_points_come_best_first(runs: Page, clones: list[Path]) -> None:
+def test_points_sorted_by_score(runs: Page, clones: list[Path]) -> None:
     curve = pd.read_csv(clones[0] / "metrics/label_curve.csv")
     best = curve.loc[curve["metric"].isin(["AA", "mIoU"]) & (curve["inputs"] == "s1+s2"), "value"]
     with view(runs, "the points of the label curve") as page:
@@ -138,7 +136,7 @@ def test_points_come_best_first(runs: Page, clones: list[Path]) -> None:
     assert scores[0] == pytest.approx(best.max(), abs=1e-4)
 
 
-def test_curves_lie_over_each_other_by_the_number_of_labels(runs: Page) -> None:
+def test_curves_overlay_by_labels(runs: Page) -> None:
     with view(runs, "the curves over") as page:
         chart = page.get_by_test_id("experiment-view-compare-runs-card").first
         for text in (*(f"curve {arm} (AA)" for arm in CLASSIFIERS), "Step"):
@@ -152,7 +150,7 @@ def test_curves_lie_over_each_other_by_the_number_of_labels(runs: Page) -> None:
         screenshot(page, "mlflow_curves")
 
 
-def test_experiments_are_compared(runs: Page, experiments: list[Experiment]) -> None:
+def test_comparison_of_experiments(runs: Page, experiments: list[Experiment]) -> None:
     """By the parameters that differ, and with the score among the first metrics."""
     with view(runs, "all runs") as page:
         for name in names_of(experiments):
@@ -167,7 +165,7 @@ def test_experiments_are_compared(runs: Page, experiments: list[Experiment]) -> 
         screenshot(page, "mlflow_compare")
 
 
-def test_stages_say_how_long_they_took_and_on_what(runs: Page) -> None:
+def test_stages_view(runs: Page) -> None:
     with view(runs, "the stages") as page:
         shown = cells(page, "label_curve")
         screenshot(page, "mlflow_stages")
@@ -185,7 +183,7 @@ FIGURES = {
 
 
 @pytest.mark.parametrize("figure", FIGURES)
-def test_figures_open_among_the_artifacts(runs: Page, figure: str) -> None:
+def test_figure_artifacts_open(runs: Page, figure: str) -> None:
     with artifact(runs, FIGURES[figure], figure) as page:
         picture = page.locator("img[src^='blob:'], img[src*='get-artifact']").first
         expect(picture).to_be_visible()
@@ -211,7 +209,7 @@ def test_report_opens_among_artifacts(runs: Page) -> None:
         screenshot(page, "mlflow_report")
 
 
-def test_the_fine_tuned_models_are_registered(runs: Page, server: str) -> None:
+def test_registry_lists_models(runs: Page, server: str) -> None:
     page = runs.context.new_page()
     page.goto(server)
     page.get_by_text("Model training", exact=True).click()

@@ -40,7 +40,7 @@ def registered(
     return uri, file, run.run_id
 
 
-def test_a_registered_model_answers_as_its_file(
+def test_registered_model_equals_file(
     registered: tuple[str, Path, str], mixed_store: PatchStore
 ) -> None:
     uri, file, run_id = registered
@@ -68,7 +68,7 @@ def test_a_registered_model_answers_as_its_file(
 
 
 @pytest.mark.slow  # two interpreters that import torch and MLflow
-def test_mlflows_own_command_predicts(
+def test_mlflow_command_predicts(
     registered: tuple[str, Path, str], mixed_store: PatchStore, tmp_path: Path
 ) -> None:
     _, file, _ = registered

@@ -44,7 +44,7 @@ def said(file: Path, store: PatchStore, rows: NDArray[np.int64]) -> dict[Any, to
 
 
 @pytest.mark.parametrize("fields", HEADS, ids=lambda f: " ".join(f.values()))
-def test_a_served_model_says_what_the_pipeline_says(
+def test_served_model_equals_pipeline(
     mixed_store: PatchStore, write_model: WriteModel, fields: dict[str, str]
 ) -> None:
     file, rows = write_model(mixed_store, **fields), mixed_store.labelled("test")
@@ -55,9 +55,7 @@ def test_a_served_model_says_what_the_pipeline_says(
     assert found.std(axis=0).max() > 0.01  # patches differ
 
 
-def test_a_sensor_without_data_is_one_that_lacks(
-    mixed_store: PatchStore, write_model: WriteModel
-) -> None:
+def test_sensor_without_data(mixed_store: PatchStore, write_model: WriteModel) -> None:
     file, rows = write_model(mixed_store), mixed_store.labelled("test")
     expected = said(file, mixed_store, rows)
     images = physical(mixed_store, rows)
@@ -66,9 +64,7 @@ def test_a_sensor_without_data_is_one_that_lacks(
     assert not np.allclose(alone, expected["s1", "s2"].numpy(), atol=1e-3)
 
 
-def test_the_example_is_a_patch_to_the_bit(
-    mixed_store: PatchStore, write_model: WriteModel
-) -> None:
+def test_example_equals_patch(mixed_store: PatchStore, write_model: WriteModel) -> None:
     file = write_model(mixed_store)
     images, said = Served(file).example(mixed_store)
     first = mixed_store.labelled("train")[:1]
@@ -82,7 +78,7 @@ def test_the_example_is_a_patch_to_the_bit(
     np.testing.assert_allclose(Served(file).predict(images), said, atol=1e-6)
 
 
-def test_linear_power_comes_as_power(mixed_store: PatchStore, write_model: WriteModel) -> None:
+def test_linear_power(mixed_store: PatchStore, write_model: WriteModel) -> None:
     """The store keeps it in dB, and whoever calls has what the files hold."""
     inputs, power = dict(mixed_store.specs), mixed_store.specs["s1"]
     inputs["s1"] = replace(power, modality=replace(power.modality, units="linear"))
@@ -95,16 +91,12 @@ def test_linear_power_comes_as_power(mixed_store: PatchStore, write_model: Write
     assert served.predict(images).shape == (1, 3)
 
 
-def test_other_units_are_refused_and_the_sensor_is_named(
-    mixed_store: PatchStore, write_model: WriteModel
-) -> None:
+def test_wrong_units_refused(mixed_store: PatchStore, write_model: WriteModel) -> None:
     images = physical(mixed_store, mixed_store.labelled("test"))
     reflectance: dict[str, NDArray[Any]] = {**images, "s2": images["s2"] / 10000}
     with pytest.raises(UserError, match=r"^s2: values in DN .* looks like reflectance"):
         Served(write_model(mixed_store)).predict(reflectance)
 
 
-def test_mlflow_finds_the_loader_by_its_name(
-    mixed_store: PatchStore, write_model: WriteModel
-) -> None:
+def test_mlflow_loader_name(mixed_store: PatchStore, write_model: WriteModel) -> None:
     assert isinstance(_load_pyfunc(str(write_model(mixed_store))), Served)

@@ -104,7 +104,7 @@ def evaluations(seed: int = 0, urban: str = "Urban/Built-up") -> list[Evaluation
 # --- points
 
 
-def test_a_point_and_its_evaluation_are_one_run(rows: Rows, tmp_path: Path) -> None:
+def test_point_and_evaluation_share_run(rows: Rows, tmp_path: Path) -> None:
     trained = point(tmp_path)
     Tracker("finetune").finetuned("dual", trained)
     Tracker("evaluate").evaluated("dual", trained.file, evaluations())
@@ -141,7 +141,7 @@ def test_a_point_and_its_evaluation_are_one_run(rows: Rows, tmp_path: Path) -> N
     assert row.data.tags["eocontrast.weights"] == file_sha256(trained.file)
 
 
-def test_losses_are_logged_by_epoch(rows: Rows, tmp_path: Path) -> None:
+def test_losses_logged_by_epoch(rows: Rows, tmp_path: Path) -> None:
     tracker = Tracker("finetune")
     tracker.finetuned("dual", point(tmp_path))
     (row,) = rows()
@@ -149,7 +149,7 @@ def test_losses_are_logged_by_epoch(rows: Rows, tmp_path: Path) -> None:
     assert sorted((m.step, m.value) for m in history) == [(1, 1), (2, 1 / 2), (3, 1 / 3)]
 
 
-def test_points_have_their_own_runs(rows: Rows, tmp_path: Path) -> None:
+def test_points_have_separate_runs(rows: Rows, tmp_path: Path) -> None:
     tracker, points = Tracker("finetune"), [point(tmp_path, seed) for seed in range(3)]
     for trained in points:
         tracker.finetuned("dual", trained)
@@ -161,7 +161,7 @@ def test_points_have_their_own_runs(rows: Rows, tmp_path: Path) -> None:
     assert all(row.data.metrics["test.AA"] == 0.75 for row in found)
 
 
-def test_equal_weights_of_two_arms_are_two_runs(rows: Rows, tmp_path: Path) -> None:
+def test_equal_weights_of_two_arms(rows: Rows, tmp_path: Path) -> None:
     """The single run may stand on a point of the grid: its weights are the same bytes."""
     trained, tracker = point(tmp_path), Tracker("finetune")
     for name in ("single", "dual"):
@@ -175,7 +175,7 @@ def test_equal_weights_of_two_arms_are_two_runs(rows: Rows, tmp_path: Path) -> N
     assert all("test.AA" in row.data.metrics for row in found)
 
 
-def test_an_evaluation_of_cached_weights_opens_a_run(rows: Rows, tmp_path: Path) -> None:
+def test_evaluation_of_cached_weights(rows: Rows, tmp_path: Path) -> None:
     Tracker("evaluate").evaluated("dual", point(tmp_path).file, evaluations())
     (row,) = rows()
     assert row.data.metrics["test.AA"] == 0.75
@@ -184,7 +184,7 @@ def test_an_evaluation_of_cached_weights_opens_a_run(rows: Rows, tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", ["Moors, heathland", "Wald & Wiese", "Forêt", "50 % trees"])
-def test_a_class_may_have_any_name(rows: Rows, tmp_path: Path, name: str) -> None:
+def test_class_with_special_characters(rows: Rows, tmp_path: Path, name: str) -> None:
     Tracker("evaluate").evaluated("dual", point(tmp_path).file, evaluations(urban=name))
     (row,) = rows()
     recalls = {k: v for k, v in row.data.metrics.items() if k.startswith("test.recall.")}
@@ -218,7 +218,7 @@ def curve_of(name: str, task: TaskName) -> ArmCurve:
     return ArmCurve(result, (0.1, 1.0), np.array([12.0, 120.0]), bands, np.zeros((2, 1)))
 
 
-def test_an_arm_of_the_curve_has_its_labels_as_steps(rows: Rows) -> None:
+def test_curve_steps_are_labels(rows: Rows) -> None:
     curve = curve_of("dual", "single_label")
     tracker = Tracker("label_curve")
     tracker.curves({"dual": curve, "unet": curve_of("unet", "segmentation")})
@@ -243,7 +243,7 @@ def test_an_arm_of_the_curve_has_its_labels_as_steps(rows: Rows) -> None:
 # --- stages
 
 
-def test_a_stage_tells_how_long_it_took_and_on_what(
+def test_stage_time_and_hardware(
     rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its run begins with its process, whenever it is opened."""
@@ -264,7 +264,7 @@ def test_a_stage_tells_how_long_it_took_and_on_what(
     assert row.data.tags["torch"] == version("torch")
 
 
-def test_a_stage_that_goes_on_adds_its_seconds(
+def test_seconds_of_continued_stage(
     rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a stopped process had done is part of what the stage took."""
@@ -280,7 +280,7 @@ def test_a_stage_that_goes_on_adds_its_seconds(
     assert row.data.tags["hardware"] == "2 x H100"
 
 
-def test_scores_do_not_make_a_point_last_longer(rows: Rows, tmp_path: Path) -> None:
+def test_scores_keep_end_time(rows: Rows, tmp_path: Path) -> None:
     trained, tracker = point(tmp_path), Tracker("finetune")
     tracker.finetuned("dual", trained)
     (before,) = rows()
@@ -293,7 +293,7 @@ def test_scores_do_not_make_a_point_last_longer(rows: Rows, tmp_path: Path) -> N
 # --- runs
 
 
-def test_the_experiment_offers_its_views(rows: Rows) -> None:
+def test_experiment_has_views(rows: Rows) -> None:
     """A second tracker leaves them as they are."""
     for stage in ("pretrain", "finetune"):
         client = Tracker(stage).client
@@ -323,7 +323,7 @@ def test_views_refused_by_mlflow(
     assert [row.info.status for row in rows()] == ["FINISHED"]
 
 
-def test_a_run_that_fails_is_marked_as_failed(rows: Rows) -> None:
+def test_failed_run_marked(rows: Rows) -> None:
     def fail() -> None:
         with Tracker("pretrain").start("pretrain x", {"lr": 0.1}) as run:
             run.log({"loss": 2.0}, step=1)
@@ -350,7 +350,7 @@ def completed(name: str, checkpoint: Path | None, steps: int) -> None:
 
 
 @pytest.mark.parametrize("steps", [0, 2, 4])
-def test_a_pretraining_goes_on_in_the_same_run(rows: Rows, tmp_path: Path, steps: int) -> None:
+def test_pretraining_continues_its_run(rows: Rows, tmp_path: Path, steps: int) -> None:
     checkpoint = tmp_path / "digest"
     killed("pretrain x", checkpoint, steps)
     completed("pretrain x", checkpoint, 4)
@@ -360,9 +360,7 @@ def test_a_pretraining_goes_on_in_the_same_run(rows: Rows, tmp_path: Path, steps
     assert [(m.step, m.value) for m in history] == [(k, 1 / k) for k in (1, 2, 3, 4)]
 
 
-def test_a_finished_run_is_gone_on_with_only_while_its_checkpoint_is_there(
-    rows: Rows, tmp_path: Path
-) -> None:
+def test_finished_run_with_checkpoint_continues(rows: Rows, tmp_path: Path) -> None:
     """A kill may fall between the end of the run and that of the stage."""
     checkpoint = tmp_path / "digest"
     checkpoint.touch()
@@ -374,7 +372,7 @@ def test_a_finished_run_is_gone_on_with_only_while_its_checkpoint_is_there(
     assert len(rows()) == 2
 
 
-def test_another_training_opens_a_run_of_its_own(rows: Rows, tmp_path: Path) -> None:
+def test_other_training_opens_run(rows: Rows, tmp_path: Path) -> None:
     killed("pretrain x", tmp_path / "digest", 1)
     completed("pretrain y", tmp_path / "digest", 1)
     completed("pretrain x", tmp_path / "other", 1)
@@ -382,14 +380,14 @@ def test_another_training_opens_a_run_of_its_own(rows: Rows, tmp_path: Path) -> 
     assert len(rows()) == 4
 
 
-def test_a_run_that_is_stopped_is_marked_as_killed(rows: Rows) -> None:
+def test_stopped_run_marked_killed(rows: Rows) -> None:
     with pytest.raises(Stopped), Tracker("pretrain").start("a", {}):
         raise Stopped(signal.SIGTERM)
     (row,) = rows()
     assert row.info.status == "KILLED"
 
 
-def test_a_point_that_was_kept_is_not_told_twice(rows: Rows, tmp_path: Path) -> None:
+def test_kept_point_logged_once(rows: Rows, tmp_path: Path) -> None:
     trained = point(tmp_path)
     Tracker("finetune").finetuned("dual", trained)
     Tracker("finetune").finetuned("dual", replace(trained, again=True))
@@ -400,7 +398,7 @@ def test_a_point_that_was_kept_is_not_told_twice(rows: Rows, tmp_path: Path) -> 
     assert len(rows()) == 2
 
 
-def test_a_run_says_where_it_comes_from(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_origin_tags(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DVC_EXP_NAME", "lucky-hen")
     repository = Path(__file__).parents[2]
     monkeypatch.chdir(repository)
@@ -416,7 +414,7 @@ def test_a_run_says_where_it_comes_from(rows: Rows, monkeypatch: pytest.MonkeyPa
     assert row.data.params["run.lr"] == "0.1"
 
 
-def test_outside_a_repository_the_commit_is_unknown(rows: Rows) -> None:
+def test_commit_outside_repository(rows: Rows) -> None:
     with Tracker("pretrain").start("a", {}):
         pass
     (row,) = rows()
@@ -424,7 +422,7 @@ def test_outside_a_repository_the_commit_is_unknown(rows: Rows) -> None:
     assert "dvc.experiment" not in row.data.tags
 
 
-def test_many_metrics_are_logged_in_parts(rows: Rows) -> None:
+def test_many_metrics_logged_in_batches(rows: Rows) -> None:
     tracker = Tracker("pretrain")
     with tracker.start("a", {}) as run:
         run.log_all(({"loss": float(step)}, step) for step in range(2500))
@@ -432,7 +430,7 @@ def test_many_metrics_are_logged_in_parts(rows: Rows) -> None:
     assert len(tracker.client.get_metric_history(row.info.run_id, "loss")) == 2500
 
 
-def test_nested_parameters_have_dotted_names() -> None:
+def test_nested_params_dotted() -> None:
     assert flatten({"a": 1, "b": {"c": {"d": 2}, "e": [3]}}) == {"a": 1, "b.c.d": 2, "b.e": [3]}
     assert flatten({}) == {}
 
@@ -449,7 +447,7 @@ sys.exit(get_telemetry_client() is not None)
 
 @pytest.mark.slow  # interpreters that import torch and MLflow
 @pytest.mark.parametrize("module", ["eocontrast.tracking.tracker", "eocontrast.tracking.registry"])
-def test_mlflow_reports_to_nobody(module: str) -> None:
+def test_mlflow_telemetry_off(module: str) -> None:
     """Whichever module a stage imports first."""
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_DISABLE_TELEMETRY"}
     environment.pop("CI", None)  # MLflow keeps quiet there
@@ -460,9 +458,7 @@ def test_mlflow_reports_to_nobody(module: str) -> None:
 # --- where runs are kept
 
 
-def test_the_database_of_a_pipeline_lies_in_the_projects_root(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_database_in_project_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A queued run works in a temporary folder, and DVC_ROOT stays where the project is."""
     root, work = tmp_path / "project", tmp_path / "temporary"
     root.mkdir()
@@ -493,9 +489,7 @@ with Tracker("pretrain").start(mine.name, {"a": 1}) as run:
 """
 
 
-def test_two_processes_that_start_at_once_lose_no_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_processes_create_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cells of the grid run side by side, and the first two find no database."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     names = [("one", "two"), ("two", "one")]

@@ -73,7 +73,7 @@ def assert_equal(one: Told, two: Told) -> None:
 
 @pytest.mark.parametrize("step", [1, 2, 6, 7, 11, 18])
 @pytest.mark.parametrize("by", [None, signal.SIGTERM, signal.SIGINT])
-def test_a_run_that_ends_at_any_step_goes_on_to_the_same_weights(
+def test_resumed_run_at_any_step(
     tmp_path: Path,
     tiny_store: PatchStore,
     draw: Callable[[], Told],
@@ -96,7 +96,7 @@ def test_a_run_that_ends_at_any_step_goes_on_to_the_same_weights(
     assert repeated == (1 if by is None else 0)  # the step that was killed; none after a signal
 
 
-def test_an_epoch_is_not_interrupted_for_checkpoints_of_no_use(
+def test_checkpoints_of_short_epochs(
     tmp_path: Path, tiny_store: PatchStore, draw: Callable[[], Told]
 ) -> None:
     """Short epochs are checkpointed at their ends alone."""
@@ -108,7 +108,7 @@ def test_an_epoch_is_not_interrupted_for_checkpoints_of_no_use(
     assert again.step == 2 * STEPS
 
 
-def test_a_checkpoint_that_ends_anywhere_is_refused_by_name(
+def test_truncated_checkpoint(
     tmp_path: Path, tiny_store: PatchStore, draw: Callable[[], Told]
 ) -> None:
     kept = tmp_path / "kept"
@@ -122,7 +122,7 @@ def test_a_checkpoint_that_ends_anywhere_is_refused_by_name(
     assert objective.step == 0
 
 
-def test_a_flipped_bit_in_a_tensor_of_a_checkpoint_is_noticed(
+def test_checkpoint_with_flipped_bit(
     tmp_path: Path, tiny_store: PatchStore, draw: Callable[[], Told]
 ) -> None:
     kept = tmp_path / "kept"

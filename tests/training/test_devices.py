@@ -17,25 +17,25 @@ from eocontrast.training.devices import accelerator, device
 WriteModel = Callable[..., Path]
 
 
-def test_the_device_is_that_of_every_precision() -> None:
+def test_device_of_every_precision() -> None:
     before = device()
     assert accelerator("bf16").device == before == device()
 
 
-def test_auto_is_float32_where_the_hardware_multiplies_no_bfloat16(
+def test_auto_without_bfloat16(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("eocontrast.training.devices._has_bf16", lambda: False)
     assert accelerator("auto").mixed_precision == "no"
 
 
-def test_auto_is_bfloat16_where_the_hardware_multiplies_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_with_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eocontrast.training.devices._has_bf16", lambda: True)
     assert accelerator("auto").mixed_precision == "bf16"
 
 
 @pytest.mark.parametrize("task", ["single_label", "segmentation"])
-def test_a_model_that_learnt_in_bfloat16_is_served_in_float32_by_the_same_process(
+def test_float32_after_bfloat16(
     mixed_store: PatchStore, write_model: WriteModel, task: str
 ) -> None:
     heads = {"single_label": ("linear", "late"), "segmentation": ("swin_unet", "late")}

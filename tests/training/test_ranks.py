@@ -16,7 +16,7 @@ from eocontrast.training.ranks import (
 )
 
 
-def test_who_is_alone_has_all() -> None:
+def test_ranks_of_one_process() -> None:
     own = torch.arange(3.0)
     assert (rank(), ranks()) == (0, 1)
     assert gathered(own) is own
@@ -24,9 +24,7 @@ def test_who_is_alone_has_all() -> None:
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_rows_come_in_the_order_of_the_batch_and_gradients_from_every_rank(
-    tmp_path: Path, count: int
-) -> None:
+def test_rows_of_all_ranks(tmp_path: Path, count: int) -> None:
     batch = torch.arange(24.0).view(12, 2)
 
     def shared() -> tuple[Tensor, Tensor | None, Tensor]:
@@ -77,7 +75,7 @@ def test_batch_statistics_on_cpus(tmp_path: Path, capfd: pytest.CaptureFixture[s
     assert (apart - normalised()(images)).abs().max() > 0.01
 
 
-def test_batch_statistics_of_one(capfd: pytest.CaptureFixture[str]) -> None:
+def test_batch_statistics_of_one_process(capfd: pytest.CaptureFixture[str]) -> None:
     model = normalised()
     assert share_batch_statistics(model, torch.device("cuda")) is model
     assert not any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())

@@ -19,10 +19,10 @@ from safetensors.torch import load_file
 from timm.models.swin_transformer import checkpoint_filter_fn
 from torch import Tensor, nn
 
-from eocontrast.modalities import SENSORS, SENTINEL2_L1C, Modality, Sensor
+from eocontrast.modalities import SENSORS, SENTINEL2_L1C, Modality, Scaling, Sensor
 from eocontrast.models.backbones import Architecture, create_backbone
 from eocontrast.models.weights import Pretrained
-from eocontrast.patches.inputs import InputSpec, Scaling
+from eocontrast.patches.inputs import InputSpec
 from eocontrast.runtime.errors import UserError
 
 State = dict[str, Tensor]

@@ -1,4 +1,4 @@
-"""The command `eocontrast`: what one does by hand, beside the pipeline."""
+"""The command `eocontrast`: commands to run outside the DVC pipeline."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -38,10 +39,10 @@ and you say what the model expects:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; a user's mistake is one message on stderr and exit code 2, Ctrl-C is 130.
+    """Run a command and return its exit code.
 
-    Where nobody reads on (`| head`) it ends without a word, with 141 as programs do that SIGPIPE
-    ends.
+    A user's mistake is one message on stderr and exit code 2, Ctrl-C is 130. The command exits
+    quietly with 141 if stdout is closed early, for example by `head`.
     """
     arguments = _parser().parse_args(argv)
     try:
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _reader_has_gone() -> bool:
-    """Of standard output, and not of another pipe; what is left to be written goes nowhere then."""
+    """Return whether the reader of stdout has closed it."""
     try:
         print(flush=True)
     except BrokenPipeError:
@@ -77,7 +78,7 @@ def _reader_has_gone() -> bool:
 
 
 def audit(arguments: argparse.Namespace) -> int:
-    """Print what is wrong with a source's pairs; 1 where some cannot be used.
+    """Print the audit of a source's pairs and return 1 if some cannot be used.
 
     Raises:
         UserError: there is no source, its table is wrong, or the output is there already.
@@ -85,20 +86,42 @@ def audit(arguments: argparse.Namespace) -> int:
     from eocontrast.normalisation.audit import has_error
     from eocontrast.normalisation.audit_report import audit_table, write_audit
     from eocontrast.normalisation.build import audit_source
+    from eocontrast.normalisation.dataset import split_gaps, split_report, split_table
 
     out: Path | None = arguments.out
     if out:
         refuse_existing(out, arguments.overwrite)
-    source = _source(arguments.source)
-    findings = audit_source(source, check_shift=not arguments.no_shift)
+    source = _with_splits(_source(arguments.source))
+    findings, kept = audit_source(source, check_shift=not arguments.no_shift)
     if out:
-        write_audit(out, findings, len(source.manifest))
+        searched = 0 if arguments.no_shift else len(source.manifest)
+        write_audit(out, findings, len(source.manifest), searched)
+    gaps = False
+    if any(patch.facts["label"] >= 0 for patch in kept):
+        print(split_report(kept, [*source.classes]))
+        gaps = bool(split_gaps(split_table(kept, [*source.classes]))[0])
     print(audit_table(findings, len(source.manifest)))
-    return int(has_error(findings))
+    return int(has_error(findings) or gaps)
+
+
+def _with_splits(source: Source) -> Source:
+    """Return the source with the splits that `normalise` would draw."""
+    from dataclasses import replace
+
+    from eocontrast.config.params import load_params
+    from eocontrast.normalisation.splits import split_by_group
+
+    manifest = source.manifest
+    if (manifest["split"] != "").all() or not Path("params.yaml").exists():
+        return source
+    params = load_params().normalise
+    labelled = manifest.assign(labelled=manifest["label"] != "")
+    split = split_by_group(labelled, params.test_fraction, params.seed)
+    return replace(source, manifest=manifest.assign(split=split))
 
 
 def _source(place: Path) -> Source:
-    """What `download` left in a folder, or a table of pairs as params.yaml declares them."""
+    """Read the source that `download` wrote, or a table of pairs that params.yaml declares."""
     from dataclasses import replace
 
     from eocontrast.config.params import load_params
@@ -178,7 +201,7 @@ def _modality(arguments: argparse.Namespace) -> Modality:
 
 
 def _entries(imported: Pretrained, out: Path, sha256: str) -> str:
-    """What to paste into params.yaml, lists in block style as `dvc exp run -S` writes them."""
+    """Return the lines to paste into params.yaml, in the block style of `dvc exp run -S`."""
     from io import StringIO
 
     from ruamel.yaml import YAML
@@ -208,6 +231,9 @@ def _option(text: str) -> tuple[str, Any]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "eocontrast", description="What one does by hand, beside the pipeline (`dvc repro`)."
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"eocontrast {version('eocontrast')}"
     )
     commands = parser.add_subparsers(dest="command", required=True)
     _add_import_weights(

@@ -1,4 +1,4 @@
-"""The same number of settings for every arm and for every pretraining, scored by test scenes.
+"""Try the same number of settings for every arm and every pretraining.
 
 Those of a data set that will not be reported: another simulated world, say.
 """

@@ -17,7 +17,7 @@ FUSIONS: dict[Head, tuple[Fusion, ...]] = {
     "unet": ("s1", "s2", "early"),
     "swin_unet": ("s1", "s2", "late", "scales"),
 }
-"""How each head can join the sensors."""
+"""Fusions that each head supports."""
 
 HEADS: dict[TaskKind, tuple[Head, ...]] = {
     "classification": ("linear", "knn"),

@@ -28,7 +28,7 @@ FromArm = Literal["from-arm"]
 
 
 class Recipe(Section):
-    """How every point of a task is trained."""
+    """Training settings that all points of a task share."""
 
     epochs: PositiveInt
     min_steps: PositiveInt

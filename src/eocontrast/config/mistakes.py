@@ -1,4 +1,4 @@
-"""What is wrong in params.yaml, in one line."""
+"""One-line messages about mistakes in params.yaml."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 
 def of_yaml(error: YAMLError) -> str:
-    """To stand behind the name of a file that is no YAML."""
+    """Describe a YAML error, to follow the name of the file."""
     if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
         return f", line {error.problem_mark.line + 1}: {error.problem}"
     return f" is no YAML: {' '.join(str(error).split())}"
 
 
 def of_values(error: ValidationError) -> str:
-    """Every parameter that is missing, unknown or out of range, by its dotted key."""
+    """List every parameter that is missing, unknown or out of range, by its dotted key."""
     return "; ".join(_of_value(problem) for problem in error.errors())
 
 
 def in_short(value: object) -> str:
-    """As Python writes it, but no page of it."""
+    """Return a value as Python writes it, cut after 200 characters."""
     told = repr(value)
     return told if len(told) < 200 else f"{told[:200]}..."
 

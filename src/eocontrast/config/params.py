@@ -28,7 +28,7 @@ from eocontrast.runtime.errors import UserError, readable
 
 
 class DataParams(Section):
-    """Which source each half of the pipeline reads; whether unpacked archives stay on the disk."""
+    """Sources of pretraining and fine-tuning, and whether unpacked archives are kept."""
 
     pretrain: SourceName
     finetune: SourceName
@@ -36,7 +36,7 @@ class DataParams(Section):
 
 
 class NormaliseParams(Section):
-    """How rasters become the patch store.
+    """Settings of the patch store.
 
     `drop_bands` are left out of every store that has them; `fill_bands` are added as no data to a
     store whose sensor lacks them.
@@ -68,7 +68,7 @@ class LabelCurveParams(Section):
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     bootstrap_samples: Annotated[int, Field(ge=100)]
     arms: dict[Name, Annotated[dict[Name, Arm], Field(min_length=1)]]
-    """By the weights that they start from, then by their own names."""
+    """Arms by the weights that they start from, then by their own names."""
     ensembles: dict[Name, Ensemble]
 
     @property
@@ -119,14 +119,14 @@ class LabelCurveParams(Section):
 
     @property
     def scored_together(self) -> list[tuple[Name, ...]]:
-        """What one pass over the test patches scores: an arm, or two and then their ensemble."""
+        """Return the names that one pass scores: an arm, or two arms and their ensemble."""
         pairs = [(e.first, e.second, name) for name, e in self.ensembles.items()]
         paired = {name for pair in pairs for name in pair}
         return [*((arm,) for arm in self.named_arms if arm not in paired), *pairs]
 
 
 class QualitativeParams(Section):
-    """Which points of the curve are drawn beside the ground truth, and on how many patches."""
+    """Points of the curve that the figure of maps shows, and its number of patches."""
 
     fraction: Fraction
     seed: Seed
@@ -142,7 +142,7 @@ class QualitativeParams(Section):
 
 
 class Params(Section):
-    """All of params.yaml."""
+    """The parameters of the whole pipeline."""
 
     precision: Literal["auto", "bf16", "no"]
     data: DataParams
@@ -161,7 +161,7 @@ class Params(Section):
 
     @property
     def fill_bands(self) -> dict[Sensor, tuple[str, ...]]:
-        """Those of `normalise.fill_bands`, by the sensor that has a band of that name."""
+        """Return `normalise.fill_bands` by the sensor that has a band of that name."""
         wanted, known = self.normalise.fill_bands, _sensor_bands(self.sources.manifest)
         return {s: tuple(b for b in wanted if b in bands) for s, bands in known.items()}
 
@@ -238,7 +238,7 @@ class Params(Section):
 
 
 def _sensor_bands(own: ManifestParams) -> dict[Sensor, tuple[str, ...]]:
-    """Names of the bands that some source has, by sensor."""
+    """Return the names of all bands that some source has, by sensor."""
     known = {"s1": SENTINEL1.bands + own.s1.bands, "s2": SENTINEL2_L1C.bands + own.s2.bands}
     return {sensor: tuple(dict.fromkeys(known[sensor])) for sensor in SENSORS}
 
@@ -266,7 +266,7 @@ def read_yaml(path: Path, yaml: YAML) -> object:
 
 
 def check_params(raw: object, where: str = "params.yaml") -> Params:
-    """The checked parameters of an already parsed file.
+    """Check the parameters of a parsed file.
 
     Raises:
         UserError: names every parameter that is unknown or out of range.

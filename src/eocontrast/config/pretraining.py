@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from eocontrast.config.schema import Fraction, Name, PositiveFloat, PositiveInt, Section, Seed
-from eocontrast.modalities import SENSORS, Sensor
+from eocontrast.modalities import SENSORS, Scaling, Sensor
 
 
 class BackboneParams(Section):
@@ -16,8 +16,7 @@ class BackboneParams(Section):
 
     name: str
     options: dict[str, Any]
-    # `inputs.Scaling` spelled out, for importing that would import torch
-    scaling: Literal["band_statistics", "crop_maximum"]
+    scaling: Scaling
 
 
 class RandomRun(Section):

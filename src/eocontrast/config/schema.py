@@ -1,4 +1,4 @@
-"""What every part of params.yaml is made of."""
+"""Types that all sections of params.yaml share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
-"""Names become files and stage names."""
+"""A name of a file and of a stage."""
 
 
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -28,7 +28,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class Section(BaseModel):
-    """A part of params.yaml: frozen, and an unknown key is an error."""
+    """A section of params.yaml: frozen, and unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

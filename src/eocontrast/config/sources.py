@@ -38,11 +38,11 @@ def _refuse_other_lists(value: object) -> object:
 
 
 SplitLists = Annotated[Path | dict[Split, Path] | None, BeforeValidator(_refuse_other_lists)]
-"""A list of what is tested on, one list a split, or none."""
+"""A list of test patches, one list per split, or none."""
 
 
 class SimulatedParams(Section):
-    """How many scenes of which size; a scene is scene_size x scene_size adjacent patches."""
+    """Number and size of the scenes. A scene is scene_size x scene_size adjacent patches."""
 
     seed: Seed
     patch_size: Annotated[int, Field(ge=16, le=1024, multiple_of=2)]
@@ -63,17 +63,17 @@ def _refuse_no_address(value: str) -> str:
 
 
 Address = Annotated[str, AfterValidator(_refuse_no_address)]
-"""Of a folder of archives, without a slash in the end."""
+"""Address of a folder of archives, without a slash at its end."""
 
 
 class BigEarthNetParams(Section):
-    """Where the user's reBEN lies; None for the 30 pairs that ship with two packages."""
+    """Folder of your reBEN; None for the 30 pairs that two packages contain."""
 
     path: Path | None
 
 
 class SEN12MSParams(Section):
-    """Where SEN12MS lies, which seasons are read, and what is left out of learning.
+    """Folder or address of SEN12MS, its seasons, and the patches to leave out of training.
 
     Without a path the archives of these seasons are fetched from `url`; `md5s` is a file with their
     digests in place of the publisher's. `find_overlaps` joins groups that share ground, for which
@@ -95,11 +95,11 @@ class SEN12MSParams(Section):
 
 
 class DFC2020Params(Section):
-    """Where DFC2020 lies, and which of its halves is learnt from; `path` and `url` as of SEN12MS.
+    """Folder or address of DFC2020, and the half of it that is trained on.
 
-    `validation` learns from the 986 patches of that name and tests on the 5,128 called `test`, as
-    P2; `test` is the opposite, as P1. `splits` are lists that take the place of the halves, and
-    `find_overlaps` makes groups of the patches that share ground.
+    `validation` trains on the 986 patches of that name and tests on the 5,128 called `test`,
+    as in P2; `test` is the opposite, as in P1. `splits` names lists that replace the halves. With
+    `find_overlaps`, patches that share ground are one group.
     """
 
     path: Path | None
@@ -111,7 +111,7 @@ class DFC2020Params(Section):
 
 
 class ModalityParams(Section):
-    """Bands, units and valid range of the user's own rasters, their no-data values and offset."""
+    """Bands, units and valid range of your own rasters, their no-data values and offset."""
 
     bands: tuple[str, ...]
     units: Units
@@ -120,7 +120,7 @@ class ModalityParams(Section):
     offset: Literal["auto"] | float = "auto"
 
     def modality(self) -> Modality:
-        """The checked modality.
+        """Return the modality after its checks.
 
         Raises:
             UserError: no bands, a band twice, or a range that does not rise.
@@ -222,7 +222,7 @@ class StacParams(Section):
 
 
 class ManifestParams(Section):
-    """The user's own pairs.
+    """Your own pairs.
 
     `classes` maps a class name to its value in mask rasters. If it is empty, the classes are those
     of the vector file of labels. With `find_overlaps`, patches that share ground are one group.
@@ -253,7 +253,7 @@ class ManifestParams(Section):
 
 
 class SourcesParams(Section):
-    """One entry a source."""
+    """One entry per source."""
 
     simulated: SimulatedParams
     bigearthnet: BigEarthNetParams

@@ -22,21 +22,21 @@ class Interval:
 
     @classmethod
     def of(cls, value: float, samples: NDArray[np.float64]) -> Interval:
-        """Percentile interval of bootstrap samples."""
+        """Return the percentile interval of bootstrap samples."""
         tail = (1 - LEVEL) / 2
         low, high = np.nanquantile(samples, [tail, 1 - tail])
         return cls(value, float(low), float(high))
 
 
 def group_intervals(counts: Tally, exclusive: bool, samples: int) -> dict[str, Interval]:
-    """Every score of one model, with the interval of its test groups (G, C, 4)."""
+    """Return every score of one model, with its interval over test groups (G, C, 4)."""
     resampling = Resampling(groups=len(counts), seeds=1, samples=samples)
     names = scores(counts.sum(0), exclusive)
     return {name: Interval.of(*resampling.score(counts[None], name, exclusive)) for name in names}
 
 
 class Resampling:
-    """Which seeds and which test groups each of B replicates draws, with replacement.
+    """Seeds and test groups that each of B replicates draws with replacement.
 
     Every arm and fraction uses the same draws, so differences between them are paired.
     """
@@ -52,12 +52,12 @@ class Resampling:
     def score(
         self, tallies: Tally, metric: str, exclusive: bool
     ) -> tuple[float, NDArray[np.float64]]:
-        """A score of one arm at one fraction, mean over seeds, and in every replicate, (B,).
+        """Return the mean score of one arm at one fraction, and of every replicate, (B,).
 
         Args:
-            tallies: counts by seed and test group, (S, G, C, 4).
-            metric: a name of `scores`.
-            exclusive: whether exactly one class is right.
+            tallies: Counts by seed and test group, (S, G, C, 4).
+            metric: Name of the score.
+            exclusive: Whether exactly one class is right.
         """
         values = scores(tallies.sum(axis=1), exclusive)[metric]
         resampled = np.einsum("bg,sgck->bsck", self.weights, tallies)

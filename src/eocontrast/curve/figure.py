@@ -22,7 +22,7 @@ _SUPERVISED = (
     ("#14746f", "D"),
     ("#a08c5b", "v"),
 )
-"""Colour and marker of arms from labels alone, in the order of the parameters."""
+"""Colour and marker of supervised arms, in the order of the parameters."""
 
 _METHODS = {
     "dual_simclr": ("#b30059", "#e2559b", "#f0a3c8"),
@@ -30,7 +30,7 @@ _METHODS = {
     "mma": ("#d96b00", "#f2a65a", "#f7cfa3"),
 }
 _OTHER_METHOD = ("#6a3fb5", "#a186d6", "#cfc1ea")
-"""A colour family a method: fine-tuned, frozen, and without training."""
+"""One family of colours per method: fine-tuned, frozen, and without training."""
 
 _ENSEMBLE = "#222222"
 
@@ -38,14 +38,14 @@ _ENSEMBLE = "#222222"
 def draw_label_curve(
     curves: Mapping[str, ArmCurve], leaders: Mapping[str, str | None], path: Path
 ) -> None:
-    """Score over the number of labels, a panel a task, a line an arm.
+    """Draw score over number of labels, one panel per task and one line per arm.
 
-    Bands are the 95 % intervals of the best supervised and the leading pretrained arm; those of all
-    arms stand in summary.json.
+    Bands are the 95 % intervals of the best supervised and the leading pretrained arm. The
+    intervals of all arms are in summary.json.
 
     Args:
-        curves: of the arms, by name.
-        leaders: by task, the pretrained arm that leads, if any.
+        curves: Curves of the arms, by name.
+        leaders: Leading pretrained arm of each task, if any.
         path: PNG to write.
     """
     tasks = list(dict.fromkeys(curve.result.task for curve in curves.values()))
@@ -88,7 +88,7 @@ def _panel(axes: Axes, curves: Mapping[str, ArmCurve], leader: str | None) -> No
 
 
 def _look(arm: ArmResult, alone: Sequence[str]) -> tuple[str, str, str]:
-    """Colour, marker and line style, which do not depend on how arms rank."""
+    """Return colour, marker and line style, which do not depend on the ranks of arms."""
     if arm.supervised:
         colour, marker = _SUPERVISED[alone.index(arm.name) % len(_SUPERVISED)]
         return colour, marker, "--"

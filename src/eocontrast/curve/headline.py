@@ -1,4 +1,4 @@
-"""The few numbers of the curve that two revisions are compared by."""
+"""The headline of the curve, in numbers and in sentences."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ COLUMNS = ("task", "arm", "init", "inputs", "fraction", "n_labels", "seed", "met
 
 @dataclass(frozen=True)
 class ArmCurve:
-    """The task's score of one arm at every fraction: estimate, interval, bootstrap samples."""
+    """Score of one arm at every fraction: estimate, interval and bootstrap samples."""
 
     result: ArmResult
     fractions: tuple[float, ...]
@@ -36,7 +36,7 @@ class ArmCurve:
 
 
 def tidy(arms: Mapping[str, ArmResult]) -> pd.DataFrame:
-    """All scores of all points in the columns of `COLUMNS`."""
+    """Return all scores of all points in the columns of `COLUMNS`."""
     tables = []
     for arm in arms.values():
         points = arm.points.assign(task=arm.task, arm=arm.name, init=arm.init)
@@ -48,10 +48,10 @@ def tidy(arms: Mapping[str, ArmResult]) -> pd.DataFrame:
 def arm_curves(
     arms: Mapping[str, ArmResult], seeds: tuple[int, ...], samples: int
 ) -> dict[str, ArmCurve]:
-    """The curve of every arm, all resampled alike.
+    """Return the curve of every arm, all on the same bootstrap draws.
 
     Raises:
-        UserError: no arm has a point.
+        UserError: No arm has a point.
     """
     if not arms:
         raise UserError("no arm has a point: every fraction is too small for the classes")
@@ -77,16 +77,16 @@ def _curve(
 
 
 def best_supervised(curves: Mapping[str, ArmCurve]) -> ArmCurve | None:
-    """The arm with labels alone that scores best at its largest fraction."""
+    """Return the supervised arm with the best score at its largest fraction."""
     candidates = [curve for curve in curves.values() if curve.result.supervised]
     return max(candidates, key=lambda curve: curve.values[-1], default=None)
 
 
 def saving(curve: ArmCurve, baseline: ArmCurve) -> dict[str, Any]:
-    """Label-saving factor of a pretrained arm with its interval.
+    """Return the label-saving factor of a pretrained arm with its interval.
 
-    `at_least` says that the arm reaches the target with its fewest labels, so the factor may be
-    larger; a factor of 0 says that it does not reach it at all.
+    `at_least` marks an arm that reaches the target with its fewest labels, so the factor may be
+    larger. A factor of 0 means that the arm does not reach it.
     """
     paid, target = baseline.n_labels[-1], baseline.values[-1]
     factor = label_saving_factor(curve.n_labels, curve.values, target, paid)
@@ -102,12 +102,12 @@ def saving(curve: ArmCurve, baseline: ArmCurve) -> dict[str, Any]:
 def paired_difference(
     curve: ArmCurve, baseline: ArmCurve, same_labels: bool
 ) -> list[dict[str, Any]]:
-    """Score minus that of the supervised arm, by fraction, with paired intervals.
+    """Subtract the score of the supervised arm at every fraction, with paired intervals.
 
     Args:
-        curve: of the pretrained arm.
-        baseline: of the supervised arm.
-        same_labels: against the same fraction of the labels instead of all of them.
+        curve: Curve of the pretrained arm.
+        baseline: Curve of the supervised arm.
+        same_labels: Whether to compare at the same fraction of the labels instead of all of them.
     """
     rows = []
     for number, fraction in enumerate(curve.fractions):
@@ -119,7 +119,7 @@ def paired_difference(
 
 
 def summarise(curves: Mapping[str, ArmCurve]) -> dict[str, Any]:
-    """By task: the best supervised arm, and what each pretrained arm makes of fewer labels."""
+    """Compare by task every pretrained arm with the best supervised one."""
     tasks = dict.fromkeys(curve.result.task for curve in curves.values())
     return {
         task: _summary({name: c for name, c in curves.items() if c.result.task == task})
@@ -158,7 +158,7 @@ def _summary(curves: Mapping[str, ArmCurve]) -> dict[str, Any]:
 
 
 def _missing(arm: ArmResult) -> dict[str, list[dict[str, Any]]]:
-    """Score with one sensor alone, mean over seeds, of an arm that takes both."""
+    """Return mean scores over seeds with one sensor alone, for an arm that takes both."""
     alone = arm.points[arm.points["inputs"] != arm.inputs]
     means = alone.groupby(["inputs", "fraction"])[arm.metric].mean().round(4).reset_index()
     return {
@@ -171,7 +171,7 @@ def _missing(arm: ArmResult) -> dict[str, list[dict[str, Any]]]:
 
 
 def per_class(arms: Mapping[str, ArmResult]) -> pd.DataFrame:
-    """Scores by arm, fraction and class, mean and sd over seeds; NaN for a class not tested."""
+    """Return mean and sd over seeds by arm, fraction and class; NaN for classes not tested."""
     tables = []
     for arm in arms.values():
         whole = arm.by_class[arm.by_class["inputs"] == arm.inputs]
@@ -186,7 +186,7 @@ def per_class(arms: Mapping[str, ArmResult]) -> pd.DataFrame:
 
 
 def plot_rows(arms: Mapping[str, ArmResult]) -> list[dict[str, Any]]:
-    """The task's score of every point with all sensors, for `dvc plots`."""
+    """Return the score of every point with all sensors, for `dvc plots`."""
     rows = []
     for arm in arms.values():
         whole = arm.points[arm.points["inputs"] == arm.inputs]

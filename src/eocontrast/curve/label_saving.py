@@ -1,4 +1,4 @@
-"""How many labels pretraining saves: the one number that a project with few labels asks for."""
+"""The label-saving factor: how many labels pretraining saves."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from numpy.typing import NDArray
 def labels_needed(
     n_labels: NDArray[np.float64], scores: NDArray[np.float64], target: float
 ) -> float:
-    """Fewest labels at which a curve reaches `target`, straight between its points over log labels.
+    """Return the fewest labels at which a curve reaches a target.
+
+    The curve is straight between its points over log labels.
 
     Args:
-        n_labels: labels at each point, rising, (P,).
-        scores: score at each point, (P,).
-        target: score to reach.
+        n_labels: Labels at each point, rising, (P,).
+        scores: Score at each point, (P,).
+        target: Score to reach.
 
     Returns:
-        Labels; the first point's where that already reaches the target (so fewer may do), and
-        infinity where no point does.
+        Labels. They are those of the first point if it reaches the target, so fewer may do, and
+        infinite if no point does.
     """
     reached = np.flatnonzero(scores >= target)
     if len(reached) == 0:
@@ -34,15 +36,15 @@ def labels_needed(
 def label_saving_factor(
     n_labels: NDArray[np.float64], scores: NDArray[np.float64], target: float, paid: float
 ) -> float:
-    """Labels that the best supervised arm uses, over labels this arm needs for the same score.
+    """Divide the labels of the best supervised arm by those that this arm needs for its score.
 
     Args:
-        n_labels: labels at each point of this arm, rising.
-        scores: its scores there.
-        target: the supervised score at all labels.
-        paid: the labels that took.
+        n_labels: Labels at each point of this arm, rising.
+        scores: Scores of this arm there.
+        target: Score of the supervised arm with all labels.
+        paid: Number of all labels.
 
     Returns:
-        The factor; 0 where the arm never reaches the target.
+        The factor, 0 if the arm never reaches the target.
     """
     return paid / labels_needed(n_labels, scores, target)

@@ -1,4 +1,4 @@
-"""The curves of a plan as a figure: what was measured, what is extrapolated, and the target."""
+"""The curves of a plan as a figure, with measured scores, extrapolation and target."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from eocontrast.runtime.files import whole
 _SUPERVISED, _PRETRAINED = "#2f4b7c", "#b30059"
 _COLUMNS = 4
 _LETTERS = 48
-"""Of a title, as wide as a panel."""
+"""Letters of a title that fit the width of a panel."""
 
 
 def draw_plan(plans: Sequence[TaskPlan], path: Path) -> None:
-    """Score over the number of labels, a panel an arm, a block of rows a task.
+    """Draw score over number of labels, one panel per arm and one block of rows per task.
 
-    Lines are medians and bands 95 % intervals; beyond the labels that were tried lines are dashed
-    and bands paler, up to the horizon of the plan. A triangle is where the target is reached, the
-    bar through it the interval.
+    Lines are medians and bands 95 % intervals. Beyond the labels that were tried, up to the horizon
+    of the plan, lines are dashed and bands paler. A triangle marks where the target is reached, and
+    a bar its interval.
     """
     rows = [-(-len(made.arms) // _COLUMNS) for made in plans]
     columns = min(_COLUMNS, max(len(made.arms) for made in plans))
@@ -66,11 +66,13 @@ def _panel(axes: Axes, arm: ArmPlan, target: float) -> None:
     _lines(axes, arm, np.geomspace(most, HORIZON * most, 40), colour, "--", 0.08)
     axes.plot(arm.runs.n_labels, arm.runs.scores, "o", ms=3, color=colour, alpha=0.6)
     axes.axhline(target, color="0.4", linewidth=0.8, linestyle=":")
-    low, high = (min(end, HORIZON * most) for end in (arm.labels.low, arm.labels.high))
+    low, high = (
+        min(end, HORIZON * most) for end in (arm.labels_needed.low, arm.labels_needed.high)
+    )
     if low < high:
         axes.plot([low, high], [target, target], linewidth=2.5, color="black", alpha=0.5)
     if arm.reach in ("measured", "extrapolated"):
-        axes.plot([arm.labels.value], [target], "v", ms=7, color="black")
+        axes.plot([arm.labels_needed.value], [target], "v", ms=7, color="black")
     axes.set_xscale("log")
     axes.minorticks_off()
     axes.grid(alpha=0.3)

@@ -1,8 +1,8 @@
-"""Learning curves: score(n) = top - gain * n ** -decay, with the intervals that few points deserve.
+"""Learning curves, score(n) = top - gain * n ** -decay, drawn from their posterior.
 
-Four numbers of labels with three seeds each do not tell a slow curve with a high top from a fast
-one with a low top. So no single curve is fitted: many are drawn, as often as the scores make them
-likely, and what they disagree about is the interval.
+Four numbers of labels with three seeds each cannot separate a slow curve with a high top from a
+fast one with a low top. So no single curve is fitted: many are drawn, as often as the scores make
+them likely, and their spread is the interval.
 """
 
 from __future__ import annotations
@@ -15,44 +15,45 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 DECAYS = np.geomspace(0.05, 2.0, 24)
-"""Rates of the power law that are tried, equally likely beforehand: from nearly straight lines over
-log labels to curves that are flat after few of them.
+"""Decays that are tried, equally likely beforehand: from nearly a straight line over log labels to
+an early plateau.
 
-Those measured of large image classifiers lie between 0.07 and 0.6 (Hestness et al. 2017; Rosenfeld
-et al. 2020); heads on frozen backbones level off sooner.
+Decays measured on large image classifiers lie between 0.07 and 0.6 (Hestness et al. 2017; Rosenfeld
+et al. 2020). Heads on frozen backbones level off sooner.
 """
 
 NOISE = 0.01
-"""A spread of scores that counts like one more observation: equal seeds make nothing certain."""
+"""A spread of scores that counts like one more observation, so that equal seeds are not certain."""
 
 NOISE_DECAY = 1 / 6
-"""Seeds differ less where labels are many: the spread falls as n ** -NOISE_DECAY.
+"""The spread over seeds falls as n ** -NOISE_DECAY.
 
-It was .054 at 9 labels and .026 at 864, over the 16 arms of the simulated curve.
+It was 0.054 at 9 labels and 0.026 at 864, over the 16 arms of the simulated curve.
 """
 
 SHARED = 1 / 3
-"""Variance that all seeds at one number of labels share, over that of one seed.
+"""Variance that all seeds at one number of labels share, over the variance of one seed.
 
-They learn by one recipe from much the same patches, and no curve is exactly a power law, so more
-seeds alone do not bring a point onto the curve. It was .33 over the same 16 arms.
+Seeds share a recipe and many patches, and no curve is exactly a power law, so more seeds alone do
+not bring a point onto the curve. It was 0.33 over the same 16 arms.
 """
+
 
 _TRIES = 10
 _REFUSED = 1e9
-"""Log odds that a score outside of 0 to 1 costs: such a curve is drawn where no other is left."""
+"""Log odds against a score outside of 0 to 1: such a curve is drawn only if no other is left."""
 
 
 @dataclass(frozen=True)
 class Curves:
-    """Curves, as many of a kind as the scores make it likely: score(n) = top - gain * n ** -decay.
+    """Curves that may have made the scores of an arm.
 
     Attributes:
-        top: score of endless labels, (D,), at most 1.
-        gain: how far a single label is from it, (D,); not negative, so no curve falls.
-        decay: how fast that shrinks, (D,).
-        noise: spread of a run's score at the fewest labels, (D,).
-        fewest: labels at the first point; nothing is said of fewer.
+        top: Score of endless labels, at most 1, (D,).
+        gain: Distance of a single label from the top, (D,); never negative, so no curve falls.
+        decay: Rate at which that distance shrinks, (D,).
+        noise: Spread of a run's score at the fewest labels, (D,).
+        fewest: Fewest labels that were tried; the curves hold from there on.
     """
 
     top: Array
@@ -62,21 +63,20 @@ class Curves:
     fewest: float
 
     def scores(self, n_labels: float) -> Array:
-        """Expected score with so many labels, (D,)."""
+        """Return the expected score with so many labels, (D,)."""
         scores: Array = self.top - self.gain * n_labels**-self.decay
         return scores
 
     def measured(self, n_labels: float, seeds: int, rng: np.random.Generator) -> Array:
-        """What the mean of so many new runs may come to, (D,)."""
+        """Draw the mean score of so many new runs, (D,)."""
         spread = self.noise * (n_labels / self.fewest) ** -NOISE_DECAY * np.sqrt(SHARED + 1 / seeds)
         measured: Array = self.scores(n_labels) + spread * rng.standard_normal(len(spread))
         return measured
 
     def labels_needed(self, target: float) -> Array:
-        """Labels with which each curve reaches a score, the inverse of `scores`, (D,).
+        """Return the labels at which each curve reaches a score, (D,).
 
-        Returns:
-            `fewest` where fewer may do, and infinity where the top is not above the target.
+        They are `fewest` if fewer may do, and infinite if the top is not above the target.
         """
         above = self.top - target
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
@@ -89,17 +89,17 @@ def fit(n_labels: Array, scores: Array, draws: int, rng: np.random.Generator) ->
     """Draw curves from their posterior, given the scores of single runs.
 
     For a given decay a curve is linear in its scores at the fewest and at the most labels, and
-    their posterior is a Student t. Beforehand all pairs of them are equally likely with which the
-    curve starts above 0 and ends below 1; a pair that falls is taken as a flat curve.
+    their posterior is a Student t. The prior is flat over all pairs that start above 0 and end
+    below 1; a pair that falls is taken as a flat curve.
 
     Args:
-        n_labels: of each run, three distinct numbers at least, (m,).
-        scores: of each run, (m,), or (B, m) for as many resampled test sets.
-        draws: curves a row of scores.
-        rng: source of the draws.
+        n_labels: Labels of each run, with at least three distinct numbers, (m,).
+        scores: Score of each run, (m,), or (B, m) for B resampled test sets.
+        draws: Curves per row of scores.
+        rng: Source of the draws.
 
     Returns:
-        B * draws curves; those of one row of scores are neighbours.
+        B * draws curves; those of one row are neighbours.
     """
     whiten = _whitening(n_labels)
     rows = np.repeat(np.atleast_2d(scores) @ whiten.T, draws, axis=0)
@@ -113,7 +113,7 @@ def fit(n_labels: Array, scores: Array, draws: int, rng: np.random.Generator) ->
 
 
 def _whitening(n_labels: Array) -> Array:
-    """What makes the errors of all runs independent and as wide as at the fewest labels, (m, m)."""
+    """Return the matrix (m, m) that makes the errors of all runs independent and equally wide."""
     together = np.eye(len(n_labels)) + SHARED * (n_labels[:, None] == n_labels)
     weight = (n_labels / n_labels.min()) ** NOISE_DECAY
     whiten: Array = np.linalg.inv(np.linalg.cholesky(together)) * weight
@@ -123,12 +123,12 @@ def _whitening(n_labels: Array) -> Array:
 def _candidates(
     decay: float, n_labels: Array, whiten: Array, rows: Array, rng: np.random.Generator
 ) -> tuple[Array, Array, Array, Array]:
-    """Top, gain, noise and log odds of curves of one decay, (B, tries) each."""
+    """Draw top, gain, noise and log odds of curves of one decay, (B, tries) each."""
     first, last = n_labels.min() ** -decay, n_labels.max() ** -decay
     share = (first - n_labels**-decay) / (first - last)
     q, r = np.linalg.qr(whiten @ np.stack([1 - share, share], axis=1))
     rotated = rows @ q
-    # a row's squares beyond the two ends, and one more observation's
+    # squares that the two ends leave, and those of one more observation
     squares = np.maximum((rows**2).sum(1) - (rotated**2).sum(1), 0) + NOISE**2
     freedom = len(n_labels) - 1
     noise = np.sqrt(squares[:, None] / rng.chisquare(freedom, (len(rows), _TRIES)))

@@ -1,7 +1,7 @@
-"""The one reader of the test split: whole patches, scored by counts over the data set.
+"""Score models on the test split, which nothing else reads.
 
-Models with a backbone a sensor are also scored with either sensor missing. Several models together
-are an ensemble as well: the mean of their probabilities, with all sensors.
+Scores come from counts over whole patches. Models with a backbone per sensor are also scored with
+either sensor missing. An ensemble is the mean of several models' probabilities, with all sensors.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from eocontrast.runtime.parallel import parallel_map, workers_for_models
 from eocontrast.training.devices import Precision, accelerator
 
 NOTHING = "none"
-"""Written where a patch holds none of the classes."""
+"""Name for a patch without any of the classes."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of one point with the sensors of `inputs`, and what it said of every test patch.
+    """Scores and predictions of one point with one set of sensors.
 
     Attributes:
-        spec: header of the fine-tuned file; an ensemble's is made of its members'.
-        inputs: sensors that had an image, `s1`, `s2` or `s1+s2`.
-        scores: by name, with the expected calibration error as `ECE`.
-        by_class: recall, F1 and IoU by class name; NaN for a class that is not tested.
-        predictions: one row a patch and pair of classes: `id, group, actual, predicted, count`
-            (pixels in segmentation, else 1); several classes of a patch are joined by `|`.
+        spec: Header of the fine-tuned file; an ensemble's is made from those of its members.
+        inputs: Sensors that had an image, `s1`, `s2` or `s1+s2`.
+        scores: Scores by name, with the expected calibration error as `ECE`.
+        by_class: Recall, F1 and IoU by class name; NaN for a class without test patches.
+        predictions: One row per patch and pair of classes: `id, group, actual, predicted, count`
+            (pixels in segmentation, else 1). Several classes of a patch are joined by `|`.
     """
 
     spec: FinetunedSpec
@@ -59,13 +59,13 @@ class Evaluation:
 
     @property
     def tally(self) -> Tally:
-        """Counts by test group and class, (G, C, 4)."""
+        """Return the counts by test group and class, (G, C, 4)."""
         groups = np.unique(self.predictions["group"].to_numpy(dtype=object))
         return tally(self.predictions, self.spec.classes, groups)
 
     @property
     def confusion(self) -> pd.DataFrame:
-        """Counts by `actual` and `predicted`, in the order of the classes."""
+        """Return the counts by `actual` and `predicted`, in the order of the classes."""
         order = {name: number for number, name in enumerate(self.spec.classes)}
         counted = self.predictions.groupby(["actual", "predicted"])["count"].sum().reset_index()
         return counted.sort_values(
@@ -76,17 +76,17 @@ class Evaluation:
 def evaluate(
     files: Sequence[Sequence[Path]], store: PatchStore, device: Accelerator
 ) -> Iterator[list[list[Evaluation]]]:
-    """Score fine-tuned files, side by side; several at one place are an ensemble as well.
+    """Score fine-tuned files in parallel; several files in one entry are an ensemble as well.
 
-    What frozen backbones say of the test patches is kept, so the points of an arm that differ in
-    the head alone cost one pass, and an ensemble costs no pass beside its members'.
+    Frozen backbones see each test patch once for all points of an arm, and an ensemble reuses the
+    probabilities of its members.
 
     Yields:
-        For every place a list a file and, where there are several, one of the ensemble. A list has
-        one evaluation a set of sensors, all of them first; an ensemble has that one alone.
+        For each entry one list per file and, if it has several, one for the ensemble. A list has
+        one evaluation per set of sensors, all sensors first; an ensemble has only that one.
 
     Raises:
-        UserError: no labelled test patches, or a file that is no model for these classes.
+        UserError: there are no labelled test patches, or a model has other classes.
     """
     known = _frozen_features(files, store, device)
     if known is not None:
@@ -112,7 +112,7 @@ def _scored(
 def _frozen_features(
     files: Sequence[Sequence[Path]], store: PatchStore, device: Accelerator
 ) -> Features | None:
-    """Of the test patches, where the files are heads on the same frozen backbones."""
+    """Return features of the test patches if the files are heads on the same frozen backbones."""
     if not files or len(files[0]) > 1:
         return None
     model, spec = load_model(files[0][0], store)
@@ -142,7 +142,7 @@ def _test_rows(store: PatchStore) -> Rows:
 
 @dataclass
 class _Answers:
-    """What was said of the patches so far, with one set of sensors."""
+    """Predictions so far, with one set of sensors."""
 
     tables: list[pd.DataFrame] = field(default_factory=list)
     reliability: Reliability = field(default_factory=Reliability)
@@ -155,7 +155,7 @@ def _evaluate(
     device: Accelerator,
     features: Features | None,
 ) -> list[list[Evaluation]]:
-    """Evaluations of every model, and of several together."""
+    """Return the evaluations of every model, and of several together."""
     task = specs[0].learning
     targets = patch_targets(store, task)
     described = [*specs, _ensemble_spec(specs)] if len(models) > 1 else [*specs]
@@ -179,7 +179,7 @@ def _evaluate(
 
 
 def _decide(task: Task, probabilities: Tensor) -> tuple[Tensor, Tensor]:
-    """Confidence, and the class of every patch or pixel, or whether it has each class."""
+    """Return confidence and class of every patch or pixel, or whether it has each class."""
     if not task.exclusive:
         return probabilities.maximum(1 - probabilities), probabilities > 0.5
     confidence, decided = probabilities.max(1)
@@ -189,7 +189,7 @@ def _decide(task: Task, probabilities: Tensor) -> tuple[Tensor, Tensor]:
 def _describe(
     store: PatchStore, rows: Rows, task: Task, truth: Tensor, decided: Tensor
 ) -> pd.DataFrame:
-    """What was so and what was said: `id, group, actual, predicted, count`."""
+    """Tabulate true and predicted classes per patch: `id, group, actual, predicted, count`."""
     names = np.array([*store.classes], dtype=object)
     actual: Sequence[str] | NDArray[np.object_]
     predicted: Sequence[str] | NDArray[np.object_]
@@ -211,7 +211,7 @@ def _describe(
 
 
 def _pairs(truth: Tensor, decided: Tensor, num_classes: int) -> tuple[NDArray[np.int64], ...]:
-    """Patch, true class, predicted class and count of all pairs that occur; ignored ones not."""
+    """Return patch, true class, predicted class and count of all pairs that occur."""
     size = len(decided)
     said, true = decided.reshape(size, -1), truth.reshape(size, -1)
     place = torch.arange(size)[:, None] * num_classes**2 + true * num_classes + said
@@ -228,7 +228,7 @@ def _joined_names(held: Tensor, names: NDArray[np.object_]) -> list[str]:
 def _asked(
     task: Task, truth: Tensor, confidence: Tensor, decided: Tensor
 ) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
-    """Confidence of every answer that was asked for, and whether it was right."""
+    """Return the confidence of every prediction with a true class, and whether it was right."""
     if not task.exclusive:
         return confidence.numpy(), (decided == (truth > 0)).numpy()
     asked = truth != IGNORE_INDEX

@@ -21,7 +21,7 @@ from eocontrast.patches.store import PatchStore, Rows
 from eocontrast.runtime.errors import UserError
 
 Predictions = dict[tuple[Sensor, ...], Tensor]
-"""Probabilities by the sensors that had an image."""
+"""Class probabilities, with the sensors that had an image as key."""
 
 Forward = Callable[[dict[str, Tensor]], Tensor]
 

@@ -23,12 +23,12 @@ _DESCRIBED = ("task", "head", "init", "fusion", "frozen", "lr", "modality_dropou
 
 
 def write_point(evaluations: Sequence[Evaluation], path: Path) -> None:
-    """Scores of one point, flat and few, for each is a column of `dvc exp show`.
+    """Write the scores of one point, flat and few: each becomes a column of `dvc exp show`.
 
-    What tells it from other points comes first, then its task's metric. That with one sensor alone
-    is `<sensor>.<metric>`. With all sensors there are two tables beside them:
-    `<stem>_classes.csv` with the columns `class, recall, F1, IoU`, empty for a class without test
-    patches, and `<stem>_confusion.csv` with `actual, predicted, count`.
+    The point's coordinates come first, then the metric of its task; the metric with one sensor
+    alone is `<sensor>.<metric>`. Two tables stand beside the file: `<stem>_classes.csv` with
+    `class, recall, F1, IoU`, empty for a class without test patches, and
+    `<stem>_confusion.csv` with `actual, predicted, count`.
     """
     every = evaluations[0]
     metric = every.task.metric
@@ -49,12 +49,12 @@ def write_arm(
     scores: Path,
     predictions: Path,
 ) -> None:
-    """Scores of all points of one arm, what the arm is, and what it said of every test patch.
+    """Write the description, the scores and the predictions of all points of one arm.
 
     Args:
-        name: of the arm.
-        points: evaluations by set of sensors, all of them first, of every point.
-        left_out: fractions without a point, and why.
+        name: Name of the arm.
+        points: Evaluations of every point by set of sensors, all sensors first.
+        left_out: Fractions without a point, with the reason.
         scores: JSON file to write.
         predictions: Parquet file to write.
     """
@@ -82,7 +82,7 @@ def _described(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def write_predictions(points: Sequence[Sequence[Evaluation]], path: Path) -> None:
-    """What every point said of every test patch, as Parquet.
+    """Write the predictions of every point for every test patch, as Parquet.
 
     Columns `fraction, seed, inputs, id, group, actual, predicted, count`.
     """
@@ -103,7 +103,7 @@ def write_predictions(points: Sequence[Sequence[Evaluation]], path: Path) -> Non
 
 
 def read_arm(scores: Path, predictions: Path) -> ArmResult | None:
-    """What `write_arm` left of one arm; None where no fraction fits.
+    """Read what `write_arm` wrote of one arm; None if it has no points.
 
     Raises:
         UserError: a file is missing or damaged.
@@ -165,27 +165,27 @@ def _rounded(values: dict[str, float]) -> dict[str, float | None]:
 
 @dataclass(frozen=True)
 class ArmResult:
-    """What `evaluate` left of one arm.
+    """Results of one arm on the test split.
 
     Attributes:
-        name: of the arm.
+        name: Name of the arm.
         task: single_label, multi_label or segmentation.
-        metric: the score that arms of this task are compared by.
-        exclusive: whether exactly one class is right.
-        init: what fine-tuning started from.
-        method: how that was pretrained.
-        head: what stands on the backbones.
-        frozen: whether the backbones stayed as they were.
-        inputs: the sensors that it takes, `s1+s2` for both.
-        supervised: whether the arm uses labels alone.
-        classes: names.
-        points: one row a point and set of sensors: `fraction, seed, n_labels, inputs` and a column
-            a score.
-        by_class: one row a point, set of sensors and class: `fraction, seed, inputs, class, recall,
-            F1, IoU`.
-        groups: test groups, sorted.
-        tallies: counts by (fraction, seed), (G, C, 4) each, with all sensors.
-        left_out: fractions too small for the classes, and why.
+        metric: Score that arms of this task are compared by.
+        exclusive: Whether exactly one class is right.
+        init: Name of the weights that fine-tuning started from.
+        method: Method of their pretraining.
+        head: Head on the backbones.
+        frozen: Whether the backbones stayed as they were.
+        inputs: Sensors of the arm, `s1+s2` for both.
+        supervised: Whether the arm uses no pretraining.
+        classes: Names of the classes.
+        points: One row per point and set of sensors: `fraction, seed, n_labels, inputs`, and one
+            column per score.
+        by_class: One row per point, set of sensors and class: `fraction, seed, inputs, class,
+            recall, F1, IoU`.
+        groups: Test groups, sorted.
+        tallies: Counts by (fraction, seed), (G, C, 4) each, with all sensors.
+        left_out: Fractions too small for the classes, with the reason.
     """
 
     name: str

@@ -1,8 +1,7 @@
-"""Scores from counts, so that any set of test groups is scored by adding up.
+"""Scores from counts: a set of test groups is scored by adding up its counts.
 
-A patch or pixel has a set of classes (one, or several with `multi_label`), and was given another.
-By class that is right or wrong in two ways each, and every score is a function of those four counts
-over the whole data set: never a mean over batches, which is NaN where a class is absent.
+Every score is a function of four counts per class over the whole data set: true and false positives
+and negatives. A mean over batches would be NaN for a class that a batch does not have.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ Tally = NDArray[np.float64]
 
 
 def tally(table: pd.DataFrame, classes: Sequence[str], groups: NDArray[np.object_]) -> Tally:
-    """Counts of every test group, (G, C, 4).
+    """Count true and false positives and negatives of every test group, (G, C, 4).
 
     Args:
-        table: columns `group, actual, predicted, count`; classes by name, several joined by `|`.
-        classes: names, (C,).
-        groups: sorted names of the groups, (G,); every group of the table is among them.
+        table: Columns `group, actual, predicted, count`; classes by name, several joined by `|`.
+        classes: Names of the classes, (C,).
+        groups: Sorted names of the groups, (G,); every group of the table is among them.
     """
     actual, predicted = (_members(table[column], classes) for column in ("actual", "predicted"))
     cells = [actual & predicted, ~actual & predicted, actual & ~predicted, ~actual & ~predicted]
@@ -36,7 +35,7 @@ def tally(table: pd.DataFrame, classes: Sequence[str], groups: NDArray[np.object
 
 
 def _members(names: pd.Series, classes: Sequence[str]) -> NDArray[np.bool_]:
-    """Which classes are named in each row, (n, C)."""
+    """Return whether each row names each class, (n, C)."""
     codes, distinct = pd.factorize(names)
     sets = [set(str(text).split(SEPARATOR)) for text in distinct]
     member = np.array([[name in held for name in classes] for held in sets], dtype=bool)
@@ -44,7 +43,7 @@ def _members(names: pd.Series, classes: Sequence[str]) -> NDArray[np.bool_]:
 
 
 def class_scores(counts: Tally) -> dict[str, NDArray[np.float64]]:
-    """Recall, F1 and IoU by class, (..., C); NaN for a class that does not occur."""
+    """Return recall, F1 and IoU by class, (..., C); NaN for a class that does not occur."""
     hits, false, missed = counts[..., 0], counts[..., 1], counts[..., 2]
     present = hits + missed > 0
     ratios = {
@@ -59,15 +58,15 @@ def class_scores(counts: Tally) -> dict[str, NDArray[np.float64]]:
 
 
 def scores(counts: Tally, exclusive: bool) -> dict[str, NDArray[np.float64]]:
-    """Scores over all classes, (...); a class that does not occur is left out of every mean.
+    """Return scores over all classes, (...); means leave out classes that do not occur.
 
     `AA` is the mean recall of the classes, `OA` the share of right answers: of patches or pixels
     where one class is right, else of yes-or-no decisions. `macro_F1` and `mIoU` are means over
     classes, `micro_F1` pools them (and equals OA where one class is right).
 
     Args:
-        counts: (..., C, 4), summed over what is to be scored.
-        exclusive: whether exactly one class is right.
+        counts: Counts (..., C, 4), summed over the test groups to score.
+        exclusive: Whether exactly one class is right.
     """
     by_class = class_scores(counts)
     hits, false, missed, rejected = np.moveaxis(counts.sum(axis=-2), -1, 0)
@@ -89,13 +88,13 @@ def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class Reliability:
-    """Expected calibration error over equal-width bins (Guo et al. 2017, eq. 3), by adding up."""
+    """Expected calibration error over equal-width bins (Guo et al. 2017, equation 3)."""
 
     def __init__(self, bins: int = 15) -> None:
         self.sums = np.zeros((bins, 3))
 
     def add(self, confidence: NDArray[np.floating], hit: NDArray[np.bool_]) -> None:
-        """Count answers, given with a confidence in [0, 1], that were right or not."""
+        """Count right and wrong predictions by their confidence in [0, 1]."""
         bins = len(self.sums)
         # (k / bins, (k + 1) / bins] is bin k, and 0 lies in the first
         at = np.clip(np.ceil(confidence.ravel() * bins).astype(int) - 1, 0, bins - 1)
@@ -104,6 +103,6 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """Mean gap between confidence and accuracy, weighted by the bins' counts."""
+        """Return the mean gap between confidence and accuracy, weighted by the bins' counts."""
         count, confidence, hits = self.sums.T
         return float(np.abs(confidence - hits).sum() / max(1.0, count.sum()))

@@ -1,1 +1,1 @@
-"""From a label budget to a fine-tuned model. Imports `patches`, `training`, `models`, `config`."""
+"""Train on a label budget. Imports `patches`, `training`, `models`, `config`."""

@@ -13,14 +13,14 @@ from eocontrast.runtime.errors import UserError
 
 @dataclass(frozen=True)
 class Budget:
-    """Patches whose labels are paid for, and how they are used: rows of the store."""
+    """Rows of the store whose labels are paid for, to train on and to select the epoch by."""
 
     train: Rows
     validation: Rows
 
     @property
     def n_labels(self) -> int:
-        """Labels paid for: those trained on and those the model is selected by."""
+        """Return the number of labels paid for, validation included."""
         return len(self.train) + len(self.validation)
 
 
@@ -39,7 +39,7 @@ def label_budget(store: PatchStore, fraction: float, seed: int, val_fraction: fl
 
 
 def labelled_pixels(store: PatchStore, budget: Budget) -> int:
-    """Pixels that have a class in the masks of a budget; 0 where labels are no masks."""
+    """Count the pixels with a class in the masks of a budget; 0 without masks."""
     if store.shares is None or not store.has_masks:
         return 0
     covered = store.shares[budget.train].sum() + store.shares[budget.validation].sum()
@@ -47,14 +47,14 @@ def labelled_pixels(store: PatchStore, budget: Budget) -> int:
 
 
 def unusable(store: PatchStore, arm: Arm, fractions: Sequence[float]) -> dict[str, str]:
-    """Fractions that an arm cannot be trained on, and why; a curve leaves them out."""
+    """Return the fractions that an arm cannot be trained on, with the reason."""
     if arm.task == "segmentation" and not store.has_masks:
         return dict.fromkeys(map(str, fractions), "segmentation needs masks, and there are none")
     return too_small(store, fractions)
 
 
 def too_small(store: PatchStore, fractions: Sequence[float]) -> dict[str, str]:
-    """Fractions that hold fewer patches than classes, and why; a curve leaves them out."""
+    """Return the fractions that hold fewer patches than classes, with the reason."""
     refused = {}
     for fraction in fractions:
         try:

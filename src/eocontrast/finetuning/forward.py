@@ -1,4 +1,4 @@
-"""What a model is trained on: patches, or features of frozen backbones."""
+"""Inputs of the training loop: patches, or features of frozen backbones."""
 
 from __future__ import annotations
 

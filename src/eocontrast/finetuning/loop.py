@@ -114,7 +114,7 @@ def _parameter_groups(model: nn.Module, lr: float, backbone_lr: float) -> list[d
 
 @torch.no_grad()
 def validation_loss(inputs: Inputs, task: Task, rows: Rows) -> float:
-    """Mean loss of whole patches, each chunk weighted by its size."""
+    """Return the mean loss of whole patches, each chunk weighted by its size."""
     inputs.model.eval()
     losses = [
         float(task.loss(*inputs.logits(chunk, None))) * len(chunk)

@@ -1,4 +1,4 @@
-"""Which patches train, validate and test: splits by group, nested stratified label budgets.
+"""Nested, stratified label subsets, and validation by group.
 
 Neighbouring patches share weather, sensor geometry and land use, so a random split tests on what it
 trained on: the same models reach 70 % mIoU on a random split and 38 % on new regions (DFC2020).
@@ -16,14 +16,14 @@ from eocontrast.runtime.errors import UserError
 
 
 def label_order(labels: NDArray[np.integer], seed: int) -> Rows:
-    """An order of patches whose every prefix is stratified; so subsets of one seed are nested.
+    """Order patches so that every prefix is stratified; subsets of one seed are nested.
 
     The k-th of a class's n patches (in random order) stands at (k + 1/2) / n, except its first,
     which stands at the front: the shortest prefixes hold one patch of every class.
 
     Args:
-        labels: class index a patch, shape (N,).
-        seed: of the order inside the classes and of ties between them.
+        labels: Class index of each patch, shape (N,).
+        seed: Seed of the order inside the classes and of ties between them.
 
     Returns:
         Positions 0..N-1, shape (N,).
@@ -38,7 +38,7 @@ def label_order(labels: NDArray[np.integer], seed: int) -> Rows:
 
 
 def labelled_subset(labels: NDArray[np.integer], fraction: float, seed: int) -> Rows:
-    """The label budget: positions of `fraction` of the patches, distinct, sorted.
+    """Return the sorted positions of `fraction` of the patches.
 
     Raises:
         UserError: the budget holds fewer patches than there are classes.
@@ -64,10 +64,10 @@ def hold_out(
     holds at most `val_fraction`; a budget too small for that has no validation.
 
     Args:
-        labels: class index a patch of the budget, shape (n,).
-        groups: group a patch, shape (n,).
-        val_fraction: largest share of the budget to validate on.
-        seed: of the order in which groups are tried.
+        labels: Class index of each patch of the budget, shape (n,).
+        groups: Group of each patch, shape (n,).
+        val_fraction: Largest share of the budget to validate on.
+        seed: Seed of the order in which groups are tried.
 
     Returns:
         Positions of training and validation patches in the budget, sorted, disjoint.

@@ -32,12 +32,12 @@ class Architecture:
     options: dict[str, Any] = field(default_factory=dict)
 
     def any_size(self) -> dict[str, Any]:
-        """The options, after those that let one set of weights serve inputs of every size."""
+        """Return the options, with those that let one set of weights serve inputs of every size."""
         defaults = (own for prefix, own in _ANY_SIZE.items() if self.name.startswith(prefix))
         return {**next(defaults, {}), **self.options}
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able form, for weight files."""
+        """Return a form that JSON can hold."""
         return asdict(self)
 
 
@@ -48,8 +48,8 @@ class MMAVGG(nn.Module):
     pixels between them: four blocks have a stride of 8.
 
     Args:
-        in_chans: channels of the image.
-        channels: of the blocks; the last are the features.
+        in_chans: Channels of the image.
+        channels: Channels of the blocks; the last are the features.
     """
 
     def __init__(self, in_chans: int, channels: Sequence[int] = (64, 128, 256, 128)) -> None:
@@ -62,13 +62,13 @@ class MMAVGG(nn.Module):
         self.num_features = channels[-1]
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Images to features (B, num_features), the mean of the last map."""
+        """Return features (B, num_features), the mean of the last map."""
         return self._maps(images_BCHW)[-1].mean((2, 3))
 
     def forward_intermediates(
         self, images_BCHW: Tensor, norm: bool = False, intermediates_only: bool = False
     ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
-        """The map of every block, fine to coarse, with the last one before them unless left out.
+        """Return the map of every block, fine to coarse, and the last one before them.
 
         `norm` changes nothing: a block ends normalised.
         """
@@ -101,11 +101,11 @@ _REFUSALS = (
     TypeError,
     ValueError,
 )
-"""What timm and torch raise of options that make no model."""
+"""Errors of timm and torch for options that make no model."""
 
 
 def create_backbone(architecture: Architecture, in_chans: int) -> nn.Module:
-    """A model without classifier: (B, in_chans, H, W) to pooled features (B, num_features).
+    """Create a timm model that maps (B, in_chans, H, W) to pooled features (B, num_features).
 
     Raises:
         UserError: there is no such model, or it does not take these options.
@@ -123,7 +123,7 @@ def create_backbone(architecture: Architecture, in_chans: int) -> nn.Module:
 
 
 class Images(nn.Module):
-    """Stored integers (B, bands, H, W) a sensor to one scaled image (B, in_chans, H, W)."""
+    """A layer from stored integers (B, bands, H, W) per sensor to one image (B, in_chans, H, W)."""
 
     def __init__(self, inputs: dict[Sensor, InputSpec]) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class Images(nn.Module):
         self.in_chans = sum(len(spec.modality.bands) for spec in inputs.values())
 
     def forward(self, batch: Batch) -> Tensor:
-        """All bands in the order of the sensors, stacked as channels."""
+        """Return all bands in the order of the sensors, stacked as channels."""
         bands = [scale(batch[sensor]) for sensor, scale in self.scales.items()]
         # channels last is 1.3 to 2 times as fast for convolutions on a CPU and on tensor cores
         return torch.cat(bands, dim=1).contiguous(memory_format=torch.channels_last)
@@ -148,12 +148,12 @@ class Backbone(nn.Module):
         self.num_features = int(self.timm.num_features)  # type: ignore[arg-type]
 
     def forward(self, batch: Batch) -> Tensor:
-        """Stored integers (B, bands, H, W) a sensor to pooled features (B, num_features)."""
+        """Return pooled features (B, num_features) of integers (B, bands, H, W) per sensor."""
         features: Tensor = self.timm(self.images(batch))
         return features
 
     def pyramid(self, images_BCHW: Tensor) -> list[Tensor]:
-        """Feature maps of scaled images, fine to coarse, (B, C_k, H / r_k, W / r_k) each.
+        """Return feature maps of scaled images, fine to coarse, (B, C_k, H / r_k, W / r_k) each.
 
         The last one is normalised where the backbone normalises before it pools.
         """

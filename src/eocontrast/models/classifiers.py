@@ -11,14 +11,14 @@ from eocontrast.models.model import PooledModel, Streams
 
 
 class Classifier(PooledModel):
-    """Pooled features of one or two backbones, concatenated, to class logits by a linear head."""
+    """A linear head on the concatenated features of one or two backbones."""
 
     def __init__(self, backbones: dict[str, Backbone], num_classes: int) -> None:
         super().__init__(backbones)
         self.head = nn.Linear(self.num_features, num_classes)
 
     def join(self, streams: Streams) -> Tensor:
-        """Features of all backbones to logits (B, num_classes)."""
+        """Return logits (B, num_classes) of the features of all backbones."""
         logits: Tensor = self.head(torch.cat([streams[name] for name in self.backbones], dim=1))
         return logits
 
@@ -26,7 +26,7 @@ class Classifier(PooledModel):
 class NeighbourClassifier(PooledModel):
     """A vote of the nearest labelled patches, weighted by exp(cosine / temperature).
 
-    Nothing is trained, so it says what the embeddings know by themselves (Wu et al. 2018, 3.4).
+    Nothing is trained: the score shows what the embeddings hold (Wu et al. 2018, section 3.4).
     Features are normalised by backbone, so that both sensors count alike.
     """
 
@@ -49,11 +49,11 @@ class NeighbourClassifier(PooledModel):
         self.register_buffer("votes", torch.zeros(num_labelled, num_classes))
 
     def remember(self, streams: Streams, votes_NC: Tensor) -> None:
-        """Keep the labelled patches: their features, and 1 for every class that they have."""
+        """Store the features of labelled patches, and 1 for each of their classes."""
         self.bank, self.votes = self._embed(streams), votes_NC.float()
 
     def join(self, streams: Streams) -> Tensor:
-        """Features of all backbones to logits (B, num_classes) of the shares of the vote."""
+        """Return logits (B, num_classes): logarithms of the shares of the vote."""
         # neighbours differ by less than bfloat16 tells apart: next to 1 its steps are 0.004
         with torch.autocast(self.bank.device.type, enabled=False):
             return self._vote(streams)

@@ -15,12 +15,12 @@ from eocontrast.patches.store import PatchStore, Rows
 
 @dataclass(frozen=True)
 class Features:
-    """What frozen backbones say of the patches of a store, float32 on the CPU.
+    """Features of frozen backbones for the patches of a store, float32 on the CPU.
 
     Attributes:
-        place: where each row of the store stands in the streams, (N,).
-        streams: features by backbone, (n, F) each.
-        absent: what a backbone says of a patch without any data, (1, F) each.
+        place: Position of each row of the store in the streams, (N,).
+        streams: Features by backbone, (n, F) each.
+        absent: Features of a patch without any data, (1, F) each.
     """
 
     place: NDArray[np.int64]
@@ -28,13 +28,16 @@ class Features:
     absent: Streams
 
     def of(self, rows: Rows) -> Streams:
-        """Features of these rows of the store, (len(rows), F) a backbone."""
+        """Return features of these rows of the store by backbone, (len(rows), F) each."""
         at = torch.from_numpy(self.place[rows])
         return {name: features[at] for name, features in self.streams.items()}
 
 
 def embed(model: PooledModel, store: PatchStore, rows: Rows, device: Accelerator) -> Features:
-    """Features of whole patches; chunks depend on `rows` alone, as sums differ with their size."""
+    """Compute features of whole patches.
+
+    Chunks depend on `rows` alone, since sums differ in the last bit with their size.
+    """
     model.to(device.device).eval()
     found = []
     with torch.no_grad(), device.autocast():

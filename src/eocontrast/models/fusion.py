@@ -1,4 +1,4 @@
-"""How sensors are joined, and the heads on top of backbones."""
+"""Names of the ways to join sensors, and of the heads on backbones."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Literal
 from eocontrast.modalities import Sensor
 
 Fusion = Literal["s1", "s2", "early", "late", "scales"]
-"""One sensor alone; both stacked as channels of one backbone; one backbone each, joined at the end;
-or one each, joined at every scale."""
+"""One sensor alone; both stacked as channels of one backbone; one backbone each, joined at the end
+or at every scale."""
 
 
 Head = Literal["linear", "knn", "unet", "swin_unet"]
-"""What stands on the backbones."""
+"""A head on the backbones."""
 
 
 STREAMS: dict[Fusion, tuple[tuple[Sensor, ...], ...]] = {
@@ -22,4 +22,4 @@ STREAMS: dict[Fusion, tuple[tuple[Sensor, ...], ...]] = {
     "late": (("s1",), ("s2",)),
     "scales": (("s1",), ("s2",)),
 }
-"""The sensors that each backbone of a fusion sees."""
+"""Sensors of each backbone of a fusion."""

@@ -16,22 +16,22 @@ Inputs = Mapping[Sensor, InputSpec]
 """Expected input of a model by sensor."""
 
 Streams = dict[str, Tensor]
-"""What each backbone of a model says, by the backbone's name."""
+"""Output of each backbone of a model, by the backbone's name."""
 
 
 def inputs_of(backbones: dict[str, Backbone]) -> dict[Sensor, InputSpec]:
-    """What several backbones expect together, Sentinel-1 first."""
+    """Return the inputs of several backbones together, Sentinel-1 first."""
     seen = {s: spec for backbone in backbones.values() for s, spec in backbone.inputs.items()}
     return {sensor: seen[sensor] for sensor in SENSORS if sensor in seen}
 
 
 class Model(nn.Module):
-    """What is fine-tuned: stored integers (B, bands, H, W) a sensor to logits (B, C, ...).
+    """A model from stored integers (B, bands, H, W) by sensor to logits (B, C, ...).
 
     Attributes:
-        inputs: what it expects of each sensor.
-        backbones: those that an init may supply; parameters elsewhere always start anew.
-        tile_multiple: images whose sides are multiples of it are padded nowhere on the way.
+        inputs: Expected input by sensor.
+        backbones: Parts that an init may supply; all others start from random weights.
+        tile_multiple: Images whose sides are multiples of it are never padded.
     """
 
     inputs: dict[Sensor, InputSpec]
@@ -40,28 +40,28 @@ class Model(nn.Module):
 
 
 class LateModel(Model, ABC):
-    """A model that is a join of streams."""
+    """A model that joins the outputs of its backbones at the end."""
 
     @property
     def apart(self) -> bool:
-        """Whether there is a stream of every sensor, so that one can be left out at the end."""
+        """Return True if each sensor has its own backbone, so that one can be left out."""
         return list(self.backbones) == list(self.inputs)
 
     @abstractmethod
     def streams(self, batch: Batch) -> Streams:
-        """What each backbone says of a batch."""
+        """Return the output of each backbone for a batch."""
 
     @abstractmethod
     def join(self, streams: Streams) -> Tensor:
-        """Logits of what all backbones say."""
+        """Return the logits from the outputs of all backbones."""
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits of a batch."""
+        """Return the logits of a batch."""
         return self.join(self.streams(batch))
 
 
 class PooledModel(LateModel):
-    """A model on pooled features."""
+    """A model on pooled features of its backbones."""
 
     def __init__(self, backbones: dict[str, Backbone]) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class PooledModel(LateModel):
         self.num_features = sum(backbone.num_features for backbone in backbones.values())
 
     def streams(self, batch: Batch) -> Streams:
-        """Features (B, num_features) a backbone."""
+        """Return the features (B, num_features) of each backbone."""
         return {name: backbone(batch) for name, backbone in self.backbones.items()}
 
 

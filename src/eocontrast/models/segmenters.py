@@ -25,10 +25,10 @@ Sides = tuple[int, int]
 
 
 def pad_to_multiple(images_BCHW: Tensor, multiple: Sides) -> Tensor:
-    """Images continued below and on the right until their sides are multiples of `multiple`.
+    """Pad images below and on the right until their sides are multiples of `multiple`.
 
-    They are mirrored, because land goes on behind the edge; where less than the padding is there to
-    mirror, the last row and column are repeated.
+    Padding mirrors the image, since land continues beyond the edge. If the image is smaller than
+    the padding, its last row and column are repeated.
     """
     height, width = images_BCHW.shape[-2:]
     below, right = -height % multiple[0], -width % multiple[1]
@@ -39,13 +39,13 @@ def pad_to_multiple(images_BCHW: Tensor, multiple: Sides) -> Tensor:
 
 
 FUSED = "fused"
-"""Name of the stream of sensors that met on the way."""
+"""Name of the stream of sensors that were joined before the end."""
 
 
 class PatchExpand(nn.Module):
-    """More tokens of fewer channels: a linear layer whose output is laid out as pixels.
+    """A linear layer to more tokens of fewer channels, laid out as pixels.
 
-    The inverse of patch merging (Cao et al. 2021, patch expanding layer).
+    It inverts patch merging (Cao et al. 2021, patch expanding layer).
     """
 
     def __init__(self, dim: int, out_dim: int, factor: Sides) -> None:
@@ -55,7 +55,7 @@ class PatchExpand(nn.Module):
         self.norm = nn.LayerNorm(out_dim)
 
     def forward(self, x_BhwC: Tensor) -> Tensor:
-        """Tokens (B, h, w, dim) to (B, h * factor, w * factor, out_dim)."""
+        """Return tokens (B, h * factor, w * factor, out_dim)."""
         tokens = self.expand(x_BhwC).unflatten(-1, (*self.factor, -1))
         pixels = tokens.transpose(2, 3).flatten(3, 4).flatten(1, 2)
         expanded: Tensor = self.norm(pixels)
@@ -63,7 +63,7 @@ class PatchExpand(nn.Module):
 
 
 class DecoderStage(nn.Module):
-    """Tokens to twice their size, joined with the backbone's at that size, and two Swin blocks."""
+    """A step of the decoder: expand, join with the backbone's tokens, apply two Swin blocks."""
 
     def __init__(self, stage: SwinTransformerStage, in_dim: int) -> None:
         super().__init__()
@@ -73,14 +73,14 @@ class DecoderStage(nn.Module):
         self.blocks = _blocks_like(stage)
 
     def forward(self, x_BhwC: Tensor, skip_BhwC: Tensor) -> Tensor:
-        """Tokens (B, h, w, in_dim) and a skip (B, 2h, 2w, dim) to (B, 2h, 2w, dim)."""
+        """Return tokens like the skip's, (B, 2h, 2w, dim), from tokens (B, h, w, in_dim)."""
         joined = torch.cat([self.expand(x_BhwC), skip_BhwC], dim=-1)
         decoded: Tensor = self.blocks(self.merge(joined))
         return decoded
 
 
 class Decoder(nn.Module):
-    """From a backbone's coarsest tokens back to its finest (Cao et al. 2021, figure 1)."""
+    """A decoder from the coarsest tokens back to the finest (Cao et al. 2021, figure 1)."""
 
     def __init__(self, stages: list[SwinTransformerStage]) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(_dim(stages[0]))
 
     def forward(self, pyramid: list[Tensor]) -> Tensor:
-        """Tokens of all stages, fine to coarse, to tokens of the finest (B, h, w, C)."""
+        """Return tokens of the finest stage, (B, h, w, C), from all stages, fine to coarse."""
         *skips, tokens = pyramid
         for stage, skip in zip(self.stages, reversed(skips), strict=True):
             tokens = stage(tokens, skip)
@@ -99,30 +99,30 @@ class Decoder(nn.Module):
 
 
 class Fusion(nn.Module):
-    """Pyramids of several backbones to one, a linear layer a scale."""
+    """A linear layer per scale that joins the pyramids of several backbones."""
 
     def __init__(self, dims: list[int], streams: int) -> None:
         super().__init__()
         self.scales = nn.ModuleList(nn.Linear(streams * dim, dim) for dim in dims)
 
     def forward(self, pyramids: list[list[Tensor]]) -> list[Tensor]:
-        """As many tokens as each pyramid has, of all pyramids at each scale."""
+        """Return one pyramid of joined tokens, fine to coarse."""
         alike = zip(*pyramids, strict=True)
         joined = (torch.cat(tokens, dim=-1) for tokens in alike)
         return [fuse(tokens) for fuse, tokens in zip(self.scales, joined, strict=True)]
 
 
 class SwinUNet(LateModel):
-    """One or two Swin backbones, decoders that mirror them, and a class for every pixel.
+    """A Swin-UNet: one or two Swin backbones with decoders that mirror them.
 
-    By default each backbone has its decoder and they meet only at the end, as in P2 (Scheibenreif
-    et al., CVPRW 2022). With `fuse_skips` they meet at every scale, in one decoder: half the
-    decoders' cost, and one sensor can help the other before anything is decided.
+    By default each backbone has its own decoder and they are joined at the end, as in P2
+    (Scheibenreif et al., CVPRW 2022). With `fuse_skips` they are joined at every scale, in one
+    decoder, at half the cost of two.
 
     Args:
-        backbones: of one architecture; their names are those of their sensors.
-        num_classes: channels of the logits.
-        fuse_skips: whether backbones are joined at every scale; nothing changes for one alone.
+        backbones: Backbones of one architecture, named by their sensors.
+        num_classes: Channels of the logits.
+        fuse_skips: Whether backbones are joined at every scale; no change for a single one.
 
     Raises:
         UserError: a backbone is no Swin Transformer.
@@ -151,11 +151,11 @@ class SwinUNet(LateModel):
 
     @property
     def apart(self) -> bool:
-        """Whether the sensors meet only at the end."""
+        """Return whether the sensors are joined only at the end."""
         return self.fusion is None and super().apart
 
     def streams(self, batch: Batch) -> Streams:
-        """What each decoder says, (B, h, w, C) tokens of padded images; one of fused skips."""
+        """Return the tokens of each decoder for padded images, (B, h, w, C)."""
         pyramids = {name: self._pyramid(name, batch) for name in self.backbones}
         if self.fusion is not None:
             pyramids = {FUSED: self.fusion(list(pyramids.values()))}
@@ -163,13 +163,13 @@ class SwinUNet(LateModel):
         return {name: decode(pyramid) for (name, pyramid), decode in named}
 
     def join(self, streams: Streams) -> Tensor:
-        """Tokens of all decoders to logits of the padded images."""
+        """Return logits of the padded images from the tokens of all decoders."""
         pixels_BHWC = self.expand(torch.cat(list(streams.values()), dim=-1))
         logits: Tensor = self.head(pixels_BHWC.permute(0, 3, 1, 2))
         return logits
 
     def forward(self, batch: Batch) -> Tensor:
-        """Stored integers (B, bands, H, W) a sensor to logits (B, num_classes, H, W)."""
+        """Return logits (B, num_classes, H, W) of stored integers (B, bands, H, W) per sensor."""
         height, width = next(batch[sensor].shape[-2:] for sensor in self.inputs)
         return self.join(self.streams(batch))[..., :height, :width]
 
@@ -181,12 +181,12 @@ class SwinUNet(LateModel):
 
 
 class UNet(Model):
-    """The baseline: a convolutional U-Net from scratch that sees all bands stacked, early fusion.
+    """A convolutional U-Net from scratch on all bands stacked (early fusion): the baseline.
 
     Args:
-        architecture: of the encoder.
-        inputs: sensors in the order of their channels.
-        num_classes: channels of the logits.
+        architecture: Architecture of the encoder.
+        inputs: Sensors in the order of their channels.
+        num_classes: Channels of the logits.
 
     Raises:
         UserError: no U-Net can be built on this architecture.
@@ -205,7 +205,7 @@ class UNet(Model):
         self.tile_multiple = stride
 
     def forward(self, batch: Batch) -> Tensor:
-        """Stored integers (B, bands, H, W) a sensor to logits (B, num_classes, H, W)."""
+        """Return logits (B, num_classes, H, W) of stored integers (B, bands, H, W) per sensor."""
         images = self.images(batch)
         height, width = images.shape[-2:]
         logits: Tensor = self.smp(pad_to_multiple(images, self.multiple))
@@ -213,7 +213,7 @@ class UNet(Model):
 
 
 def create_unet(architecture: Architecture, in_chans: int, num_classes: int) -> nn.Module:
-    """A U-Net with a timm model as its encoder: (B, in_chans, H, W) to (B, num_classes, H, W).
+    """Build a U-Net on a timm encoder, from (B, in_chans, H, W) to (B, num_classes, H, W).
 
     Raises:
         UserError: timm has no such model, it does not take these options, or its maps do not halve
@@ -252,7 +252,7 @@ def _patch_size(backbone: Backbone) -> Sides:
 
 
 def _whole_windows(patch: Sides, stages: list[SwinTransformerStage]) -> int:
-    """Pixels that are a whole number of windows at every stage, in both directions."""
+    """Return the side in pixels that is a whole number of windows at every stage."""
     blocks: list[Any] = [stage.blocks[0] for stage in stages]
     return math.lcm(
         *(
@@ -269,9 +269,9 @@ def _dim(stage: SwinTransformerStage) -> int:
 
 
 def _blocks_like(stage: SwinTransformerStage) -> SwinTransformerStage:
-    """New blocks of the shape of a stage's first two, with regular and with shifted windows.
+    """Return new blocks like the first two of a stage, with regular and with shifted windows.
 
-    Two as in Swin-UNet, however deep the stage is; one where that has one.
+    Swin-UNet has two, however deep the stage is; a stage of one block gives one.
     """
     blocks: list[Any] = list(stage.blocks)[:2]
     first = blocks[0]
@@ -292,7 +292,7 @@ def _blocks_like(stage: SwinTransformerStage) -> SwinTransformerStage:
 
 
 def _initialise(module: nn.Module) -> None:
-    """As the backbones begin (timm's, after Liu et al. 2021)."""
+    """Initialise linear layers as timm's Swin does (after Liu et al. 2021)."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:

@@ -1,4 +1,4 @@
-"""What is learnt of a patch: its class, the classes it holds, or the class of every pixel."""
+"""Tasks: one class per patch, several classes per patch, or one class per pixel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eocontrast.labels import IGNORE_INDEX, multi_label
+from eocontrast.labels import IGNORE_INDEX, METRICS, multi_label
 from eocontrast.patches.store import PatchStore
 
 TaskName = Literal["single_label", "multi_label", "segmentation"]
@@ -19,14 +19,14 @@ TaskName = Literal["single_label", "multi_label", "segmentation"]
 
 @dataclass(frozen=True)
 class Task:
-    """How logits become a loss and probabilities.
+    """The loss, the metric and the probabilities of a task.
 
     Attributes:
-        name: as in the `task` column of the curve.
-        metric: the score that arms are compared by.
-        exclusive: whether exactly one class is right.
-        loss: mean loss of logits (B, C, ...) and targets, a scalar.
-        probabilities: logits (B, C, ...) to probabilities of the same shape.
+        name: Name in the `task` column of the curve.
+        metric: Score that arms are compared by.
+        exclusive: Whether exactly one class is right.
+        loss: Mean loss of logits (B, C, ...) and targets, a scalar.
+        probabilities: Function from logits (B, C, ...) to probabilities of the same shape.
     """
 
     name: TaskName
@@ -59,7 +59,7 @@ class Task:
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean over what has a class; 0 where nothing has, so that a batch of such pixels is no NaN."""
+    """Return the mean loss over all with a class; 0 if none has, where a mean would be NaN."""
     # one row a pixel, because CUDA sums over images in an order of its own; logarithms before that,
     # because of rows of eight values they take a CPU five times as long
     rows = logits.log_softmax(1).movedim(1, -1).flatten(0, -2)
@@ -73,16 +73,20 @@ def _softmax(logits: Tensor) -> Tensor:
 
 
 TASKS: dict[TaskName, Task] = {
-    "single_label": Task("single_label", "AA", True, _cross_entropy, _softmax),
+    "single_label": Task("single_label", METRICS["single_label"], True, _cross_entropy, _softmax),
     "multi_label": Task(
-        "multi_label", "macro_F1", False, F.binary_cross_entropy_with_logits, torch.sigmoid
+        "multi_label",
+        METRICS["multi_label"],
+        False,
+        F.binary_cross_entropy_with_logits,
+        torch.sigmoid,
     ),
-    "segmentation": Task("segmentation", "mIoU", True, _cross_entropy, _softmax),
+    "segmentation": Task("segmentation", METRICS["segmentation"], True, _cross_entropy, _softmax),
 }
 
 
 def patch_targets(store: PatchStore, task: Task) -> Tensor:
-    """What is to be said of every patch of the store.
+    """Return the target of every patch of the store.
 
     Returns:
         Class indices (N,), -1 for none; or 0 and 1 by class, (N, C), for `multi_label`.

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ _DIGEST = "sha256"
 """Key of the header under which the digest of all other keys and of the tensors stands."""
 
 REWRITE = f"run the stage that writes it again, `dvc repro -f -s <stage>`{COMES_BACK}"
-"""What mends weights."""
+"""Advice for weights that cannot be read."""
 
 OTHER_VERSION = "another version of eocontrast wrote it"
 
@@ -39,11 +40,16 @@ def save_weights(path: Path, tensors: dict[str, Tensor], header: dict[str, Any])
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and header of a file that `save_weights` wrote.
+    """Read tensors and header of a file that `save_weights` wrote.
 
     Raises:
         UserError: the file is missing, damaged or not one of ours.
     """
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "no such file"
+        near = get_close_matches(path.name, [file.name for file in path.parent.glob("*")], n=1)
+        hint = f"did you mean {path.parent / near[0]}?" if near else "correct the path"
+        raise UserError(f"{path}: {what}, expected a .safetensors file of weights; {hint}")
     with readable(f"{path} cannot be read as weights", REWRITE):
         try:
             with safe_open(path, framework="pt") as file:
@@ -73,10 +79,10 @@ def _with_digest(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> st
 
 
 def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
-    """Put tensors into a model that has exactly these.
+    """Load tensors into a model that has exactly these.
 
     Raises:
-        UserError: a name or a shape is another one, or a value is no number.
+        UserError: a name or a shape differs, or a value is not finite.
     """
     try:
         model.load_state_dict(tensors)
@@ -90,18 +96,18 @@ def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], what: str) -> 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What fine-tuning starts from: one backbone a sensor, or none for random initialisation.
+    """Weights that fine-tuning starts from: a backbone per sensor, or none for random ones.
 
     Attributes:
-        method: of pretraining; `imported` where it was done elsewhere, `random` where none was.
-        architecture: of every backbone.
-        specs: what each sensor's backbone expects; a sensor may lack.
-        tensors: by `<sensor>.<timm's name>`; none for random initialisation.
-        digest: of the data that were trained on, empty where unknown.
-        run: parameters of the run, or where an imported file came from.
-        patches: number of patches trained on, 0 where unknown.
-        health: metrics of the last epoch, rounded.
-        data: name and licence of what was trained on, empty where unknown.
+        method: Method of pretraining; `imported` if it was done elsewhere, `random` for none.
+        architecture: Architecture of every backbone.
+        specs: Expected input by sensor; a sensor may be missing.
+        tensors: Tensors by `<sensor>.<timm's name>`; none for random initialisation.
+        digest: Digest of the training data, empty if unknown.
+        run: Parameters of the run, or the origin of an imported file.
+        patches: Number of training patches, 0 if unknown.
+        health: Metrics of the last epoch, rounded.
+        data: Name and licence of the training data, empty if unknown.
     """
 
     method: str
@@ -116,12 +122,12 @@ class Pretrained:
 
     @property
     def trained(self) -> tuple[Sensor, ...]:
-        """Sensors with weights."""
+        """Return the sensors with weights."""
         prefixes = {name.partition(".")[0] for name in self.tensors}
         return tuple(sensor for sensor in SENSORS if sensor in prefixes)
 
     def save(self, path: Path) -> None:
-        """Write to `path`; all but the tensors goes to the header."""
+        """Write the tensors to `path`, and everything else to its header."""
         header = {
             "method": self.method,
             "architecture": self.architecture.to_dict(),
@@ -136,7 +142,7 @@ class Pretrained:
 
     @classmethod
     def load(cls, path: Path) -> Pretrained:
-        """Inverse of `save`.
+        """Invert `save`.
 
         Raises:
             UserError: the file is missing, damaged or not one of ours.
@@ -159,7 +165,7 @@ class Pretrained:
             )
 
     def spec(self, sensor: Sensor) -> InputSpec:
-        """What the backbone of a sensor expects.
+        """Return the expected input of a sensor's backbone.
 
         Raises:
             UserError: there is no such backbone; names those that there are.
@@ -172,7 +178,7 @@ class Pretrained:
         return self.specs[sensor]
 
     def backbone(self, sensor: Sensor) -> Backbone:
-        """The backbone of a sensor with these weights; drawn anew for a method without any.
+        """Build the backbone of a sensor with these weights, or with random ones if there are none.
 
         Raises:
             UserError: there is no such backbone.
@@ -188,17 +194,17 @@ class Pretrained:
 def load_pinned(
     path: Path, sha256: str, architecture: Architecture, data: Mapping[Sensor, InputSpec]
 ) -> Pretrained:
-    """Weights that parameters name by file and digest, checked against what they will be used for.
+    """Load weights that parameters name by file and digest, and check that they fit.
 
     Args:
-        path: as `Pretrained.save` wrote it, or `eocontrast import-weights`.
-        sha256: of the file, in hex.
-        architecture: expected.
-        data: what the patch store holds of each sensor.
+        path: File that `Pretrained.save` or `eocontrast import-weights` wrote.
+        sha256: Digest of the file, in hex.
+        architecture: Expected architecture.
+        data: Input of the patch store by sensor.
 
     Raises:
-        UserError: another digest or architecture, no weights, or bands or units that the data
-            lack.
+        UserError: digest or architecture differ, the file has no weights, or the data lack bands
+            or have other units.
     """
     found = file_sha256(path)
     if found != sha256:
@@ -224,7 +230,7 @@ def _described(architecture: Architecture) -> str:
 
 
 def backbone_tensors(backbones: dict[Sensor, Backbone]) -> dict[str, Tensor]:
-    """Tensors of several backbones as `Pretrained` names them."""
+    """Return the tensors of several backbones by the names of `Pretrained.tensors`."""
     return {
         f"{sensor}.{name}": tensor
         for sensor, backbone in backbones.items()

@@ -1,1 +1,1 @@
-"""From rasters to the patch store: audit, encode, write. Imports `rasters` and `patches`."""
+"""Audit rasters and encode them into the patch store. Imports `rasters` and `patches`."""

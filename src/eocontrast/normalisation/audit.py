@@ -1,11 +1,11 @@
-"""What is wrong with the values of a raster, and how many bad patches are too many.
+"""Audit rules for the values of a raster, and the limit of bad patches.
 
-Rules have names. Others are in `shift` and `consistency`, and in `RasterError`.
+More rules are in `shift`, `consistency` and `RasterError`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eocontrast.modalities import Modality, Sensor, implausible, whole_numbers
-from eocontrast.rasters.grids import Grid
+from eocontrast.rasters.read import Raster
 from eocontrast.rasters.values import WORDS, Reason
 from eocontrast.runtime.errors import UserError
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
-"""An error keeps the patch out of the store, a warning is to be looked at, a note is known."""
+"""An error keeps the patch out of the store; a warning deserves a look; a note is harmless."""
 
 Found = tuple[str, Severity, str]
 """Rule, severity, and what follows the raster's name in the message."""
@@ -38,13 +38,13 @@ class Finding:
     message: str
 
     def to_dict(self) -> dict[str, str]:
-        """JSON-able form."""
+        """Return a form that JSON can hold."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class _Present:
-    """What a raster holds: (bands, pixels) of any type, and each band's least and largest value."""
+    """Values of a raster (bands, pixels), and each band's least and largest value."""
 
     values: NDArray[Any]
     low: NDArray[Any]
@@ -52,7 +52,7 @@ class _Present:
 
     @property
     def extremes(self) -> tuple[float, float]:
-        """Of all bands."""
+        """Return the values of all bands."""
         return float(self.low.min()), float(self.high.max())
 
 
@@ -114,7 +114,7 @@ def _units(modality: Modality, held: _Present) -> list[Found]:
 
 
 def _dtype(modality: Modality, held: _Present) -> list[Found]:
-    """Fractions where numbers are counted, or none where they are measured."""
+    """Report fractions among counted numbers, or whole numbers among measured ones."""
     whole, (low, high) = map(whole_numbers, held.values), held.extremes
     message = ""
     # bands that were brought to a finer grid have fractions, those of that grid have none
@@ -140,7 +140,7 @@ def _saturated(modality: Modality, held: _Present) -> list[Found]:
 
 
 def _constant(modality: Modality, held: _Present) -> list[Found]:
-    """Bands of one value, but for B10, which sees clouds alone, and what is dark as water is."""
+    """Report bands of one value, except B10, which sees only clouds, and dark water."""
     dark = modality.units in ("DN", "reflectance")
     floor = modality.valid_range[0] + modality.storage.step
     bands = [
@@ -154,11 +154,11 @@ def _constant(modality: Modality, held: _Present) -> list[Found]:
 
 
 def audit_sizes(patch: str, sizes: Mapping[str, tuple[int, ...]]) -> list[Finding]:
-    """An error for each raster that differs in height and width from S2, or else from the first.
+    """Report each raster that differs in height or width from S2, or else from the first.
 
     Args:
-        patch: id of the patch.
-        sizes: height and width in pixels, by column of the manifest.
+        patch: Id of the patch.
+        sizes: Height and width in pixels, by column of the manifest.
     """
     if not sizes:
         return []
@@ -171,49 +171,47 @@ def audit_sizes(patch: str, sizes: Mapping[str, tuple[int, ...]]) -> list[Findin
 
 
 def sizes_differ(one: str, size: tuple[int, ...], other: str, expected: tuple[int, ...]) -> str:
-    """The message that says both sizes."""
+    """Return a message with both sizes."""
     return (
         f"{one} has {size[0]} x {size[1]} pixels, {other} {expected[0]} x {expected[1]}; "
         "both must be of one size"
     )
 
 
-def audit_places(patch: str, places: Mapping[str, Sequence[Grid]]) -> list[Finding]:
-    """A warning for each raster that says it lies elsewhere than the first one that says anything.
-
-    No error: the manifest says what belongs together, and published patches carry wrong places.
+def audit_places(
+    patch: str, rasters: Mapping[str, Raster], severity: Severity = "warning"
+) -> list[Finding]:
+    """Return a finding for each raster that lies elsewhere than the first that says where it lies.
 
     Args:
-        patch: id of the patch.
-        places: of the files of each raster, by its column of the manifest.
+        patch: Id of the patch.
+        rasters: Rasters by column of the manifest.
+        severity: An error for files of the user; published patches may carry wrong places.
     """
     known = [
         (name, grid)
-        for name, grids in places.items()
-        for grid in grids
+        for name, raster in rasters.items()
+        for grid in raster.grids
         if not grid.transform.is_identity
     ]
     found: dict[str, Finding] = {}
-    for name, place in known:
-        difference = _difference(place, known[0][1])
+    for name, grid in known:
+        difference = grid.difference(known[0][1])
         if difference:
-            message = f"{name} and {known[0][0]} {difference}; do they belong together?"
-            found.setdefault(name, Finding(patch, "georeference", "warning", message))
+            message = f"{name} {difference} {known[0][0]}; bring both to one grid (gdalwarp)"
+            found.setdefault(name, Finding(patch, "georeference", severity, message))
+    turned = [name for name, raster in rasters.items() if raster.turned]
+    for name in set(rasters) - {name for name, _ in known} if turned else ():
+        message = (
+            f"the rows of {turned[0]} run from south to north, and {name} does not say how its own "
+            "run; give it a CRS and a transform"
+        )
+        found.setdefault(name, Finding(patch, "georeference", severity, message))
     return list(found.values())
 
 
-def _difference(one: Grid, other: Grid) -> str:
-    """What differs, nothing where it is less than half of the finer pixel."""
-    if one.crs and other.crs and one.crs != other.crs:
-        return f"are in {one.crs.to_string()} and {other.crs.to_string()}"
-    apart = max(abs(a - b) for a, b in zip(one.bounds, other.bounds, strict=True))
-    if apart > 0.5 * min(one.pixel, other.pixel):
-        return f"have bounds that differ by up to {apart:g} (pixels of {other.pixel:g})"
-    return ""
-
-
 def has_error(findings: list[Finding]) -> bool:
-    """Whether one of them keeps its patch out of the store."""
+    """Return whether one of the findings keeps its patch out of the store."""
     return any(finding.severity == "error" for finding in findings)
 
 
@@ -235,10 +233,11 @@ def refuse_too_many(findings: list[Finding], patches: int, max_bad_fraction: flo
 
 
 def _how_again(errors: list[Finding]) -> str:
-    """What was fetched can be had again where it cannot be read."""
+    """Return how to get unreadable rasters again; empty if there are none."""
     if all(finding.rule != "unreadable" for finding in errors):
         return ""
     return (
-        ". Remove rasters under data/raw that cannot be read: `dvc repro -f download` puts back "
-        "what it fetched or wrote there"
+        ". If the rasters lie under data/raw, run `dvc repro -f download`; for an archive of "
+        "sen12ms or dfc2020, remove its note data/raw/<source>/archives/<archive>.md5 before, or "
+        "it is not unpacked again"
     )

@@ -1,4 +1,4 @@
-"""Findings told: all of them in a JSON file, and a table of the rules that were broken."""
+"""Audit findings as a JSON file, and as a table of the broken rules."""
 
 from __future__ import annotations
 
@@ -14,17 +14,24 @@ from eocontrast.runtime.files import write_text
 _HEADER = ("rule", "severity", "patches", "first ids")
 
 _EXAMPLE = 240
-"""Characters of an example at most: it has a line of its own, for names of patches are long."""
+"""Most characters of an example, which has a line of its own: names of patches are long."""
 
 
-def write_audit(path: Path, findings: list[Finding], patches: int) -> None:
-    """Leave all findings in a JSON file, with how many patches were asked and left out.
+def write_audit(path: Path, findings: list[Finding], patches: int, shift_searched: int) -> None:
+    """Write all findings to a JSON file, with the number of patches read and left out.
 
-    Notes of one message are one entry, for half of the patches may share it.
+    Notes with the same message are one entry, because half of the patches may share it.
+
+    Args:
+        path: JSON file to write.
+        findings: Findings on all patches.
+        patches: Number of patches read.
+        shift_searched: Number of patches in which a shift was searched.
     """
     content = {
         "patches": patches,
         "quarantined": _count(findings, "error"),
+        "shift_searched": shift_searched,
         "findings": [finding.to_dict() for finding in findings if finding.severity != "note"],
         "notes": _notes(findings),
     }
@@ -32,7 +39,7 @@ def write_audit(path: Path, findings: list[Finding], patches: int) -> None:
 
 
 def audit_table(findings: list[Finding], patches: int) -> str:
-    """A line a rule with an example below it, what is worst first, and a verdict in the end."""
+    """Return one line per rule with an example below it, worst first, and a verdict at the end."""
     rules: dict[tuple[Severity, str], list[Finding]] = defaultdict(list)
     for finding in findings:
         rules[finding.severity, finding.rule].append(finding)
@@ -50,7 +57,7 @@ def audit_table(findings: list[Finding], patches: int) -> str:
 
 
 def verdict(findings: list[Finding], patches: int) -> str:
-    """How many patches cannot be used and how many are to be looked at."""
+    """Return how many patches cannot be used, and how many deserve a look."""
     errors, warnings = _count(findings, "error"), _count(findings, "warning")
     if not errors and not warnings:
         return f"audit: nothing is wrong with the {patches} patches"
@@ -58,7 +65,7 @@ def verdict(findings: list[Finding], patches: int) -> str:
 
 
 def _count(findings: list[Finding], severity: Severity) -> int:
-    """Patches that have a finding of this severity."""
+    """Return the patches with a finding of this severity."""
     return len({finding.id for finding in findings if finding.severity == severity})
 
 

@@ -1,7 +1,7 @@
-"""Which bands of a source's rasters its store keeps, and which it adds.
+"""Bands that a store keeps from a source's rasters, and bands that it adds.
 
-Data and models meet by the names of bands. Where they do not, somebody has to choose: leave a band
-out of all stores, or add it as no data, which a network sees as the band's mean.
+Data and models meet by band names. If a band is missing, the user decides: leave it out of all
+stores, or add it as missing data, which a network sees as the band's mean.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from eocontrast.runtime.errors import UserError
 
 @dataclass(frozen=True)
 class Bands:
-    """Of one sensor's store.
+    """Bands of one sensor in the store.
 
     Attributes:
-        held: what comes from the rasters.
-        places: of these bands in the rasters, in rising order.
-        filled: names of the bands behind them, which no raster holds.
+        held: Bands that the rasters hold.
+        places: Positions of these bands in the rasters, in rising order.
+        filled: Names of the bands behind them, which no raster holds.
     """
 
     held: Modality
@@ -34,15 +34,15 @@ class Bands:
 
     @property
     def modality(self) -> Modality:
-        """Of the store."""
+        """Return the modality of the store."""
         return replace(self.held, bands=self.held.bands + self.filled)
 
     def keep(self, values: NDArray[Any]) -> NDArray[Any]:
-        """The bands of a raster that the store holds, (bands, H, W)."""
+        """Return the bands of a raster that the store holds, (bands, H, W)."""
         return values if len(values) == len(self.places) else values[list(self.places)]
 
     def fill(self, stored: NDArray[np.integer]) -> NDArray[np.integer]:
-        """These as stored integers, and behind them no data in each band that is added."""
+        """Encode these bands, and add missing data for each filled band."""
         if not self.filled:
             return stored
         shape = (len(self.filled), *stored.shape[1:])
@@ -55,12 +55,12 @@ def stored_bands(
     drop_bands: Collection[str] = (),
     fill_bands: Mapping[Sensor, Sequence[str]] | None = None,
 ) -> dict[Sensor, Bands]:
-    """By sensor, what the store of a source holds.
+    """Return the bands of a source's store by sensor.
 
     Args:
-        source: what the rasters are.
-        drop_bands: left out where a sensor has them.
-        fill_bands: added by sensor where it lacks them, behind the others.
+        source: Description of the rasters.
+        drop_bands: Bands to leave out if a sensor has them.
+        fill_bands: Bands to add behind the others, by sensor, if it lacks them.
 
     Raises:
         UserError: no band of a sensor would be left.

@@ -1,4 +1,4 @@
-"""From rasters to the patch store: by shards, on any number of workers, whole or not at all."""
+"""Build the patch store from rasters, by shards, on any number of workers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from eocontrast.modalities import Sensor
@@ -17,6 +18,13 @@ from eocontrast.normalisation.audit import Finding, has_error, refuse_too_many
 from eocontrast.normalisation.audit_report import audit_table, write_audit
 from eocontrast.normalisation.bands import stored_bands
 from eocontrast.normalisation.consistency import Consistency
+from eocontrast.normalisation.dataset import (
+    audit_dataset,
+    refuse_empty_splits,
+    refuse_gaps,
+    split_report,
+    split_table,
+)
 from eocontrast.normalisation.index import write_index
 from eocontrast.normalisation.pairs import Patch, StoreBands
 from eocontrast.normalisation.shards import (
@@ -33,6 +41,13 @@ from eocontrast.rasters.source import Source, read_source
 from eocontrast.runtime.files import check_free_disk, code_sha256
 from eocontrast.runtime.parallel import parallel_map
 
+SHIFT_SAMPLE = 500
+"""Pairs in which `build_store` looks for a shift; `eocontrast audit` looks in all.
+
+At 256 px the search takes two and a half times as long as the rest of the stage. A product that is
+misregistered shows in a sample, and a shift is a warning that keeps no patch out of the store.
+"""
+
 
 def build_store(
     manifests: Path,
@@ -47,6 +62,7 @@ def build_store(
     drop_bands: Collection[str] = (),
     fill_bands: Mapping[Sensor, Sequence[str]] | None = None,
     workers: int | None = None,
+    finetuned: bool = False,
 ) -> dict[str, int]:
     """Write the patch store of a source to `folder`, whole or not at all.
 
@@ -54,18 +70,19 @@ def build_store(
     in the same bytes, as does any number of workers.
 
     Args:
-        manifests: folder in which `download` described the source.
-        folder: where the store goes; replaced.
-        audit: JSON file for what is wrong with the rasters; apart from the store, because nothing
-            that is learnt depends on it.
-        seed: of the split of groups that the manifest gives none.
-        test_fraction: share of those that is tested on.
-        shard_mib: largest shard of one sensor, in MiB.
-        max_bad_fraction: share of patches that may be left out for errors.
-        check_shift: whether to look for a shift of S1 against S2.
-        drop_bands: names of bands that are left out.
-        fill_bands: names by sensor of bands that are no data everywhere where it lacks them.
-        workers: processes that read rasters; one a core where None.
+        manifests: Folder in which `download` described the source.
+        folder: Folder of the store, which is replaced.
+        audit: JSON file for findings on the rasters; apart from the store, because no model
+            depends on it.
+        seed: Seed of the split of groups to which the manifest gives none.
+        test_fraction: Share of those groups' patches to test on.
+        shard_mib: Largest shard of one sensor, in MiB.
+        max_bad_fraction: Share of patches that may be left out for errors.
+        check_shift: Whether to look for a shift of S1 against S2, in `SHIFT_SAMPLE` pairs.
+        drop_bands: Names of bands to leave out.
+        fill_bands: Names by sensor of bands to add as missing data if it lacks them.
+        workers: Processes that read rasters, by default one per core.
+        finetuned: whether models are fine-tuned on the store, which needs labels in both splits.
 
     Returns:
         Number of patches by split, and `quarantined`.
@@ -77,19 +94,33 @@ def build_store(
     manifest = source.manifest.copy()
     manifest["labelled"] = manifest["label"] != ""
     manifest["split"] = split_by_group(manifest, test_fraction, seed)
+    manifest["check_shift"] = _sampled(len(manifest), SHIFT_SAMPLE if check_shift else 0, seed)
+    if finetuned:
+        refuse_empty_splits(manifest)
     source = replace(source, manifest=manifest)
     bands = stored_bands(source, drop_bands, fill_bands)
     plan = _plan(source, bands, shard_mib)
     build = folder.with_name(folder.name + ".partial")
-    _begin(build, f"{plan.digest(manifests)} {check_shift} {bands}")
-    patches = list(_stored(build, plan, (_told(source), bands, check_shift), workers))
-    findings, kept = _judged(plan, patches)
-    write_audit(audit, findings, len(manifest))
+    _begin(build, f"{plan.digest(manifests)} {bands}")
+    patches = list(_stored(build, plan, (_told(source), bands), workers))
+    findings, kept = _judged(source, plan, patches)
+    searched = int(manifest["check_shift"].sum())
+    write_audit(audit, findings, len(manifest), searched)
     print(audit_table(findings, len(manifest)), file=sys.stderr)
     if findings:
         print(f"every finding is in {audit}", file=sys.stderr)
+    if 0 < searched < len(manifest):
+        print(
+            f"a shift was searched in {searched} of {len(manifest)} patches; `eocontrast audit "
+            f"{manifests}` searches all",
+            file=sys.stderr,
+        )
     _forget_errors(build, plan, findings)
     refuse_too_many(findings, len(manifest), max_bad_fraction)
+    if kept:
+        print(split_report(kept, [*source.classes]), file=sys.stderr)
+    if finetuned and kept:
+        refuse_gaps(split_table(kept, [*source.classes]))
     counts = write_index(build, source, bands, plan.side, kept)
     shutil.rmtree(build / "shards")
     (build / PLAN).unlink()
@@ -100,38 +131,42 @@ def build_store(
     return {**counts, "quarantined": len(manifest) - len(kept)}
 
 
-def audit_source(source: Source, *, check_shift: bool, workers: int | None = None) -> list[Finding]:
-    """The findings on every patch of a source, and nothing stored.
+def audit_source(
+    source: Source, *, check_shift: bool, workers: int | None = None
+) -> tuple[list[Finding], list[Patch]]:
+    """The findings on every patch of a source and the patches without errors; nothing is stored.
 
-    Where the manifest gives no split, none is drawn: such patches count as learnt from.
+    Patches without a split count as training patches.
 
     Args:
-        source: as `read_source` gives it.
-        check_shift: whether to look for a shift of S1 against S2.
-        workers: processes that read rasters; one a core where None.
+        source: Source that `read_source` returns.
+        check_shift: Whether to look for a shift of S1 against S2 in every pair.
+        workers: Processes that read rasters, by default one per core.
     """
     bands = stored_bands(source)
+    source = replace(source, manifest=source.manifest.assign(check_shift=check_shift))
     plan = _plan(source, bands, shard_mib=1)
-    told = (_told(source), bands, check_shift)
+    told = (_told(source), bands)
     calls = [(*told, number, rows) for number, rows in enumerate(plan.shards)]
     pieces = dict(_shown(parallel_map(audit_rows, calls, workers), plan, done=0))
     patches = [patch for number in sorted(pieces) for patch in pieces[number]]
-    return _judged(plan, patches)[0]
+    findings, kept = _judged(source, plan, patches)
+    return findings, kept
 
 
 PLAN = "plan"
-"""File that tells one state of data and code from another."""
+"""File that identifies the state of data and code."""
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """Which rows go into which shard, a function of the manifest alone.
+    """Rows of each shard, a function of the manifest alone.
 
     Attributes:
-        first: id of the first patch whose size can be read.
-        side: of that, and of all patches, in pixels.
-        patch_bytes: of the largest patch in the store.
-        shards: rows by number.
+        first: Id of the first patch whose size can be read.
+        side: Side of that patch, and of all others, in pixels.
+        patch_bytes: Bytes of the largest patch in the store.
+        shards: Rows by number of the shard.
     """
 
     first: str
@@ -140,7 +175,7 @@ class _Plan:
     shards: tuple[Rows, ...]
 
     def digest(self, manifests: Path) -> str:
-        """Of all that determines the shards, the code included."""
+        """Return a digest of everything that decides the shards, including the code."""
         told = hashlib.sha256(repr((self, code_sha256())).encode())
         for file in sorted(manifests.iterdir()):
             if file.is_file():
@@ -171,6 +206,12 @@ def _first_square(source: Source, rows: Rows) -> tuple[str, int]:
     return rows[0]["id"], 1  # each of them has an error
 
 
+def _sampled(patches: int, wanted: int, seed: int) -> NDArray[np.bool_]:
+    """Draw `wanted` of the patches, all of them if there are no more."""
+    drawn = np.random.default_rng(seed).permutation(patches)[:wanted]
+    return np.isin(np.arange(patches), drawn)
+
+
 def _begin(build: Path, digest: str) -> None:
     """Keep what an earlier run of the same plan wrote, and nothing else."""
     note = build / PLAN
@@ -181,9 +222,9 @@ def _begin(build: Path, digest: str) -> None:
 
 
 def _stored(
-    build: Path, plan: _Plan, told: tuple[Source, StoreBands, bool], workers: int | None
+    build: Path, plan: _Plan, told: tuple[Source, StoreBands], workers: int | None
 ) -> Iterator[Patch]:
-    """What is to be known of every row, in their order, when all shards are written."""
+    """Write all missing shards and return the audit record of every row."""
     found = {number: finished_shard(build, number) for number in range(len(plan.shards))}
     missing = [number for number, patches in found.items() if patches is None]
     ahead = sum(len(plan.shards[number]) for number in missing)
@@ -206,17 +247,22 @@ def _shown(
 
 
 def _told(source: Source) -> Source:
-    """What travels with every shard: the declaration alone, for the manifest may have millions."""
+    """Return the source without its manifest, which may have millions of rows."""
     rasters = (source.rasters or Path()).absolute()  # workers may start elsewhere
     return replace(source, manifest=source.manifest.head(0), rasters=rasters)
 
 
-def _judged(plan: _Plan, patches: Iterable[Patch]) -> tuple[list[Finding], list[Patch]]:
-    """All findings, and the patches without an error."""
+def _judged(
+    source: Source, plan: _Plan, patches: Sequence[Patch]
+) -> tuple[list[Finding], list[Patch]]:
+    """Return all findings, and the patches without an error."""
     consistency = Consistency(plan.first, plan.side)
+    together: dict[str, list[Finding]] = {}
+    for finding in audit_dataset(source, patches):
+        together.setdefault(finding.id, []).append(finding)
     every, kept = [], []
     for patch in patches:
-        findings = consistency.findings(patch)
+        findings = consistency.findings(patch) + together.get(patch.id, [])
         every += findings
         if not has_error(findings):
             kept.append(patch)
@@ -224,7 +270,7 @@ def _judged(plan: _Plan, patches: Iterable[Patch]) -> tuple[list[Finding], list[
 
 
 def _forget_errors(build: Path, plan: _Plan, findings: list[Finding]) -> None:
-    """Shards with an error are read again if this run ends here: somebody may mend the rasters."""
+    """Remove shards with an error, so that they are read again after the rasters are mended."""
     bad = {finding.id for finding in findings if finding.severity == "error"}
     for number, rows in enumerate(plan.shards):
         if any(row["id"] in bad for row in rows):

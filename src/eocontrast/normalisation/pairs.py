@@ -29,7 +29,9 @@ from eocontrast.normalisation.audit import (
 from eocontrast.normalisation.bands import Bands
 from eocontrast.normalisation.moments import Sums, band_sums
 from eocontrast.normalisation.shift import audit_shift
+from eocontrast.rasters.mask_values import count_values
 from eocontrast.rasters.masks import read_mask_raster
+from eocontrast.rasters.offsets import darkest
 from eocontrast.rasters.open import RasterError
 from eocontrast.rasters.read import Raster, read_raster
 from eocontrast.rasters.source import Source
@@ -51,6 +53,8 @@ class Patch:
         facts: Row of the store's index.
         checksums: CRC-32 of the stored pixels, by `s1`, `s2` and `label`.
         sums: Sums of the stored pixels by sensor, for the band statistics.
+        evidence: What only all patches together can judge: values of the mask (`values`), the
+            least digital number of Sentinel-2 (`darkest`), and whether an offset was applied.
         arrays: Stored pixels by `s1`, `s2` and, for a mask raster, `label`; none once written.
     """
 
@@ -61,6 +65,7 @@ class Patch:
     facts: dict[str, Any] = field(default_factory=dict)
     checksums: dict[str, int] = field(default_factory=dict)
     sums: dict[Sensor, Sums] = field(default_factory=dict)
+    evidence: dict[str, Any] = field(default_factory=dict)
     arrays: dict[str, NDArray[np.integer]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -91,7 +96,7 @@ def read_pair(source: Source, bands: StoreBands, row: dict[str, str], check_shif
     findings = [found for found in read.values() if isinstance(found, Finding)]
     rasters = {column: found for column, found in read.items() if isinstance(found, Raster)}
     findings += audit_sizes(patch, {name: r.values.shape[1:] for name, r in rasters.items()})
-    findings += audit_places(patch, {name: r.grids for name, r in rasters.items()})
+    findings += audit_places(patch, rasters, "error" if source.files else "warning")
     stored, missing = {}, {}
     for sensor, kept in bands.items():
         if sensor in rasters:
@@ -125,9 +130,22 @@ def read_pair(source: Source, bands: StoreBands, row: dict[str, str], check_shif
         size=size,
         facts={**facts, "valid": valid, **labels},
         checksums=checksums,
+        evidence=_evidence(source, rasters) if source.files else {},
         sums={sensor: band_sums(kept.held, stored[sensor]) for sensor, kept in bands.items()},
         arrays=arrays,
     )
+
+
+def _evidence(source: Source, rasters: Mapping[str, Raster]) -> dict[str, Any]:
+    evidence: dict[str, Any] = {}
+    s2 = rasters["s2"]
+    least = darkest(s2.values, source.s2.units)
+    if least is not None:
+        evidence = {"darkest": least, "offset": s2.offset}
+    if "label" in rasters:
+        counts = count_values(rasters["label"].values)
+        evidence["values"] = {str(value): count for value, count in counts.items()}
+    return evidence
 
 
 def _columns(source: Source, row: dict[str, str]) -> list[str]:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -24,8 +25,8 @@ from eocontrast.rasters.open import gdal_settings
 from eocontrast.rasters.source import Source
 from eocontrast.runtime.files import whole, write_text
 
-Rows = Sequence[dict[str, str]]
-"""Rows of a manifest."""
+Rows = Sequence[dict[str, Any]]
+"""Rows of a manifest; `check_shift` says whether to look for a shift of S1 against S2."""
 
 
 def note_path(folder: Path, shard: int) -> Path:
@@ -34,26 +35,24 @@ def note_path(folder: Path, shard: int) -> Path:
 
 
 def audit_rows(
-    source: Source, bands: StoreBands, check_shift: bool, number: int, rows: Rows
+    source: Source, bands: StoreBands, number: int, rows: Rows
 ) -> tuple[int, list[Patch]]:
     """Read and audit patches without storing anything.
 
     Args:
         source: Meaning of the rasters.
         bands: Bands to audit, by sensor.
-        check_shift: Whether to look for a shift of S1 against S2.
         number: Number of this piece of the manifest, returned as it is.
         rows: Rows of the manifest.
     """
     with gdal_settings():
-        patches = (read_pair(source, bands, row, check_shift) for row in rows)
+        patches = (read_pair(source, bands, row, row["check_shift"]) for row in rows)
         return number, [replace(patch, arrays={}) for patch in patches]
 
 
 def write_shard(
     source: Source,
     bands: StoreBands,
-    check_shift: bool,
     number: int,
     rows: Rows,
     side: int,
@@ -64,7 +63,6 @@ def write_shard(
     Args:
         source: Meaning of the rasters.
         bands: Bands of the store, by sensor.
-        check_shift: Whether to look for a shift of S1 against S2.
         number: Number of the shard.
         rows: Rows of the manifest.
         side: Side in pixels of every patch; patches of another size are left out.
@@ -78,7 +76,7 @@ def write_shard(
     arrays: list[dict[str, NDArray[np.integer]]] = []
     with gdal_settings():
         for row in rows:
-            patch = read_pair(source, bands, row, check_shift)
+            patch = read_pair(source, bands, row, row["check_shift"])
             facts = {**patch.facts, "shard": number, "row": len(arrays)}
             patches.append(replace(patch, facts=facts, arrays={}))
             if not has_error(patch.findings) and patch.size == (side, side):
@@ -105,8 +103,11 @@ def write_array(path: Path, arrays: Sequence[NDArray[np.integer]]) -> None:
     """Write arrays of one shape as one `.npy` file; write no file if there are none."""
     if not arrays:
         return
-    stacked = np.stack(arrays)
+    header = npy.header_data_from_array_1_0(arrays[0])
+    header |= {"fortran_order": False, "shape": (len(arrays), *arrays[0].shape)}
     with whole(path) as partial, partial.open("wb") as file:
-        npy.write_array_header_1_0(file, npy.header_data_from_array_1_0(stacked))
-        # np.save reports a full disk without its error number, and a memory map ends the process
-        file.write(stacked.data)
+        npy.write_array_header_1_0(file, header)
+        # np.save reports a full disk without its error number, a memory map ends the process, and
+        # stacking would double the memory
+        for array in arrays:
+            file.write(np.ascontiguousarray(array).data)

@@ -1,8 +1,8 @@
-"""How far Sentinel-1 lies beside Sentinel-2, told by their content.
+"""Estimate the shift between Sentinel-1 and Sentinel-2 from their content.
 
 Backscatter is regressed on the optical bands at every shift within `REACH`: it is explained best
-where the two lie on each other. Both are rid of what is broader than a field first, for that says
-little about place, and as speckle is new in every pixel it hides the relation but does not move it.
+where the two lie on each other. Structures broader than a field are removed first, since they
+say little about place. Speckle is new in every pixel: it hides the relation but does not move it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SMALLEST = 4 * REACH
 """Pixels along a side, below which too few are left when S1 is moved by `REACH` both ways."""
 
 EVIDENCE = 18.0
-"""Log-likelihood ratio below which a shift is not known.
+"""Log-likelihood ratio below which a shift is unknown.
 
 On 900 simulated pairs of 48, 64 and 112 px, moved by up to 6 px, 58 % exceed it, 99.6 % of these
 are right within 1 px and all within 2; of 900 pairs of two different places none does. On scenes of
@@ -42,7 +42,7 @@ _RIDGE = 1e-2  # of the mean variance of a predictor
 
 @dataclass(frozen=True)
 class Shift:
-    """Rows and columns in pixels that S1's content lies below and right of S2's.
+    """A shift in pixels: rows below and columns right of S2's content.
 
     `confidence` is the log-likelihood ratio of the best shift to the best one more than 2 px away;
     0 where nothing is known.
@@ -54,17 +54,17 @@ class Shift:
 
     @property
     def known(self) -> bool:
-        """Whether the content is evidence enough."""
+        """Return whether the content is evidence enough."""
         return self.confidence >= EVIDENCE
 
 
 def audit_shift(patch: str, s1: NDArray[np.floating], s2: NDArray[np.floating]) -> list[Finding]:
-    """A warning where S1 is shifted by more than 2 px, a note where nothing can be said.
+    """Warn if S1 is shifted by more than 2 px, and note if the shift is unknown.
 
     Args:
-        patch: id of the patch.
-        s1: backscatter in dB, (bands, H, W), NaN where there is no data.
-        s2: reflectance or digital numbers, (bands, H, W), likewise.
+        patch: Id of the patch.
+        s1: Backscatter in dB, (bands, H, W), NaN if missing.
+        s2: Reflectance or digital numbers, (bands, H, W), NaN if missing.
     """
     shift = estimate_shift(s1, s2)
     if not shift.known:
@@ -81,11 +81,11 @@ def audit_shift(patch: str, s1: NDArray[np.floating], s2: NDArray[np.floating]) 
 
 
 def estimate_shift(s1: NDArray[np.floating], s2: NDArray[np.floating]) -> Shift:
-    """The shift of S1 against S2, to fractions of a pixel, and how much speaks for it.
+    """Estimate the shift of S1 against S2 to fractions of a pixel, with its confidence.
 
     Args:
-        s1: backscatter in dB, (bands, H, W), NaN where there is no data.
-        s2: reflectance or digital numbers, (bands, H, W), likewise.
+        s1: Backscatter in dB, (bands, H, W), NaN if missing.
+        s2: Reflectance or digital numbers, (bands, H, W), NaN if missing.
     """
     missing = ~np.isfinite(s1).all(axis=0) | ~np.isfinite(s2).all(axis=0)
     if min(missing.shape) < SMALLEST or missing.mean() > 0.5:
@@ -97,7 +97,7 @@ def estimate_shift(s1: NDArray[np.floating], s2: NDArray[np.floating]) -> Shift:
 
 
 def _predictors(s2: NDArray[np.floating], missing: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Uncorrelated fine structure of S2, (predictors, H, W) of about unit variance."""
+    """Return uncorrelated fine structure of S2, (predictors, H, W) of about unit variance."""
     floor = np.float32(0.01 * np.nanmax(s2, initial=1e-9))
     bands = _standardised(np.log(np.maximum(_filled(s2, missing), 0) + floor))
     if not len(bands):
@@ -117,7 +117,7 @@ def _predictors(s2: NDArray[np.floating], missing: NDArray[np.bool_]) -> NDArray
 
 
 def _window(s1: NDArray[np.floating], missing: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Fine structure of the S1 bands that vary, (bands, H, W), zero in a margin of `REACH`."""
+    """Return fine structure of the S1 bands that vary, (bands, H, W), with a zero margin."""
     fine = _fine(_filled(s1, missing))
     inner = np.zeros_like(missing)
     inner[REACH:-REACH, REACH:-REACH] = True
@@ -130,7 +130,7 @@ def _window(s1: NDArray[np.floating], missing: NDArray[np.bool_]) -> NDArray[np.
 def _log_likelihood(
     backscatter: NDArray[np.floating], predictors: NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """Of each shift against no relation at all, (2 REACH + 1, 2 REACH + 1).
+    """Return the log-likelihood ratio of each shift, (2 REACH + 1, 2 REACH + 1).
 
     The bands' speckle is independent, so theirs add up. Neighbouring pixels are no independent
     samples: their number is divided by the sum over lags of both autocorrelations' product
@@ -155,7 +155,7 @@ def _log_likelihood(
 
 
 def _peak(surface: NDArray[np.float64]) -> Shift:
-    """The best shift and its lead; not known where some of its rivals lie out of reach.
+    """Return the best shift and its lead; unknown if some of its rivals lie out of reach.
 
     A shore or a road looks the same all along itself: what rises towards the edge is no peak.
     """
@@ -170,13 +170,13 @@ def _peak(surface: NDArray[np.float64]) -> Shift:
 
 
 def _parabola(before: float, here: float, after: float) -> float:
-    """Where between -0.5 and 0.5 a parabola through three neighbours is highest."""
+    """Return the peak of a parabola through three neighbours, between -0.5 and 0.5."""
     curvature = before - 2 * here + after
     return float(0.5 * (before - after) / curvature) if curvature < 0 else 0.0
 
 
 def _filled(values: NDArray[np.floating], missing: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The band's mean where there is no data."""
+    """Replace missing pixels by the band's mean."""
     filled = values.astype(np.float32)
     if missing.any():
         filled[:, missing] = filled[:, ~missing].mean(axis=1)[:, None]
@@ -184,7 +184,7 @@ def _filled(values: NDArray[np.floating], missing: NDArray[np.bool_]) -> NDArray
 
 
 def _clipped(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Within 2.5 standard deviations of each band, so that no single roof or ship decides."""
+    """Clip each band to 2.5 standard deviations, so that no single roof or ship decides."""
     # S1's margin is zero and no part of its spread
     spread = np.sqrt((values**2).sum(axis=(1, 2)) / np.count_nonzero(values, axis=(1, 2)))
     limit = (_CLIP * spread).astype(np.float32)[:, None, None]
@@ -192,7 +192,7 @@ def _clipped(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _standardised(bands: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(bands, H, W) as rows of zero mean and unit variance; bands that do not vary are left out."""
+    """Return bands as rows of zero mean and unit variance, without those that do not vary."""
     rows = bands.reshape(len(bands), -1)
     rows = rows - rows[:, :1]  # exactly 0 where a band has one value
     rows -= rows.mean(axis=1, keepdims=True)
@@ -202,7 +202,7 @@ def _standardised(bands: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _fine(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(bands, H, W) less the mean of the 11 x 11 pixels around, mirrored at the edge."""
+    """Subtract the mean of the 11 x 11 pixels around, mirrored at the edge."""
     width = 2 * _WIDTH + 1
     values = values - values[:, :1, :1]  # exactly 0 where a band has one value
     return np.asarray(values - uniform_filter(values, (1, width, width), mode="mirror"))

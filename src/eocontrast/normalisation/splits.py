@@ -9,16 +9,16 @@ from eocontrast.runtime.errors import UserError
 
 
 def split_by_group(index: pd.DataFrame, test_fraction: float, seed: int) -> pd.Series:
-    """A split for every row that has none yet.
+    """Draw a split for every row that has none.
 
     Labelled groups are drawn in random order into `test` until it holds `test_fraction` of the
     labelled rows, so no group is in two splits. Unlabelled rows go to `pretrain`, or to `test` with
     the rest of their group, where nothing reads them.
 
     Args:
-        index: columns `group`, `split` (empty where none is given), `labelled` (bool).
-        test_fraction: share of the labelled rows without a split that is tested on.
-        seed: of the order in which groups are drawn.
+        index: Columns `group`, `split` (empty if unknown) and `labelled` (bool).
+        test_fraction: Share of the labelled rows without a split to test on.
+        seed: Seed of the order in which groups are drawn.
 
     Raises:
         UserError: rows of one group are given to both `train` and `test`.
@@ -41,7 +41,7 @@ def split_by_group(index: pd.DataFrame, test_fraction: float, seed: int) -> pd.S
 
 
 def refuse_shared_groups(group: pd.Series, split: pd.Series) -> None:
-    """No group may be tested on and also seen before.
+    """Check that no group of the test split is in another split.
 
     Raises:
         UserError: names a group that is in `test` and in another split.

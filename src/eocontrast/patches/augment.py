@@ -19,7 +19,7 @@ def generator(*key: int) -> torch.Generator:
 
     SplitMix64's finaliser mixes the keys, so that (0, 1) and (1, 0) are unrelated.
     """
-    state = 0x9E3779B97F4A7C15
+    state = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio, as in SplitMix64
     for part in key:
         state = (state ^ (part + 0x9E3779B97F4A7C15)) & (2**64 - 1)
         state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
@@ -59,6 +59,7 @@ class Draws:
             (parts, size, *shape)
         """
         drawn = torch.rand(parts, size * self.ranks, *shape, generator=self.source, dtype=dtype)
+        # the batch is dealt like cards (training/ranks.py)
         return drawn[:, self.rank :: self.ranks]
 
     def below(self, end: int, size: int) -> Tensor:
@@ -139,6 +140,7 @@ def turned(ys: Tensor, xs: Tensor, flips: bool, draws: Draws) -> tuple[Tensor, T
         Line and column of every pixel, (B, crop, crop) each.
     """
     size, crop = ys.shape
+    # two mirrors and a transposition make all eight symmetries, each with a chance of 1/8
     mirror_y, mirror_x, transpose = draws.uniform(3, size, 1, 1) < 0.5 * flips
     ys = torch.where(mirror_y[..., 0], ys.flip(1), ys)[:, :, None].expand(-1, -1, crop)
     xs = torch.where(mirror_x[..., 0], xs.flip(1), xs)[:, None, :].expand(-1, crop, -1)

@@ -1,48 +1,45 @@
-"""From stored integers to what a backbone sees: the same arithmetic in training and in a map.
+"""Input specifications, and the scaling of stored integers in training and in maps alike.
 
-Normalisation is fixed per band by default, from the pretraining data. Dividing each channel of each
-crop by its own maximum, as both papers did, throws the radiometry away: one bright roof rescales
-the image. It is there for their weights and for comparison.
+By default each band has fixed statistics from the pretraining data. Both papers divide each channel
+of each crop by its own maximum instead, which loses the radiometry: one bright roof rescales the
+image. That scaling is there for their weights and for comparison.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from eocontrast.modalities import Modality, Units, implausible
+from eocontrast.modalities import Modality, Scaling, Units, implausible
 from eocontrast.runtime.errors import UserError
 
 Batch = dict[str, Tensor]
-"""By sensor, stored integers (B, bands, H, W); targets of pixels, where there are any, as `label`.
+"""Stored integers (B, bands, H, W) by sensor, and the targets of pixels, if any, as `label`.
 
-Floats on the scale of the stored integers serve as well: augmentation does not round.
+Floats on the same scale work as well, since augmentation does not round.
 """
 
 PIXEL = 10.0
 """Metres of a pixel of Sentinel-1 and of Sentinel-2's finest bands."""
 
-Scaling = Literal["band_statistics", "crop_maximum"]
-"""Zero mean and unit variance per band, or every band of every crop over its own maximum."""
-
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What weights expect of one sensor.
+    """Expected input of one sensor's backbone.
 
     Attributes:
-        modality: bands by name, units, and the range outside of which values are clipped.
-        mean: per band in these units, over all patches outside the test split.
-        sd: standard deviation, likewise.
-        patch_size: side in pixels of the patches that the weights were trained on.
-        scaling: how clipped values are brought to the range of a network.
-        pixel: size of a pixel on the ground in metres.
+        modality: Names of the bands, units, and the range to which values are clipped.
+        mean: Mean per band in these units, over all patches outside the test split.
+        sd: Standard deviation per band, over the same patches.
+        patch_size: Side in pixels of the patches that the weights were trained on.
+        scaling: Scaling of clipped values to the range of a network.
+        pixel: Size of a pixel on the ground in metres.
     """
 
     modality: Modality
@@ -53,7 +50,7 @@ class InputSpec:
     pixel: float = PIXEL
 
     def select(self, bands: Sequence[str]) -> InputSpec:
-        """The same of some bands, in this order.
+        """Return the specification of some bands, in this order.
 
         Raises:
             UserError: a band is not among these.
@@ -67,7 +64,7 @@ class InputSpec:
         )
 
     def channels(self, data: Modality) -> list[int]:
-        """Positions in `data` of the bands that are expected, found by name.
+        """Return the positions in `data` of the expected bands, found by name.
 
         Raises:
             UserError: the data have other units, or lack a band.
@@ -93,23 +90,23 @@ class InputSpec:
         units: Units,
         check_scale: bool = True,
     ) -> NDArray[np.integer]:
-        """Physical values to the integers of a patch store, in the bands that are expected.
+        """Encode physical values as the integers of a patch store, in the expected bands.
 
         Bands are found by name, whatever their order, and others are left out. Linear power and dB
         are converted into one another; reflectance and DN are not, for the products' offset differs
         by their age.
 
         Args:
-            values: (C, H, W) or (B, C, H, W) in `units`; NaN is no data.
-            bands: the C names.
-            units: of all bands.
-            check_scale: refuse values that can hardly be of these units.
+            values: Values (C, H, W) or (B, C, H, W) in `units`; NaN is missing.
+            bands: Names of the C bands.
+            units: Units of all bands.
+            check_scale: Refuse values that are implausible in these units.
 
         Returns:
             (B, bands, H, W), B = 1 for a single image.
 
         Raises:
-            UserError: other units, a band that lacks, another shape, or an implausible scale.
+            UserError: units or shape differ, a band is missing, or the scale is implausible.
         """
         data = Modality(tuple(bands), units, self.modality.valid_range)
         selected = _images(values, bands)[:, self._channels_of(data)]
@@ -125,7 +122,7 @@ class InputSpec:
         units: Units,
         check_scale: bool = True,
     ) -> Tensor:
-        """Physical values to what the network takes, by way of the store's integers as in training.
+        """Scale physical values for the network, through the store's integers as in training.
 
         Arguments and errors are those of `encode`.
 
@@ -139,14 +136,14 @@ class InputSpec:
         return scaled.contiguous(memory_format=torch.channels_last)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able form, for weight files and the store."""
+        """Return a form that JSON can hold."""
         own = {"mean": self.mean, "sd": self.sd, "patch_size": self.patch_size}
         pixel = {} if self.pixel == PIXEL else {"pixel": self.pixel}
         return {**asdict(self.modality), **own, "scaling": self.scaling, **pixel}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> InputSpec:
-        """Inverse of `to_dict`."""
+        """Invert `to_dict`."""
         modality = Modality(tuple(fields["bands"]), fields["units"], tuple(fields["valid_range"]))
         mean, sd = tuple(fields["mean"]), tuple(fields["sd"])
         pixel = fields.get("pixel", PIXEL)
@@ -169,7 +166,7 @@ class InputSpec:
 
 
 def _images(values: NDArray[Any] | Tensor, bands: Sequence[str]) -> NDArray[np.float64]:
-    """Values as (B, C, H, W), C of them named."""
+    """Return values as (B, C, H, W) and check that all C bands have names."""
     if isinstance(values, Tensor):
         values = values.detach().cpu().double().numpy()
     images = np.asarray(values, np.float64)
@@ -195,10 +192,10 @@ def _refuse_implausible(values: NDArray[np.float64], data: Modality) -> None:
 
 
 class Scale(nn.Module):
-    """Stored integers (B, C, H, W) to what a network likes, float32; no data becomes 0.
+    """A layer that scales stored integers (B, C, H, W) to float32; missing pixels become 0.
 
-    With band statistics 0 is the mean of the band: a missing pixel says nothing instead of
-    something extreme, and a sensor without any pixel is one that is not there.
+    With band statistics 0 is the mean of the band, so a missing pixel is neutral, and a sensor
+    without any pixel looks like one that is not there.
     """
 
     scale: Tensor
@@ -222,7 +219,7 @@ class Scale(nn.Module):
         self.register_buffer("high", (high - mean) / sd, persistent=False)
 
     def forward(self, stored: Tensor) -> Tensor:
-        """Scaled bands, same shape."""
+        """Return the scaled bands in the same shape."""
         values = stored.float()
         missing = values == self.storage.nodata
         values = torch.addcmul(self.shift, values, self.scale).clamp_(self.low, self.high)

@@ -48,7 +48,7 @@ class Objective(Protocol):
 
 
 class Views(Protocol):
-    """What an objective sees of a batch of patches."""
+    """Views of a batch of patches for an objective."""
 
     def windows(
         self, inputs: Mapping[Sensor, InputSpec], size: int, side: int, draws: Draws
@@ -98,6 +98,7 @@ def pretrain(
         )
     _refuse_uneven(batch_size)
     per_epoch = len(train) // batch_size
+    # a batch of fewer patches than groups still holds whole pieces
     piece = run.groups_per_batch and max(1, batch_size // run.groups_per_batch)
     state = _new_state(objective, run, per_epoch, accelerator, checkpoint)
     inputs = accelerator.unwrap_model(objective).inputs

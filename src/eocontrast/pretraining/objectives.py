@@ -103,5 +103,5 @@ class MMA(nn.Module):
 
     @staticmethod
     def _maps(backbone: nn.Module, batch: Batch) -> Tensor:
-        assert isinstance(backbone, Backbone)
+        assert isinstance(backbone, Backbone)  # for mypy: a ModuleDict holds any module
         return backbone.pyramid(backbone.images(batch))[-1]

@@ -83,7 +83,7 @@ def pretrain_run(
         return
     replace(
         made,
-        tensors=backbone_tensors(backbones),
+        tensors=backbone_tensors(backbones),  # without the projection heads
         patches=len(split_rows(store, run.seed)[0]),
         health={name: float(f"{value:.6g}") for name, value in metrics.items()},
     ).save(weights)

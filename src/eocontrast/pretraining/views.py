@@ -1,4 +1,4 @@
-"""What pretraining shows of each place: the views of both sensors, or two views of one image."""
+"""Views for pretraining: one of each sensor, or two of one image."""
 
 from __future__ import annotations
 

@@ -85,7 +85,8 @@ def band_numbers(
     _refuse_contradiction(path, described, names, order)
     understood = all(name or not text for name, text in zip(names, described, strict=True))
     if not (ordered or declared or understood):
-        message = f"{path} describes its bands as {', '.join(described)}: no names of bands"
+        shown = ", ".join(dict.fromkeys(described))
+        message = f"{path} describes its bands as {shown}: no names of bands"
         raise RasterError("bands", f"{message}; {_hint(order, declared)}")
     return dict(zip(order, numbers, strict=True))
 
@@ -128,6 +129,13 @@ def choose_bands(
     return chosen
 
 
+def alpha_band(raster: DatasetReader, numbers: Iterable[int]) -> int | None:
+    """Return the number of an alpha band that is none of the given bands, which hold values."""
+    pairs = zip(raster.indexes, raster.colorinterp, strict=True)
+    others = [n for n, colour in pairs if colour == ColorInterp.alpha and n not in [*numbers]]
+    return others[0] if others else None
+
+
 def _is_radar(name: str) -> bool:
     return name.lower() in _POLARISATIONS
 
@@ -167,7 +175,7 @@ def _refuse_contradiction(
 
 
 def _noise(described: Sequence[str]) -> str:
-    shown = ", ".join(filter(None, described))
+    shown = ", ".join(dict.fromkeys(filter(None, described)))
     return f" (the file describes them as {shown})" if shown else ""
 
 

@@ -121,6 +121,31 @@ class Grid:
         near = all(math.dist(shift @ corner, corner) < 0.01 for corner in corners)
         return near and bool(self.crs == other.crs)
 
+    def difference(self, other: Grid) -> str:
+        """Return how the grid differs from another; empty for less than half a pixel.
+
+        The two may be of different resolution on the same ground.
+        """
+        if self.crs and other.crs and self.crs != other.crs:
+            return f"is in {self.crs.to_string()}, unlike {other.crs.to_string()} of"
+        finer = min(self.pixel, other.pixel)
+        (left, bottom, right, top), bounds = self.bounds, other.bounds
+        widths = (right - left, top - bottom)
+        expected = (bounds[2] - bounds[0], bounds[3] - bounds[1])
+        if max(abs(a - b) for a, b in zip(widths, expected, strict=True)) > 0.499 * finer:
+            size = f"{widths[0]:g} x {widths[1]:g}"
+            return f"covers {size} units of ground, unlike {expected[0]:g} x {expected[1]:g} of"
+        east, north = (left - bounds[0]) / finer, (bottom - bounds[1]) / finer
+        apart = max(abs(a - b) for a, b in zip(self.bounds, bounds, strict=True))
+        if apart <= 0.499 * finer:
+            return ""
+        shifts = [
+            f"{abs(shift):.3g} px {word[shift < 0]}"
+            for shift, word in ((east, ("east", "west")), (north, ("north", "south")))
+            if abs(shift) > 0.01
+        ]
+        return f"is shifted by {' and '.join(shifts) or f'{apart:g} units'} against"
+
     def refines(self, other: Grid) -> bool:
         """Return whether every pixel of the other grid is a square of these pixels."""
         # both sizes must agree: a cut scene may end within a coarse pixel, and is warped then

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 
-from eocontrast.rasters.grids import Grid
+from eocontrast.rasters.bands import alpha_band
+from eocontrast.rasters.grids import Grid, reversed_axes
 from eocontrast.rasters.open import RasterError, gdal_settings, open_raster
 from eocontrast.rasters.read import BandFile, Raster, whole_window
 from eocontrast.rasters.values import IMPOSSIBLE, Reason, mark_missing
@@ -47,16 +48,16 @@ def read_mask_raster(path: Path, classes: Collection[int] = ()) -> Raster:
     """
     with gdal_settings(), open_raster(path) as raster:
         _check_mask(path, raster, classes)
-        band, window = BandFile(path, raster, [1]), whole_window(raster)
+        band, window = BandFile(path, raster, [1], alpha_band(raster, [1])), whole_window(raster)
         values, valid = band.read(window, None), band.valid(window, None)
         _refuse_fractions(path, values)
         guesses: tuple[Reason, ...] = () if {*classes} & {*IMPOSSIBLE} else ("impossible",)
         values = mark_missing(values, raster.nodatavals[:1], valid, guesses=guesses)
-        grids = (Grid.of(raster),)
+        grids, turned = (Grid.of(raster),), any(reversed_axes(raster.transform))
     if values.dtype.kind == "f":
         # NaN marks pixels without data; -1 survives the comparison with class values
         values = np.where(np.isnan(values), -1, values)
-    return Raster(values, grids)
+    return Raster(values, grids, turned=turned)
 
 
 def _refuse_fractions(path: Path, values: NDArray[Any]) -> None:

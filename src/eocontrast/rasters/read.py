@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.enums import MaskFlags, Resampling
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from eocontrast.modalities import Modality, Units
-from eocontrast.rasters.bands import band_numbers, check_single_band, choose_bands
+from eocontrast.rasters.bands import alpha_band, band_numbers, check_single_band, choose_bands
 from eocontrast.rasters.grids import (
     Grid,
     bilinear,
@@ -57,11 +57,15 @@ class Raster:
             missing, a scale is declared, or a band was resampled: copies cost more than reading.
         grids: Grid of each resolution.
         missing: Number of missing pixels by reason, before any resampling.
+        offset: Whether the user, a header or a product's name states an offset.
+        turned: Whether rows or columns of a file were reversed.
     """
 
     values: NDArray[Any]
     grids: tuple[Grid, ...]
     missing: Missing = field(default_factory=Missing)
+    offset: bool = False
+    turned: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,11 +76,13 @@ class BandFile:
         path: Path for messages.
         raster: Open raster.
         numbers: Numbers of the bands, from 1.
+        alpha: Number of the band that is 0 where there is no data.
     """
 
     path: Path
     raster: DatasetReader
     numbers: list[int]
+    alpha: int | None = None
 
     def read(self, window: Window, out_shape: tuple[int, int] | None) -> NDArray[Any]:
         """Read values as they are on disk, the first row in the north."""
@@ -85,21 +91,25 @@ class BandFile:
 
     def valid(self, window: Window, out_shape: tuple[int, int] | None) -> NDArray[np.bool_] | None:
         """Read which pixels the file's own masks call valid; None if it has none."""
-        flags = {flag for number in self.numbers for flag in self._flags(number)}
-        if MaskFlags.per_dataset not in flags:
+        flags = [self.raster.mask_flag_enums[number - 1] for number in self.numbers]
+        # GDAL takes alpha for a mask in files of two or four bands only, even if it is infrared
+        masked = any(
+            MaskFlags.per_dataset in each and MaskFlags.alpha not in each for each in flags
+        )
+        if not masked and self.alpha is None:
             return None
         arguments = (self._on_disk(window), out_shape)
-        return self._turned(read_valid(self.path, self.raster, self.numbers, *arguments))
+        valid: NDArray[np.bool_] = np.ones((len(self.numbers), 1, 1), np.bool_)
+        if masked:
+            valid = valid & read_valid(self.path, self.raster, self.numbers, *arguments)
+        if self.alpha is not None:
+            alpha = read_values(self.path, self.raster, [self.alpha], *arguments)
+            valid = valid & (alpha.repeat(len(self.numbers), 0) != 0)
+        return self._turned(valid)
 
     def header(self, values: Sequence[Any]) -> list[Any]:
         """Return the entries of the bands that are read, of one per band of the file."""
         return [values[number - 1] for number in self.numbers]
-
-    def _flags(self, number: int) -> list[MaskFlags]:
-        flags = self.raster.mask_flag_enums[number - 1]
-        # GDAL calls the fourth of four 8-bit bands alpha, even if it holds near infrared
-        colours = self.header(self.raster.colorinterp)
-        return [] if MaskFlags.alpha in flags and ColorInterp.alpha in colours else flags
 
     def _on_disk(self, window: Window) -> Window:
         rows, cols = reversed_axes(self.raster.transform)
@@ -271,6 +281,12 @@ class SensorImage:
         return "stated" if stated else "auto"
 
     @property
+    def turned(self) -> bool:
+        """True if rows or columns of a file are reversed when it is read."""
+        files = (file for group in self.groups for file in group.files)
+        return any(any(reversed_axes(file.raster.transform)) for file in files)
+
+    @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels of the finest band.
 
@@ -361,14 +377,15 @@ def _open_files(
         raster = stack.enter_context(open_raster(file))
         numbers = band_numbers(file, raster, default, ordered, declared=declared)
         chosen = choose_bands(path, numbers, bands, optional)
-        return {band: BandFile(file, raster, [numbers[band]]) for band in chosen}
+        alpha = alpha_band(raster, numbers.values())
+        return {band: BandFile(file, raster, [numbers[band]], alpha) for band in chosen}
     present = [band for band, file in files.items() if band not in optional or file.is_file()]
     # only the files of these bands are opened: others may be missing
     opened = {}
     for band in choose_bands(path, present, bands, optional):
         raster = stack.enter_context(open_raster(files[band]))
         number = check_single_band(files[band], raster, band)
-        opened[band] = BandFile(files[band], raster, [number])
+        opened[band] = BandFile(files[band], raster, [number], alpha_band(raster, [number]))
     return opened
 
 
@@ -428,7 +445,8 @@ def read_raster(path: str | Path, modality: Modality, declared: Declared = AUTOM
     """
     missing = Missing()
     with _open(path, modality, declared) as image:
-        return Raster(image.upsampled().read(missing=missing), image.grids, missing)
+        values = image.upsampled().read(missing=missing)
+        return Raster(values, image.grids, missing, image.offset == "stated", image.turned)
 
 
 def _open(

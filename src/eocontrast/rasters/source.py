@@ -38,7 +38,8 @@ class Source:
         rasters: Folder relative to the working directory; the folder of the manifest if None.
         name: Name of the data set, for model cards.
         licence: Licence of the data set, for model cards.
-        files: What the user declares about no-data values and offsets, by sensor.
+        files: What the user declares about no-data values and offsets, by sensor; empty for
+            published archives.
     """
 
     s1: Modality
@@ -66,7 +67,7 @@ class Source:
         write_text(folder / "manifest.csv", table)
         declaration = asdict(self)
         del declaration["manifest"]
-        if not self.files:  # nothing is declared about published archives
+        if not self.files:
             del declaration["files"]
         declaration["rasters"] = None if self.rasters is None else self.rasters.as_posix()
         # classes keep their order: it is the order of the class indices

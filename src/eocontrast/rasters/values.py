@@ -152,7 +152,7 @@ def _impossible(values: NDArray[Any]) -> NDArray[np.bool_]:
     low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
     absent = _any_of(values, [number for number in IMPOSSIBLE if low <= number <= high])
     if values.dtype.kind == "f" and (low < -_HUGE or high > _HUGE):
-        absent |= np.abs(values) > _HUGE
+        absent |= (np.abs(values) > _HUGE) & np.isfinite(values)
     return absent
 
 

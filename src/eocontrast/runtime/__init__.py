@@ -1,4 +1,1 @@
-"""How a process starts, stops, fails, works in parallel, and writes files.
-
-Imports nothing of the package.
-"""
+"""Stages, signals, errors, parallel calls and files. Imports nothing of the package."""

@@ -1,4 +1,4 @@
-"""Files as such: what they hold, in short, and whether there is room for more."""
+"""Atomic writes, digests of files and checks of free space."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from eocontrast.runtime.errors import UserError
 
 
 def check_free_disk(folder: Path, size: int, what: str) -> None:
-    """There is room for `size` bytes.
+    """Check that the disk has room for `size` bytes.
 
     Raises:
-        UserError: says how much is needed and how much is free.
+        UserError: it has not; the message names both amounts.
     """
     free = shutil.disk_usage(folder).free
     if free < size:
@@ -33,39 +33,39 @@ def _amount(size: int) -> str:
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Nothing that a user has is replaced unasked.
+    """Check that no file of the user is replaced without `overwrite`.
 
     Raises:
-        UserError: there is a file, and `overwrite` is not given.
+        UserError: the file exists and `overwrite` is False.
     """
-    # unlike pathlib's, this one has an answer for a name that is too long
+    # pathlib raises OSError if the name is too long
     if os.path.exists(path) and not overwrite:
         raise UserError(f"{path} is there already: choose another name, or pass --overwrite")
 
 
 def file_sha256(path: Path) -> str:
-    """The file's SHA-256 in hex.
+    """Return the file's SHA-256 in hex.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: the file cannot be read.
     """
     return _digest(path, "sha256")
 
 
 @cache
 def code_sha256() -> str:
-    """Of all modules of this package, in hex: work that other code began is not gone on with."""
-    told = hashlib.sha256()
+    """Return the SHA-256 of all modules of the package; other code resumes nothing."""
+    digest = hashlib.sha256()
     for file in sorted(Path(__file__).parents[1].rglob("*.py")):
-        told.update(file.read_bytes())
-    return told.hexdigest()
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def file_md5(path: Path) -> str:
-    """The file's MD5 in hex, which tells damage, not malice.
+    """Return the file's MD5 in hex, which detects damage but not malice.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: the file cannot be read.
     """
     return _digest(path, "md5")
 
@@ -75,18 +75,18 @@ def _digest(path: Path, name: str) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, name).hexdigest()
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error}): is it there, and yours?") from error
+        raise UserError(f"{path} cannot be read ({error}): check name and permissions") from error
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A name to write to; what is there at the end moves to `path`, and nothing after an error.
+    """Yield a temporary path, which replaces `path` at the end of the body unless it fails.
 
-    Several processes may write the same file at once: the last one wins. What one that was killed
-    left is removed.
+    Several processes may write the same file at once; the last one wins. Temporary files of
+    processes that were killed are removed.
 
     Raises:
-        UserError: no file can be made there.
+        UserError: the file cannot be created.
     """
     check_possible(path)
     _forget_killed(path)
@@ -99,16 +99,16 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """The text as a whole file."""
+    """Write a text file, whole or not at all."""
     with whole(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def check_possible(path: Path) -> None:
-    """A file can be made at `path`, in a folder that is made where it lacks.
+    """Check that a file can be created at `path`; create its folder.
 
     Raises:
-        UserError: it cannot.
+        UserError: the file cannot be created.
     """
     partial = _partial(path)
     try:
@@ -118,16 +118,19 @@ def check_possible(path: Path) -> None:
         partial.touch()
         partial.unlink()
     except OSError as error:
-        raise UserError(f"{path} cannot be written ({error}): name another place") from error
+        raise UserError(
+            f"{path} cannot be written ({error}): check free space and permissions, or choose "
+            "another path"
+        ) from error
 
 
 def _partial(path: Path) -> Path:
-    # numbers of processes are those of one machine, and a disk may be shared
+    # process ids are unique on one machine only, and disks may be shared
     return path.with_name(f"{path.name}.{platform.node()}.{os.getpid()}.partial")
 
 
 def _forget_killed(path: Path) -> None:
-    """Remove what writers of `path` on this machine left that do not run any more."""
+    """Remove temporary files of writers on this machine that no longer run."""
     start = f"{path.name}.{platform.node()}."
     for left in path.parent.glob(f"{glob.escape(start)}*.partial"):
         number = left.name.removeprefix(start).removesuffix(".partial")
@@ -140,6 +143,6 @@ def _runs(process: int) -> bool:
         os.kill(process, 0)  # sends nothing
     except ProcessLookupError:
         return False
-    except (OSError, OverflowError):  # another user's, or no number of a process
+    except (OSError, OverflowError):  # another user's process, or no process id
         return True
     return True

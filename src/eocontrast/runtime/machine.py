@@ -1,4 +1,4 @@
-"""The machine that a process runs on, without torch, whose import takes seconds."""
+"""Facts about the machine, without importing torch, which takes seconds."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 import psutil
 
 _PROCESSORS = Path("/proc/cpuinfo")
-"""Linux's own list; Python knows the architecture alone there."""
+"""List of processors on Linux, where Python only knows the architecture."""
 
 
 def processor() -> str:
-    """Model of the processor, and how many cores this process may use."""
-    told = _PROCESSORS.read_text() if _PROCESSORS.exists() else ""
-    named = re.search(r"^model name\s*: (.+)$", told, re.MULTILINE)
-    model = named[1].strip() if named else platform.processor() or platform.machine()
+    """Return the model of the processor and the number of cores this process may use."""
+    text = _PROCESSORS.read_text() if _PROCESSORS.exists() else ""
+    match = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
+    model = match[1].strip() if match else platform.processor() or platform.machine()
     return f"{model}, {_cores()} cores"
 
 
@@ -29,10 +29,10 @@ def _cores() -> int:
 
 
 def torch_version() -> str:
-    """Of the torch that is installed."""
+    """Return the version of the installed torch."""
     return version("torch")
 
 
 def process_start() -> float:
-    """When this process began, in seconds since 1970: imports count as work of a stage."""
+    """Return the start of this process in seconds since 1970, so that imports are timed too."""
     return float(psutil.Process().create_time())

@@ -26,7 +26,7 @@ from eocontrast.rasters.open import RasterError, open_raster
 from eocontrast.rasters.products import raster_files
 from eocontrast.rasters.read import bands_size
 from eocontrast.rasters.source import Source
-from eocontrast.rasters.values import AUTOMATIC, Declared
+from eocontrast.rasters.values import Declared
 from eocontrast.runtime.errors import UserError
 from eocontrast.sources.manifest_table import check_table, located, read_table
 from eocontrast.sources.overlaps import Footprint, merge_groups, sharing_place
@@ -63,8 +63,7 @@ def describe(params: ManifestParams) -> Source:
     if params.find_overlaps:
         table["group"] = _group_by_ground(params.path, table, params.s2.bands)
     sensors = (params.s1.modality(), params.s2.modality())
-    declared: dict[Sensor, Declared] = {"s1": params.s1.files(), "s2": params.s2.files()}
-    files = declared if set(declared.values()) != {AUTOMATIC} else {}
+    files: dict[Sensor, Declared] = {"s1": params.s1.files(), "s2": params.s2.files()}
     return Source(*sensors, classes, palette(classes), table, licence="unspecified", files=files)
 
 

@@ -1,4 +1,4 @@
-"""What is recorded of a run: MLflow, cards of fine-tuned models, provenance.
+"""Records of runs: MLflow, cards of fine-tuned models, provenance.
 
 Imports `curve` and what is below it.
 """

@@ -1,4 +1,4 @@
-"""The fine-tuned model of the single run as an MLflow model, registered under a name."""
+"""Registration of fine-tuned models in MLflow."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ NAME = "land-cover"
 def register(run: Run, file: Path, store: PatchStore) -> str:
     """Log a fine-tuned file as a model of a run, and return its URI in the registry.
 
-    A run has one set of weights: what was registered for it before a kill is not registered again.
+    A run has one set of weights, so its model is registered once, even if a stage was killed.
 
     Args:
-        run: that trained it, in whose tracking store the registry is.
-        file: safetensors.
-        store: of the patches that it was trained on; one of them becomes the input example.
+        run: Run of the training; the registry is in its tracking store.
+        file: Fine-tuned model.
+        store: Store of its training patches, one of which becomes the input example.
     """
-    found = run.client.search_model_versions(f"name = '{NAME}' and run_id = '{run.run_id}'")
-    if found:
-        return f"models:/{NAME}/{found[0].version}"
+    versions = run.client.search_model_versions(f"name = '{NAME}' and run_id = '{run.run_id}'")
+    if versions:
+        return f"models:/{NAME}/{versions[0].version}"
     model = Served(file)
-    images, said = model.example(store)
+    images, probabilities = model.example(store)
     mlflow.set_tracking_uri(run.client.tracking_uri)
     mlflow.set_experiment(experiment_id=run.client.get_run(run.run_id).info.experiment_id)
     logged = Model.log(
@@ -49,27 +49,28 @@ def register(run: Run, file: Path, store: PatchStore) -> str:
         run_id=run.run_id,
         loader_module=Served.__module__,
         data_path=str(file),
-        signature=_signature(images, said),
+        signature=_signature(images, probabilities),
         input_example=images,
-        # named, because MLflow would load the model in another process to find out
+        # listed, because MLflow would load the model in another process to find them
         pip_requirements=[f"{name}=={version(name)}" for name in ("eocontrast", "mlflow")],
         metadata={name: model.spec.to_dict()[name] for name in ("task", "classes", "inputs")},
     )
     number = logged.registered_model_version
-    run.client.update_model_version(NAME, number, _described(model))
+    run.client.update_model_version(NAME, number, _description(model))
     return f"models:/{NAME}/{number}"
 
 
-def _described(model: Served) -> str:
-    """What tells one version from another in the registry's table."""
+def _description(model: Served) -> str:
+    """Describe a version in the registry's table."""
     spec = model.spec
-    # what differs most comes first, for the column is narrow
+    # the column is narrow, so what differs most comes first
     return f"{spec.init}, {spec.n_labels} labels, seed {spec.seed}, {spec.task}"
 
 
-def _signature(images: Images, said: NDArray[np.float32]) -> ModelSignature:
-    """Any number of images, each as large as the example."""
-    taken: list[ColSpec | TensorSpec] = [
+def _signature(images: Images, probabilities: NDArray[np.float32]) -> ModelSignature:
+    """Return the signature for any number of images, each as large as the example."""
+    inputs: list[ColSpec | TensorSpec] = [
         TensorSpec(v.dtype, (-1, *v.shape[1:]), sensor) for sensor, v in images.items()
     ]
-    return ModelSignature(Schema(taken), Schema([TensorSpec(said.dtype, (-1, *said.shape[1:]))]))
+    output = TensorSpec(probabilities.dtype, (-1, *probabilities.shape[1:]))
+    return ModelSignature(Schema(inputs), Schema([output]))

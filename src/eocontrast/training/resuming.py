@@ -1,7 +1,7 @@
-"""Where a stage keeps what it must not do twice: DVC removes its outputs before it runs again.
+"""A folder for unfinished work of a stage, since DVC removes outputs before it runs a stage again.
 
-Names are digests of all that determines the result, so that a changed parameter, state of the data
-or line of code never goes on from something stale.
+Names are digests of everything that decides the result. After a change of a parameter, the data or
+the code, a run therefore starts anew.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from filelock import FileLock, Timeout
 from eocontrast.runtime.files import code_sha256
 
 LIBRARIES = ("accelerate", "numpy", "timm", "torch")
-"""Whose versions may change a sum."""
+"""Libraries whose version may change a sum."""
 
 
 def digest(*determined_by: object) -> str:
-    """Names a result by what determines it, the code, the libraries and the threads included."""
+    """Return a digest of what decides a result, including code, libraries and threads."""
     threads = torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()
     libraries = [version(name) for name in LIBRARIES]
     told = repr((*determined_by, code_sha256(), libraries, threads))
@@ -32,19 +32,18 @@ def digest(*determined_by: object) -> str:
 
 
 def kept_folder() -> Path:
-    """The project's, which outlasts the temporary folder of a queued experiment."""
+    """Return the project's folder, which outlasts the temporary one of a queued experiment."""
     return Path(os.environ.get("DVC_ROOT", ".")).absolute() / "checkpoints"
 
 
 @contextmanager
 def kept(name: str) -> Iterator[Path | None]:
-    """A path without suffix to keep things at until the block ends without an error.
+    """Yield a path for unfinished work, and remove it if the block ends without an error.
 
-    None where another process works on the same at this moment, such as the other experiment of a
-    queue: it has the path, and this one keeps nothing.
+    It is None if another process does the same work now, such as an experiment of a queue.
 
     Args:
-        name: as `digest` gives it.
+        name: Name that `digest` gives.
     """
     place = kept_folder() / name
     place.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,184 @@
+"""Audit rules for a data set as a whole: offsets, mask values, and what each split holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pandas as pd
+
+from eocontrast.normalisation.audit import Finding, Severity
+from eocontrast.normalisation.pairs import Patch
+from eocontrast.rasters.mask_values import explain, is_shifted
+from eocontrast.rasters.offsets import ADDED, NEAR
+from eocontrast.rasters.source import Source
+from eocontrast.runtime.errors import UserError
+
+NO_LABELS = (
+    "no labelled patch is in the split {}; the column group needs several values, such as blocks "
+    "of a scene (`eocontrast start` makes them), or name splits"
+)
+
+FEW = 0.01
+"""Share of a data set's mask pixels that may have no class without a warning."""
+
+
+def audit_dataset(source: Source, patches: Sequence[Patch]) -> list[Finding]:
+    """Return the findings that only all patches together show.
+
+    They are about files of the user, since those of published archives are known.
+    """
+    if not source.files:
+        return []
+    return [*_offsets(source, patches), *_mask_values(source, patches)]
+
+
+def _offsets(source: Source, patches: Sequence[Patch]) -> list[Finding]:
+    """Compare the darkest values of Sentinel-2, which an offset of 1000 lifts above 1000."""
+    if source.declared("s2").offset != "auto":
+        return []
+    stated = [patch for patch in patches if patch.evidence.get("offset")]
+    silent = [patch for patch in patches if "offset" in patch.evidence and patch not in stated]
+    dark = {patch.id: patch.evidence["darkest"] for patch in silent}
+    lifted = [name for name, least in dark.items() if ADDED <= least < NEAR]
+    near = [name for name, least in dark.items() if 0.7 * ADDED <= least < ADDED]
+    below = [name for name, least in dark.items() if least < 0.7 * ADDED]
+    cure = (
+        "set sources.manifest.s2.offset to -1000 if all have the offset of baseline 04.00, to 0 if "
+        "none has it, or convert one group"
+    )
+    # ground gets darker without a step at 1000, so many values just above it are an offset
+    if len(lifted) < 2 * (len(near) + 1) and (near or below or len(lifted) < len(dark) / 2):
+        lifted = []
+    if lifted and (below or near or stated):
+        others = below or near or [patch.id for patch in stated]
+        message = (
+            f"s2 has no value below 1000 in {len(lifted)} patches ({_first(lifted)}), but in "
+            f"others ({_first(others)}) it has or an offset is stated: "
+            f"two kinds of products; {cure}"
+        )
+        return [Finding(name, "offset", "error", message) for name in lifted]
+    if lifted:
+        message = f"s2 has no value below 1000 in any patch, as products since 2022 have; {cure}"
+        return [Finding(name, "offset", "error", message) for name in lifted]
+    if stated and silent:
+        message = (
+            f"the header or product of {len(stated)} patches ({_first([p.id for p in stated])}) "
+            f"states an offset of s2, which is applied; {len(silent)} patches "
+            f"({_first([*dark])}) have none"
+        )
+        return [Finding(patch.id, "offset", "warning", message) for patch in stated]
+    return []
+
+
+def _mask_values(source: Source, patches: Sequence[Patch]) -> list[Finding]:
+    counts = {patch.id: _values(patch) for patch in patches if "values" in patch.evidence}
+    total: Counter[int] = Counter()
+    for values in counts.values():
+        total.update(values)
+    classes = set(source.classes.values())
+    unnamed = {value: n for value, n in total.most_common() if value not in classes}
+    pixels = sum(total.values())
+    if not unnamed or not pixels:
+        return []
+    share = sum(unnamed.values()) / pixels
+    nothing, shifted = not set(total) & classes, is_shifted(total, source.classes)
+    if share <= FEW and not nothing:
+        return []
+    shown = ", ".join(f"{value} ({n / pixels:.1%})" for value, n in [*unnamed.items()][:8])
+    guess = explain(unnamed, total, source.classes)
+    message = (
+        f"masks hold values that no class names: {shown}; classes are "
+        f"{', '.join(f'{name} {value}' for name, value in source.classes.items())}"
+        f"{f' ({guess})' if guess else ''}. Correct sources.manifest.classes, or "
+        "declare a value for unlabelled pixels as no data in the masks"
+    )
+    with_unnamed = [name for name, values in counts.items() if set(values) - classes]
+    severity: Severity = "error" if nothing or shifted else "warning"
+    return [Finding(name, "mask_values", severity, message) for name in with_unnamed]
+
+
+def _values(patch: Patch) -> dict[int, int]:
+    # keys of JSON are text
+    return {int(value): count for value, count in patch.evidence["values"].items()}
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def split_table(patches: Sequence[Patch], classes: Sequence[str]) -> pd.DataFrame:
+    """Return by split the number of patches, of labelled ones, of groups, and of each class."""
+    index = pd.DataFrame([patch.facts for patch in patches])
+    labelled = index[index["label"] >= 0]
+    table = pd.DataFrame(index=["pretrain", "train", "test"])
+    table["patches"] = index["split"].value_counts()
+    table["labelled"] = labelled["split"].value_counts()
+    table["groups"] = labelled.groupby("split")["group"].nunique()
+    for number, name in enumerate(classes):
+        column = f"share_{number}"
+        if column in labelled:
+            table[name] = (labelled[column] > 0).groupby(labelled["split"]).sum()
+    return table.fillna(0).astype(int)
+
+
+def split_gaps(table: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Return what makes a data set useless for fine-tuning, and what makes scores doubtful.
+
+    Args:
+        table: As `split_table` returns it.
+    """
+    classes = [name for name in table.columns if name not in ("patches", "labelled", "groups")]
+    if not table["labelled"].sum():
+        return ["no patch has a label"], []
+    empty = [split for split in ("train", "test") if not table.loc[split, "labelled"]]
+    present = [name for name in classes if table[name].sum()]
+    errors = [NO_LABELS.format(split) for split in empty]
+    if len(present) < 2:
+        errors.append(f"only one class has labels ({', '.join(present)}), expected two or more")
+    warnings = [
+        f"class {name!r} has no patch in the split {split}"
+        for split in ("train", "test")
+        if split not in empty
+        for name in present
+        if not table.loc[split, name]
+    ]
+    if table.loc["test", "groups"] == 1:
+        warnings.append(
+            "the split test has one group: intervals of scores cannot be computed from it"
+        )
+    return errors, warnings
+
+
+def split_report(patches: Sequence[Patch], classes: Sequence[str]) -> str:
+    """Return the table of splits as text, and below it a line for each gap."""
+    table = split_table(patches, classes)
+    kinds = zip(("error", "warning"), split_gaps(table), strict=True)
+    gaps = [f"{kind}: {line}" for kind, lines in kinds for line in lines]
+    # columns of many classes would not fit on a line
+    shown = table if len(table.columns) <= 12 else table.T
+    return "\n".join([shown.to_string(), *gaps])
+
+
+def refuse_empty_splits(manifest: pd.DataFrame) -> None:
+    """Refuse a manifest with labels in training only, or in test only, before reading any pixel.
+
+    Raises:
+        UserError: a split has no labels.
+    """
+    counts = manifest.loc[manifest["label"] != "", "split"].value_counts()
+    errors = [NO_LABELS.format(split) for split in ("train", "test") if not counts.get(split)]
+    if errors:
+        shown = ", ".join(f"{count} {split}" for split, count in counts.items()) or "none"
+        raise UserError(f"{'; '.join(errors)}. Labelled patches: {shown}")
+
+
+def refuse_gaps(table: pd.DataFrame) -> None:
+    """Refuse a data set that cannot be fine-tuned on and scored.
+
+    Raises:
+        UserError: a split has no labels, or only one class has.
+    """
+    errors, _ = split_gaps(table)
+    if errors:
+        raise UserError(f"{'; '.join(errors)}. The splits hold:\n{table.to_string()}")

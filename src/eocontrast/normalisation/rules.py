@@ -1,0 +1,107 @@
+"""Rules of the audit: what each one means, and what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule of the audit.
+
+    Attributes:
+        severity: Severity of its findings; the second one applies in the case that `meaning` names.
+        meaning: What was found.
+        action: What to do.
+    """
+
+    severity: str
+    meaning: str
+    action: str
+
+
+RULES: dict[str, Rule] = {
+    "unreadable": Rule(
+        "error",
+        "A file is missing, damaged or of another format.",
+        "Fetch it again, or convert it.",
+    ),
+    "bands": Rule(
+        "error",
+        "A band is missing, or its description contradicts the declaration.",
+        "Correct `bands`, or the file's descriptions.",
+    ),
+    "dtype": Rule("error", "Values are complex.", "Write intensity or dB."),
+    "size": Rule(
+        "error",
+        "A patch is not square, or its rasters differ in size.",
+        "Cut scenes by `eocontrast start`, or resample.",
+    ),
+    "georeference": Rule(
+        "error, warning",
+        "Rasters of a pair lie on other grids, or by ground control points. A warning for "
+        "published archives.",
+        "Bring them to one grid (`gdalwarp`).",
+    ),
+    "mask": Rule(
+        "error",
+        "A mask has several bands, fractions, lossy compression, or a class that its header calls"
+        " no data.",
+        "Write class values into one lossless band.",
+    ),
+    "mask_values": Rule(
+        "error, warning",
+        "Masks hold values without a class. A warning if some pixels have one and more than 1 % "
+        "have none.",
+        "Correct `classes`, or declare the value as no data.",
+    ),
+    "offset": Rule(
+        "error, warning",
+        "Values look like the offset of +1000, undeclared. A warning if some files declare an "
+        "offset and others none.",
+        "Set `offset`.",
+    ),
+    "all_nodata": Rule("error", "No pixel holds data.", "Remove the patch."),
+    "some_nodata": Rule(
+        "warning, note",
+        "Pixels are missing, by the reasons in the message. A note up to 5 %.",
+        "Check the reason; set `nodata` if it is wrong.",
+    ),
+    "implausible_units": Rule(
+        "warning", "Values can hardly be in the declared units.", "Correct `units`."
+    ),
+    "implausible_dtype": Rule(
+        "warning",
+        "Values are whole numbers where fractions are expected, or the reverse.",
+        "Correct `units`.",
+    ),
+    "saturated": Rule(
+        "warning",
+        "More than 5 % of the pixels lie outside `valid_range` and are clipped.",
+        "Correct `valid_range`, or ignore clouds and snow.",
+    ),
+    "constant_band": Rule(
+        "warning", "A band holds a single value.", "Check the export of that band."
+    ),
+    "duplicate": Rule(
+        "error, warning",
+        "Two patches hold the same pixels. A warning if both are on one side of the split.",
+        "Give both one group.",
+    ),
+    "shift": Rule(
+        "warning, note",
+        "Sentinel-1 is shifted against Sentinel-2 by content. A note if the content shows nothing.",
+        "Correct the registration.",
+    ),
+}
+"""Rules by name, in the order in which files are read."""
+
+
+def rules_table() -> str:
+    """Return the rules as a Markdown table."""
+    rows = [
+        f"| `{name}` | {rule.severity} | {rule.meaning} | {rule.action} |"
+        for name, rule in RULES.items()
+    ]
+    header = ["| rule | severity | what was found | what to do |", "|---|---|---|---|"]
+    return "\n".join([*header, *rows])

@@ -1,0 +1,87 @@
+"""Bands by name; `test_read.py` covers messages for other numbers of bands."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from raster_files import write_raster
+
+from eocontrast.modalities import Modality
+from eocontrast.rasters.bands import standard_name
+from eocontrast.rasters.open import RasterError
+from eocontrast.rasters.read import open_image, read_raster
+
+FOUR = ("B02", "B03", "B04", "B08")
+RADAR = ("VV", "VH")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("B2", "B02"), ("b8a", "B8A"), ("B11_20m", "B11"), ("rededge3", "B07"), ("nir08", "B8A"),
+        ("swir22", "B12"), ("B4, central wavelength 665 nm", "B04"), ("coastal", "B01"),
+        ("Gamma0_VV_db", "VV"), ("vh", "VH"), ("Sigma0_VH", "VH"), ("Intensity_VV", "VV"),
+        ("Band 2", None), ("bands", None), ("B13", None), ("VV_VH_ratio", None), ("QA60", None),
+    ],
+)  # fmt: skip
+def test_standard_names(text: str, name: str | None) -> None:
+    assert standard_name(text) == name
+
+
+def numbered(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint16]]:
+    return np.arange(100, 100 + 100 * count, 100, dtype=np.uint16)[:, None, None] * np.ones(
+        (1, 4, 4), np.uint16
+    )
+
+
+@pytest.mark.parametrize(
+    ("described", "bands", "expected"),
+    [
+        (("B4", "B3", "B2", "B8"), FOUR, (300, 200, 100, 400)),
+        (("nir", "red", "green", "blue"), FOUR, (400, 300, 200, 100)),
+        (("B08_10m", "B02_10m", "B03_10m", "B04_10m"), FOUR, (200, 300, 400, 100)),
+        (("SCL", "blue", "AOT", "red", "green", "nir", "QA60"), FOUR, (200, 500, 400, 600)),
+        (("vh", "vv"), RADAR, (200, 100)),
+        (("Gamma0_VH", "Gamma0_VV"), RADAR, (200, 100)),
+        (("angle", "Sigma0_VH_db", "Sigma0_VV_db"), RADAR, (300, 200)),
+        (("bands", "bands"), RADAR, (100, 200)),
+    ],
+)
+def test_descriptions_decide_the_order(
+    tmp_path: Path, described: tuple[str, ...], bands: tuple[str, ...], expected: tuple[int, ...]
+) -> None:
+    path = write_raster(tmp_path / "a.tif", numbered(len(described)), descriptions=described)
+    values = read_raster(path, Modality(bands, "DN", (0, 10000))).values
+    assert tuple(values[:, 0, 0]) == expected
+
+
+@pytest.mark.parametrize(
+    ("described", "ordered"),
+    [
+        (("B4", "B3", "B2", "B8"), FOUR),
+        (("red", "green", "blue", "nir"), FOUR),
+        (("x", "B08", "y", "z"), FOUR),
+        (("vh", "vv"), RADAR),
+    ],
+)
+def test_contradictions_show_both_names(
+    tmp_path: Path, described: tuple[str, ...], ordered: tuple[str, ...]
+) -> None:
+    path = write_raster(tmp_path / "a.tif", numbered(len(described)), descriptions=described)
+    message = f"bands as {', '.join(described)}, but they are declared as {', '.join(ordered)}"
+    with pytest.raises(RasterError, match=message), open_image(path, ordered, "DN", ordered):
+        pass
+
+
+@pytest.mark.parametrize(
+    "described", [("Band 1", "Band 2"), ("reflectance", "reflectance"), ("bands", "bands")]
+)
+def test_noise_needs_the_users_word(tmp_path: Path, described: tuple[str, ...]) -> None:
+    path = write_raster(tmp_path / "a.tif", numbered(2), descriptions=described)
+    with (
+        pytest.raises(RasterError, match=r"a.tif describes its bands .* by --s1-bands"),
+        open_image(path, RADAR, "dB"),
+    ):
+        pass
+    with open_image(path, RADAR, "dB", RADAR) as image:
+        assert image.read()[:, 0, 0].tolist() == [100, 200]

@@ -1,0 +1,185 @@
+"""Missing pixels by reason, and what is never taken for missing."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from raster_files import write_raster
+from rasterio.control import GroundControlPoint
+
+from eocontrast.modalities import Modality, Units
+from eocontrast.rasters.offsets import has_offset
+from eocontrast.rasters.open import RasterError
+from eocontrast.rasters.read import read_raster
+from eocontrast.rasters.values import AUTOMATIC, Declared, Offset, Reason, encode_pixels, to_units
+
+QUARTER = (slice(None), slice(0, 8), slice(0, 8))
+
+
+def values(dtype: str, low: float, high: float) -> NDArray[Any]:
+    return np.random.default_rng(0).uniform(low, high, (2, 16, 16)).astype(dtype)
+
+
+def read(
+    path: Path, units: Units, declared: Declared = AUTOMATIC
+) -> tuple[NDArray[np.bool_], dict[Reason, int]]:
+    raster = read_raster(path, Modality(("A", "B"), units, (-40, 10000)), declared)
+    return np.isnan(raster.values).any(0), raster.missing.pixels
+
+
+@pytest.mark.parametrize(
+    ("units", "dtype", "fill", "reason"),
+    [
+        ("DN", "uint16", 0, "fill"),
+        ("reflectance", "float32", 0, "fill"),
+        ("dB", "float32", 0, "fill"),
+        ("linear", "float64", 0, "fill"),
+        ("dB", "float32", -9999, "impossible"),
+        ("dB", "int16", -32768, "impossible"),
+        ("DN", "uint16", 65535, "impossible"),
+        ("linear", "float32", -3.4028235e38, "impossible"),
+        ("reflectance", "float64", 1.7e308, "impossible"),
+        ("dB", "float32", np.nan, "nan"),
+        ("dB", "float32", -np.inf, "nan"),
+    ],
+)
+def test_undeclared_fill(
+    tmp_path: Path, units: Units, dtype: str, fill: float, reason: Reason
+) -> None:
+    bands = values(dtype, -30, -5) if units == "dB" else values(dtype, 1, 900)
+    bands[QUARTER] = fill
+    missing, reasons = read(write_raster(tmp_path / "a.tif", bands), units)
+    assert missing[:8, :8].all()
+    assert missing.sum() == 64
+    assert reasons == {reason: 64}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "declared", "missing"),
+    [
+        ("uint8", Declared(), 0),
+        ("uint8", Declared(nodata=(0.0,)), 64),
+        ("uint16", Declared(nodata="none"), 0),
+        ("uint16", Declared(nodata=(5.0, 6.0)), 64),
+        ("float32", Declared(nodata="none"), 0),
+    ],
+)
+def test_users_word(tmp_path: Path, dtype: str, declared: Declared, missing: int) -> None:
+    bands = values(dtype, 20, 200)
+    bands[QUARTER] = 0
+    assert read(write_raster(tmp_path / "a.tif", bands), "DN", declared)[0].sum() == missing
+
+
+def test_none_overrules_the_header(tmp_path: Path) -> None:
+    bands = values("uint8", 20, 200)
+    bands[QUARTER] = 0
+    path = write_raster(tmp_path / "a.tif", bands, nodata=0)
+    assert read(path, "DN")[0].sum() == 64
+    assert read(path, "DN", Declared(nodata="none"))[0].sum() == 0
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("kind", ["internal", "sidecar", "alpha"])
+def test_masks_of_files(tmp_path: Path, kind: str) -> None:
+    bands, valid = values("uint16", 100, 900), np.ones((16, 16), bool)
+    bands[QUARTER], valid[QUARTER[1:]] = 700, False
+    path = tmp_path / "a.tif"
+    form = {"driver": "GTiff", "dtype": "uint16", "height": 16, "width": 16}
+    if kind == "alpha":
+        with rasterio.open(
+            path, "w", count=3, alpha="YES", photometric="MINISBLACK", **form
+        ) as raster:
+            raster.colorinterp = [
+                rasterio.enums.ColorInterp.gray,
+                rasterio.enums.ColorInterp.undefined,
+                rasterio.enums.ColorInterp.alpha,
+            ]
+            raster.write(np.concatenate([bands, valid[None] * np.uint16(65535)]))
+    else:
+        with (
+            rasterio.Env(GDAL_TIFF_INTERNAL_MASK=kind == "internal"),
+            rasterio.open(path, "w", count=2, **form) as raster,
+        ):
+            raster.write(bands)
+            raster.write_mask(valid)
+        assert os.path.exists(f"{path}.msk") == (kind == "sidecar")
+    missing, reasons = read(path, "DN")
+    np.testing.assert_array_equal(missing, ~valid)
+    assert reasons == {"mask": 64}
+
+
+def test_fourth_byte_band_is_no_alpha(tmp_path: Path) -> None:
+    bands = np.random.default_rng(0).integers(0, 3, (4, 8, 8), dtype=np.uint8)
+    path = write_raster(tmp_path / "a.tif", bands)
+    modality = Modality(("B02", "B03", "B04", "B08"), "DN", (0, 255))
+    np.testing.assert_array_equal(read_raster(path, modality).values, bands)
+
+
+def test_power_below_noise_is_measured() -> None:
+    linear = np.array([[[0.1, 0.0, -0.001]], [[0.1, 0.1, 0.1]]])
+    stored, missing = encode_pixels(Modality(("VV", "VH"), "linear", (-40, 10)), linear)
+    assert not missing.any()
+    assert stored[:, 0].tolist() == [[-1000, -4000, -4000], [-1000] * 3]
+
+
+@pytest.mark.parametrize(
+    ("units", "scale", "offset", "word", "expected"),
+    [
+        ("DN", 1e-4, -0.1, "auto", 500),
+        ("DN", 1.0, -1000.0, "auto", 500),
+        ("DN", 1e-4, 0.0, "auto", 1500),
+        ("DN", 1e-4, -0.1, 0.0, 1500),
+        ("DN", 1.0, 0.0, -1000.0, 500),
+        ("reflectance", 1e-4, -0.1, "auto", 0.05),
+        ("reflectance", 1e-4, 0.0, -0.1, 0.05),
+        ("dB", 0.01, 0.0, "auto", 15.0),
+    ],
+)
+def test_physical_values(
+    units: Units,
+    scale: float,
+    offset: float,
+    word: Offset,
+    expected: float,
+) -> None:
+    stored = np.full((1, 2, 2), 1500, np.uint16)
+    np.testing.assert_allclose(to_units(stored, (scale,), (offset,), units, word), expected)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(1003, 4000, True), (1200, 9000, True), (15, 4000, False), (999, 4000, False),
+     (2000, 4000, False)],
+)  # fmt: skip
+def test_offset_by_content(low: float, high: float, expected: bool) -> None:
+    bands = values("float64", low, high)
+    bands[0, 0, 0] = low
+    assert has_offset(bands, "DN") == expected
+    assert has_offset(bands / 1e4, "reflectance") == expected
+    assert not has_offset(bands, "dB")
+
+
+def test_control_points_are_refused(tmp_path: Path) -> None:
+    corners = [(0, 0, 12.0, 46.2), (0, 16, 12.2, 46.2), (16, 0, 12.0, 46.0)]
+    gcps = [GroundControlPoint(row, col, x, y) for row, col, x, y in corners]
+    path = write_raster(tmp_path / "a.tif", values("float32", -30, -5), gcps=(gcps, "EPSG:4326"))
+    with pytest.raises(RasterError, match=r"ground control points.*gdalwarp") as caught:
+        read(path, "dB")
+    assert caught.value.rule == "georeference"
+
+
+@pytest.mark.parametrize(
+    "turn", [Affine(1, 0, 0, 0, -1, 16), Affine(-1, 0, 16, 0, 1, 0), Affine(-1, 0, 16, 0, -1, 16)]
+)
+def test_turned_rasters_are_turned_back(tmp_path: Path, turn: Affine) -> None:
+    bands, place = values("float32", -30, -5), Affine(10, 0, 6e5, 0, -10, 5.3e6)
+    flipped = bands[:, :: int(turn.e), :: int(turn.a)]
+    path = write_raster(tmp_path / "a.tif", flipped, crs="EPSG:32633", transform=place @ turn)
+    raster = read_raster(path, Modality(("A", "B"), "dB", (-40, 10)))
+    np.testing.assert_array_equal(raster.values, bands)
+    assert (raster.grids[0].transform, raster.turned) == (place, True)

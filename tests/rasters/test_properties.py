@@ -1,0 +1,79 @@
+"""Whatever rasterio can write comes back as the physical values that were put in."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eocontrast.modalities import Modality
+from eocontrast.rasters.read import read_raster
+
+BANDS = ("B02", "B03", "B04")
+DTYPES = ("uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")
+COMPRESSION = ("NONE", "LZW", "DEFLATE", "ZSTD", "PACKBITS", "LZMA", "LERC")
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    dtype=st.sampled_from(DTYPES),
+    compression=st.sampled_from(COMPRESSION),
+    tiled=st.booleans(),
+    interleave=st.sampled_from(["PIXEL", "BAND"]),
+    nodata=st.sampled_from([None, 0, 7, 200]),
+    scale=st.sampled_from([1.0, 0.5, 0.01]),
+    offset=st.sampled_from([0.0, 2.0, -0.1]),
+    masked=st.booleans(),
+    order=st.permutations(range(3)),
+    described=st.booleans(),
+    south_up=st.booleans(),
+    east_west=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_values_come_back(
+    dtype: str, compression: str, tiled: bool, interleave: str, nodata: int | None, scale: float,
+    offset: float, masked: bool, order: list[int], described: bool, south_up: bool,
+    east_west: bool, seed: int,
+) -> None:  # fmt: skip
+    rng = np.random.default_rng(seed)
+    stored = rng.integers(0, 250, (3, 20, 33)).astype(dtype)
+    stored[:, 3, 4] = 0
+    valid = rng.random((20, 33)) > 0.2 if masked else np.ones((20, 33), bool)
+    order = order if described else [0, 1, 2]
+    on_disk, shown = stored[order], valid
+    transform = Affine(10, 0, 600000, 0, -10, 5300000)
+    if south_up:
+        on_disk, shown = on_disk[:, ::-1], shown[::-1]
+        transform @= Affine(1, 0, 0, 0, -1, 20)
+    if east_west:
+        on_disk, shown = on_disk[:, :, ::-1], shown[:, ::-1]
+        transform @= Affine(-1, 0, 33, 0, 1, 0)
+    layout = {"tiled": True, "blockxsize": 16, "blockysize": 16} if tiled else {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "a.tif")
+        with (
+            rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+            rasterio.open(
+                path, "w", driver="GTiff", dtype=dtype, count=3, height=20, width=33,
+                nodata=nodata, crs="EPSG:32633", transform=transform, compress=compression,
+                interleave=interleave, **layout,
+            ) as raster,
+        ):  # fmt: skip
+            raster.write(on_disk)
+            raster.scales, raster.offsets = (scale,) * 3, (offset,) * 3
+            if masked:
+                raster.write_mask(shown)
+            if described:
+                raster.descriptions = [BANDS[place] for place in order]
+        raster_read = read_raster(path, Modality(BANDS, "linear", (0, 1)))
+    missing = np.broadcast_to(~valid, stored.shape).copy()
+    if nodata is not None:
+        missing |= stored == nodata
+    if dtype != "uint8":
+        missing |= (stored == 0).all(0)
+    expected = np.where(missing, np.nan, stored.astype(float) * scale + offset)
+    np.testing.assert_allclose(raster_read.values, expected, rtol=1e-6)
+    assert raster_read.grids[0].transform == Affine(10, 0, 600000, 0, -10, 5300000)
