@@ -81,6 +81,7 @@ def shrink(params: dict[str, Any]) -> None:
     params["sources"]["simulated"] |= {
         "patch_size": 32,
         "scene_size": 3,
+        "labelled_scene_size": 3,
         "pretrain_scenes": 4,
         "train_scenes": 12,
         "test_scenes": 8,

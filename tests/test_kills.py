@@ -100,7 +100,12 @@ def shrink(params: dict[str, Any]) -> None:
     params["precision"] = "no"
     params["normalise"] |= {"shard_mib": 1, "check_shift": False}
     scenes = {"pretrain_scenes": 4, "train_scenes": 8, "test_scenes": 4}
-    params["sources"]["simulated"] |= {"patch_size": 32, "scene_size": 3, **scenes}
+    params["sources"]["simulated"] |= {
+        "patch_size": 32,
+        "scene_size": 3,
+        "labelled_scene_size": 3,
+        **scenes,
+    }
     small = {"channels": [8, 8, 16, 16], "stem_width": 8}
     params["backbones"]["resnet"]["options"] = small
     runs, curve = params["pretrain"]["runs"], params["label_curve"]

@@ -21,7 +21,13 @@ Values = NDArray[np.float64]
 Pair = tuple[Values, Values]
 
 SCENES = SimulatedParams(
-    seed=5, patch_size=96, scene_size=2, pretrain_scenes=1, train_scenes=8, test_scenes=1
+    seed=5,
+    patch_size=96,
+    scene_size=2,
+    labelled_scene_size=2,
+    pretrain_scenes=1,
+    train_scenes=8,
+    test_scenes=1,
 )
 
 

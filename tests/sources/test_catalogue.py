@@ -30,7 +30,13 @@ PUBLISHED = {
 SCENES = {"pretrain_scenes": 1, "train_scenes": 1, "test_scenes": 1}
 PARAMS = SourcesParams.model_validate(
     {
-        "simulated": {"seed": 0, "patch_size": 16, "scene_size": 1, **SCENES},
+        "simulated": {
+            "seed": 0,
+            "patch_size": 16,
+            "scene_size": 1,
+            "labelled_scene_size": 1,
+            **SCENES,
+        },
         "bigearthnet": {"path": None},
         "sen12ms": {"seasons": ["spring"], **PUBLISHED},
         "dfc2020": {"train": "validation", **PUBLISHED},

@@ -15,12 +15,18 @@ import rasterio
 from eocontrast.config.sources import SimulatedParams
 from eocontrast.labels import DFC_CLASSES, DFC_PALETTE, IGBP_TO_DFC
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
-from eocontrast.rasters.source import COLUMNS, Source
+from eocontrast.rasters.source import COLUMNS, SPLITS, Source
 from eocontrast.runtime.errors import UserError, resource_error
 from eocontrast.sources.simulated import fetch, manifest, plan
 
 TINY = SimulatedParams(
-    seed=3, patch_size=32, scene_size=2, pretrain_scenes=4, train_scenes=1, test_scenes=2
+    seed=3,
+    patch_size=32,
+    scene_size=2,
+    labelled_scene_size=2,
+    pretrain_scenes=4,
+    train_scenes=1,
+    test_scenes=2,
 )
 Simulated = tuple[Path, Source]
 
@@ -48,6 +54,17 @@ def test_manifest_names_every_patch_once(simulated: Simulated) -> None:
     named = {*rows["s1"], *rows["s2"], *rows["label"]} - {""}
     named |= {path.replace("/s1_", "/lc_").replace("_s1_", "_lc_") for path in rows["s1"]}
     assert named == set(files(folder))
+
+
+def test_labelled_scenes_have_own_size() -> None:
+    """A smaller labelled scene leaves unlabelled scenes as they were."""
+    small = TINY.model_copy(update={"labelled_scene_size": 1})
+    sides = {split: {s.side for s in plan(small) if s.split == split} for split in SPLITS}
+    assert sides == {"pretrain": {2}, "train": {1}, "test": {1}}
+    rows = manifest(plan(small))
+    assert rows["split"].value_counts().to_dict() == {"pretrain": 16, "train": 1, "test": 2}
+    unlabelled = [[s for s in plan(p) if s.split == "pretrain"] for p in (TINY, small)]
+    assert unlabelled[0] == unlabelled[1]
 
 
 def test_source_is_declared(simulated: Simulated) -> None:

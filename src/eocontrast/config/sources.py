@@ -42,11 +42,16 @@ SplitLists = Annotated[Path | dict[Split, Path] | None, BeforeValidator(_refuse_
 
 
 class SimulatedParams(Section):
-    """Number and size of the scenes. A scene is scene_size x scene_size adjacent patches."""
+    """Number and size of the scenes.
+
+    A scene is a square of adjacent patches, `scene_size` along each side for pretraining and
+    `labelled_scene_size` for training and testing.
+    """
 
     seed: Seed
     patch_size: Annotated[int, Field(ge=16, le=1024, multiple_of=2)]
     scene_size: Annotated[int, Field(ge=1, le=64)]
+    labelled_scene_size: Annotated[int, Field(ge=1, le=64)]
     pretrain_scenes: PositiveInt
     train_scenes: PositiveInt
     test_scenes: PositiveInt

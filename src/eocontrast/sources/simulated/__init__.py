@@ -17,7 +17,7 @@ from tqdm import tqdm
 from eocontrast.config.sources import SimulatedParams
 from eocontrast.labels import DFC_CLASSES, DFC_PALETTE
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C
-from eocontrast.rasters.source import COLUMNS, SPLITS, Source
+from eocontrast.rasters.source import COLUMNS, Source
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import check_free_disk
 from eocontrast.runtime.parallel import parallel_map
@@ -48,11 +48,12 @@ def fetch(folder: Path, params: SimulatedParams, workers: int | None = None) -> 
     Raises:
         UserError: the scenes are too large, or the disk is too full.
     """
-    if params.scene_size * params.patch_size > MAX_SIDE:
-        raise UserError(
-            f"sources.simulated: scene_size {params.scene_size} x patch_size {params.patch_size} "
-            f"pixels exceeds the largest scene, {MAX_SIDE} pixels; set a smaller scene_size"
-        )
+    for name in ("scene_size", "labelled_scene_size"):
+        if (size := getattr(params, name)) * params.patch_size > MAX_SIDE:
+            raise UserError(
+                f"sources.simulated: {name} {size} x patch_size {params.patch_size} pixels exceeds "
+                f"the largest scene, {MAX_SIDE} pixels; set a smaller {name}"
+            )
     scenes = plan(params)
     for name in FOLDERS:
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -68,11 +69,16 @@ def fetch(folder: Path, params: SimulatedParams, workers: int | None = None) -> 
 
 def plan(params: SimulatedParams) -> list[Scene]:
     """Return the scenes of all splits."""
-    counts = (params.pretrain_scenes, params.train_scenes, params.test_scenes)
+    labelled = params.labelled_scene_size
+    sizes = {
+        "pretrain": (params.pretrain_scenes, params.scene_size),
+        "train": (params.train_scenes, labelled),
+        "test": (params.test_scenes, labelled),
+    }
     return [
         scene
-        for split, count in zip(SPLITS, counts, strict=True)
-        for scene in plan_scenes(params.seed, split, count, params.scene_size, params.patch_size)
+        for split, (count, side) in sizes.items()
+        for scene in plan_scenes(params.seed, split, count, side, params.patch_size)
     ]
 
 
