@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 from numpy.typing import NDArray
 from raster_files import write_raster
 from rasterio import Affine
@@ -12,10 +13,12 @@ from rasterio.warp import transform as to_crs
 
 from eocontrast.mapping.scenes import Image, open_scene
 from eocontrast.mapping.tiles import Tile
+from eocontrast.mapping.windows import read_windows
 from eocontrast.modalities import Modality, Sensor
+from eocontrast.normalisation.audit import audit_sensor
 from eocontrast.patches.inputs import InputSpec
 from eocontrast.rasters.read import read_raster
-from eocontrast.rasters.values import encode_pixels
+from eocontrast.rasters.values import Declared, encode_pixels
 from eocontrast.runtime.errors import UserError
 
 S1 = InputSpec(Modality(("VV", "VH"), "dB", (-40, 10)), (-10, -17), (4, 4), 16)
@@ -235,3 +238,75 @@ def test_truncated_file(write: WriteImage) -> None:
     path.write_bytes(path.read_bytes()[:100_000])
     with pytest.raises(UserError, match=r"image.tif"):
         whole({"s2": Image(str(path))})
+
+
+@pytest.mark.parametrize("kind", ["fill", "header", "impossible", "user", "mask", "south-up"])
+def test_missing_pixels_agree(write: WriteImage, kind: str) -> None:
+    """Training, audit, map and embedding call the same pixels of one file missing."""
+    bands, void = digital(2, 32, 32), np.zeros((32, 32), bool)
+    void[4:14, 7:30] = True
+    value = {"header": 77, "impossible": 65535, "user": 4444}.get(kind, 0)
+    bands[:, void] = value
+    options: dict[str, object] = {"nodata": 77} if kind == "header" else {}
+    files = Declared(nodata=(4444.0,)) if kind == "user" else Declared()
+    shown = bands
+    if kind == "south-up":
+        options["transform"] = PLACE @ Affine(1, 0, 0, 0, -1, 32)
+        shown = bands[:, ::-1]
+    if kind == "mask":
+        shown = np.where(void, 900, bands).astype(np.uint16)
+    path = write("a.tif", shown, **options)
+    if kind == "mask":
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as raster:
+            raster.write_mask(~void)
+    raster = read_raster(path, S2.modality, files)
+    stored, missing = encode_pixels(S2.modality, raster.values)
+    np.testing.assert_array_equal(missing, void)
+    (finding,) = audit_sensor("a", "s2", S2.modality, raster.values, missing, raster.missing.pixels)
+    assert f"{void.mean():.1%}" in finding.message
+    with open_scene({"s2": Image(path, files=files)}, {"s2": S2}) as scene:
+        tile = Tile(0, 0, 32, 32)
+        mapped = scene.read(tile)["s2"]
+        np.testing.assert_array_equal(scene.has_data({"s2": mapped}), ~void)
+        np.testing.assert_array_equal(mapped, stored)
+        windows = read_windows(scene, 1, [tile])
+        np.testing.assert_array_equal(windows.valid[0] > 0, ~void)
+
+
+@pytest.mark.parametrize(
+    ("metres", "fits"), [(0.5, False), (5, False), (8, True), (13, True), (20, False), (60, False)]
+)
+def test_pixels_of_another_size(write: WriteImage, metres: float, fits: bool) -> None:
+    grid = PLACE @ Affine.scale(metres / 10)
+    image: dict[Sensor, Image] = {"s2": Image(write("a.tif", digital(2, 60, 60), transform=grid))}
+    inputs: dict[Sensor, InputSpec] = {"s2": S2}
+    if fits:
+        with open_scene(image, inputs) as scene:
+            assert scene.grid.transform == grid
+        return
+    with (
+        pytest.raises(UserError, match=f"pixels of {metres:g} m, .* 10 m"),
+        open_scene(image, inputs),
+    ):
+        pass
+    with open_scene(image, inputs, resolution="scene") as scene:
+        assert scene.grid.transform == grid
+    with open_scene(image, inputs, check_scale=False, resolution="model") as scene:
+        assert scene.grid.metres == pytest.approx(10)
+        assert scene.grid.width == max(1, round(6 * metres))
+
+
+@pytest.mark.parametrize("offset", [-1000.0, 0.0])
+def test_offset_by_content_is_asked(write: WriteImage, offset: float) -> None:
+    bands = digital(2, 20, 20)
+    path = write("new.tif", bands + np.uint16(1000))
+    with pytest.raises(UserError, match=r"baseline 04.00.*--s2-offset -1000"):
+        whole({"s2": Image(path)})
+    stored = whole({"s2": Image(path, files=Declared(offset=offset))})["s2"]
+    np.testing.assert_array_equal(stored, bands + np.float64(1000 + offset))
+
+
+def test_reflectance_for_digital_numbers(write: WriteImage) -> None:
+    bands = digital(2, 20, 20)
+    image = Image(write("r.tif", (bands / 1e4).astype(np.float32)), units="reflectance")
+    np.testing.assert_array_equal(whole({"s2": image})["s2"], bands)

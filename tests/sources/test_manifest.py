@@ -15,7 +15,7 @@ from eocontrast.modalities import Modality
 from eocontrast.rasters.read import read_raster
 from eocontrast.rasters.source import COLUMNS, read_source
 from eocontrast.runtime.errors import UserError
-from eocontrast.sources.manifest import fetch, palette
+from eocontrast.sources.manifest import describe, fetch, palette
 
 ROWS = [
     ["a", "s1/a.tif", "s2/a_{band}.tif", "Forest", "north", "train"],
@@ -197,3 +197,75 @@ def test_empty_manifest_explains_itself(tmp_path: Path) -> None:
     shipped.write_text("id,s1,s2,label,group,split\n")
     with pytest.raises(UserError, match="write one row per patch"):
         fetch(tmp_path, params(shipped))
+
+
+def place_at(folder: Path, name: str, east: float) -> None:
+    """Give all rasters of a patch a place 18 pixels apart from the next."""
+    for path in (*folder.glob(f"s1/{name}.tif"), *folder.glob(f"s2/{name}_*.tif")):
+        with rasterio.open(path, "r+") as raster:
+            raster.crs = "EPSG:32633"
+            size = 120 / raster.width
+            raster.transform = rasterio.Affine(size, 0, 6e5 + east, 0, -size, 5.3e6)
+
+
+def unsplit(*groups: str) -> list[list[str]]:
+    return [[*row[:3], "Forest", group, ""] for row, group in zip(ROWS, groups, strict=True)]
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize(
+    ("east", "groups"),
+    [
+        ((0, 60, 300), ["x", "x", "z"]),
+        ((0, 60, 120), ["x", "x", "x"]),
+        ((0, 120, 240), ["x", "y", "z"]),
+        ((0, 0, 240), ["x", "x", "z"]),
+    ],
+)
+def test_shared_ground_is_one_group(data: Path, east: tuple[float, ...], groups: list[str]) -> None:
+    for name, metres in zip("abc", east, strict=True):
+        place_at(data, name, metres)
+    given = params(write_csv(data / "m.csv", unsplit("x", "y", "z")))
+    assert describe(given).manifest.group.tolist() == groups
+    apart = given.model_copy(update={"find_overlaps": False})
+    assert describe(apart).manifest.group.tolist() == ["x", "y", "z"]
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_shared_ground_across_splits(data: Path) -> None:
+    for name, metres in zip("abc", (0, 300, 60), strict=True):
+        place_at(data, name, metres)
+    with pytest.raises(
+        UserError, match=r"1 of 1 test patches share ground.*row 4 .'c'. with row 2"
+    ):
+        describe(params(write_csv(data / "m.csv", ROWS)))
+
+
+@pytest.mark.parametrize(
+    ("labels", "read"),
+    [
+        ([["Forest", "Water"], ["Water"], []], ["Forest|Water", "Water", ""]),
+        ([np.array(["Water"]), np.array(["Forest"]), None], ["Water", "Forest", ""]),
+        (["Forest", None, "Water"], ["Forest", "", "Water"]),
+    ],
+)
+def test_parquet_cells(data: Path, labels: list[object], read: list[str]) -> None:
+    table = pd.DataFrame(ROWS, columns=COLUMNS).assign(label=pd.Series(labels))
+    table.set_index("id").to_parquet(data / "m.parquet")
+    assert describe(params(data / "m.parquet")).manifest.label.tolist() == read
+
+
+@pytest.mark.parametrize("cell", [[1, 0], [0.5], {"Forest": 1}])
+def test_parquet_numbers_are_refused(data: Path, cell: object) -> None:
+    table = pd.DataFrame(ROWS, columns=COLUMNS)
+    table["label"] = pd.Series([cell] * 3)
+    table.to_parquet(data / "m.parquet")
+    with pytest.raises(UserError, match=r"m.parquet, row 2, column label: "):
+        describe(params(data / "m.parquet"))
+
+
+@pytest.mark.parametrize("count", [255, 300, 1000])
+def test_too_many_classes(count: int) -> None:
+    with pytest.raises(ValueError, match=f"has {count} classes, at most 254"):
+        params(Path("m.csv"), **{f"c{number}": number for number in range(count)})
+    params(Path("m.csv"), **{f"c{number}": number for number in range(254)})
