@@ -138,3 +138,24 @@ def test_options_that_do_not_fit_are_named(name: str, options: dict[str, Any]) -
 def test_an_architecture_is_what_json_says_of_it() -> None:
     architecture = Architecture("resnet10t", {"channels": [8, 8, 16, 16]})
     assert Architecture(**architecture.to_dict()) == architecture
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3_small_050", "ghostnet_050", "lcnet_035", "vgg11"])
+def test_width_is_that_of_features(name: str) -> None:
+    backbone = Backbone(Architecture(name), {"s2": S2}).eval()
+    assert backbone(batch(64)).shape == (2, backbone.num_features)
+
+
+@pytest.mark.parametrize("name", ["levit_128s", "pit_ti_224", "mixer_s32_224"])
+def test_fixed_size_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match=rf"{name} does not take images of \d+ x \d+ pixels: "):
+        Backbone(Architecture(name), {"s2": S2})
+
+
+def test_probing_draws_no_numbers() -> None:
+    torch.manual_seed(0)
+    create_backbone(Architecture("resnet10t"), 13)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    Backbone(Architecture("resnet10t"), {"s2": S2})
+    assert torch.rand(1) == expected

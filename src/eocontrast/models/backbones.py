@@ -122,6 +122,40 @@ def create_backbone(architecture: Architecture, in_chans: int) -> nn.Module:
         raise UserError(f"{name} cannot be built with options {options}: {why}") from error
 
 
+def _fitted(architecture: Architecture, in_chans: int, side: int) -> tuple[nn.Module, int]:
+    """Create a model that takes images of a size, and return it with its number of features.
+
+    Raises:
+        UserError: timm has no such model, or it takes images of another size only.
+    """
+    model = create_backbone(architecture, in_chans)
+    try:
+        return model, _width(model, in_chans, side)
+    except _REFUSALS as error:
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+    # transformers with this option interpolate their position embeddings
+    dynamic = Architecture(architecture.name, {"dynamic_img_size": True, **architecture.options})
+    try:
+        model = create_backbone(dynamic, in_chans)
+        return model, _width(model, in_chans, side)
+    except (UserError, *_REFUSALS):
+        raise UserError(
+            f"{architecture.name} does not take images of {side} x {side} pixels: {why}. Set "
+            f"options.img_size to {side} if the model has it, or choose another model"
+        ) from None
+
+
+@torch.no_grad()
+def _width(model: nn.Module, in_chans: int, side: int) -> int:
+    """Return the number of pooled features of an image: timm's `num_features` may be another."""
+    model.eval()
+    features: Tensor = model(torch.zeros(1, in_chans, side, side))
+    model.train()
+    if features.ndim != 2:
+        raise ValueError(f"its features have the shape {tuple(features.shape)}, not one per image")
+    return features.shape[1]
+
+
 class Images(nn.Module):
     """A layer from stored integers (B, bands, H, W) per sensor to one image (B, in_chans, H, W)."""
 
@@ -144,8 +178,8 @@ class Backbone(nn.Module):
         super().__init__()
         self.inputs = inputs
         self.images = Images(inputs)
-        self.timm = create_backbone(architecture, self.images.in_chans)
-        self.num_features = int(self.timm.num_features)  # type: ignore[arg-type]
+        side = max(spec.patch_size for spec in inputs.values())
+        self.timm, self.num_features = _fitted(architecture, self.images.in_chans, side)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return pooled features (B, num_features) of integers (B, bands, H, W) per sensor."""
