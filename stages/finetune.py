@@ -12,7 +12,8 @@ from eocontrast.config.params import Params, load_params
 from eocontrast.finetuning.points import Job, arm_points, points_digest, single_point
 from eocontrast.finetuning.run import train_points
 from eocontrast.models.point_files import write_index
-from eocontrast.runtime.errors import named
+from eocontrast.patches.store import PatchStore
+from eocontrast.runtime.errors import UserError, named
 from eocontrast.runtime.stage import run_stage
 from eocontrast.tracking.tracker import Tracker
 from eocontrast.training.devices import hardware
@@ -24,6 +25,12 @@ Points = dict[Path, tuple[list[Job], dict[str, str]]]
 
 def main(name: str, store: Path, pretrained: Path, out: Path) -> None:
     params = load_params()
+    # a store that was built for pretraining may hold no labels to score
+    if not len(PatchStore(store).labelled("test")):
+        raise UserError(
+            f"{store} has no labelled patch in the split test; give groups or splits in the "
+            "manifest, and run `dvc repro` again"
+        )
     jobs = _all(_points(name, params, store, pretrained, out))
     tracker = Tracker("finetune")
     with kept(points_digest(jobs)) as work:
