@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from eocontrast.finetuning.budgets import Budget, label_budget, labelled_pixels
-from eocontrast.finetuning.forward import FeatureInputs, PatchInputs
+from eocontrast.finetuning.forward import FeatureInputs, Inputs, PatchInputs
 from eocontrast.finetuning.loop import fit, freeze
 from eocontrast.finetuning.points import Job
 from eocontrast.models.build import new_model
@@ -81,44 +81,40 @@ def train_point(job: Job, features: Features | None = None) -> Trained:
     deterministic(job.seed)
     spec = _spec(job, store, init, budget)
     model = new_model(init, spec)
-    if features is None:
-        history = _train_model(job, model, store, budget, init.method != "random")
-    else:
-        history = _train_head(job, model, store, budget, features)
+    inputs = _inputs(job, model, store, budget, features)
+    history: list[Metrics] = []
+    if inputs is not None:
+        # BatchNorm of a pretrained backbone keeps the statistics of its pretraining
+        keep = init.method != "random"
+        history = fit(inputs, job.task, budget, job.arm, job.recipe, job.seed, keep)
+    if isinstance(inputs, FeatureInputs) and isinstance(model, Classifier):
+        inputs.fold(model.head)
     save_weights(job.file, model.state_dict(), spec.to_dict())
     # last: where this file is, the point is finished
     write_text(_history_file(job), json.dumps(history))
     return Trained(job.name, job.file, spec, history)
 
 
-def _train_model(
-    job: Job, model: Model, store: PatchStore, budget: Budget, keep_statistics: bool
-) -> list[Metrics]:
-    device = accelerator(job.precision)
-    if job.arm.frozen:
-        freeze(model.backbones)
-    model.to(device.device)
+def _inputs(
+    job: Job, model: Model, store: PatchStore, budget: Budget, features: Features | None
+) -> Inputs | None:
+    """Return what the model is trained on, or None if it only remembers labelled features."""
     dropout = job.arm.modality_dropout
-    patches = PatchInputs(model, store, job.task, device, job.recipe.crop, dropout)
-    return fit(patches, job.task, budget, job.arm, job.recipe, job.seed, keep_statistics)
-
-
-def _train_head(
-    job: Job, model: Model, store: PatchStore, budget: Budget, features: Features
-) -> list[Metrics]:
+    if features is None:
+        device = accelerator(job.precision)
+        if job.arm.frozen:
+            freeze(model.backbones)
+        model.to(device.device)
+        return PatchInputs(model, store, job.task, device, job.recipe.crop, dropout)
     targets = patch_targets(store, job.task)
     if isinstance(model, NeighbourClassifier):
         votes = targets[torch.from_numpy(budget.train)]
         if job.task.exclusive:
             votes = F.one_hot(votes, len(store.classes))
         model.remember(features.of(budget.train), votes)
-        return []
+        return None
     assert isinstance(model, Classifier)
-    dropout = job.arm.modality_dropout
-    known = FeatureInputs(model, store, features, targets, budget.train, dropout)
-    history = fit(known, job.task, budget, job.arm, job.recipe, job.seed, keep_statistics=True)
-    known.fold(model.head)
-    return history
+    return FeatureInputs(model, store, features, targets, budget.train, dropout)
 
 
 def _train_heads(jobs: Sequence[Job]) -> Iterator[Trained]:
