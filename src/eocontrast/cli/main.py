@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from eocontrast.cli.map import add_map_command
 from eocontrast.cli.params import add_params_command
 from eocontrast.cli.plan import add_plan_command
 from eocontrast.cli.scenes import add_scene_commands
@@ -256,6 +257,7 @@ def _parser() -> argparse.ArgumentParser:
     add_plan_command(commands)
     add_scene_commands(commands)
     add_start_command(commands)
+    add_map_command(commands)
     return parser
 
 
