@@ -1,5 +1,6 @@
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -28,7 +29,7 @@ from eocontrast.models.finetuned import FinetunedSpec
 from eocontrast.models.tasks import TASKS, TaskName
 from eocontrast.runtime.files import file_sha256
 from eocontrast.runtime.signals import Stopped
-from eocontrast.tracking.tracker import EXPERIMENT, Tracker, flatten
+from eocontrast.tracking.tracker import EXPERIMENT, Tracker, allowed, flatten
 from eocontrast.tracking.views import view_tags
 
 Rows = Callable[[], list[Row]]
@@ -507,3 +508,12 @@ def test_two_processes_create_database(tmp_path: Path, monkeypatch: pytest.Monke
     found = runs_in(tmp_path / "mlflow.db")
     assert sorted(str(row.info.run_name) for row in found) == ["one", "two"]
     assert all(row.data.metrics == {"loss": 1} for row in found)
+
+
+@pytest.mark.parametrize(
+    "name", ["Sea & Lake", "Beaches, dunes, sands (coast)", "n/a", "Äcker", "x" * 250, "A@B"]
+)
+def test_any_class_name_is_logged(name: str) -> None:
+    safe = allowed(f"classes.{name}")
+    assert re.fullmatch(r"[/\w.\- :]{1,250}", safe)
+    assert safe != allowed(f"classes.{name.replace('&', '@').replace('@', ',')}!")

@@ -6,8 +6,10 @@ test scores, so that a point is one row in MLflow's table.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -182,7 +184,7 @@ class Tracker:
 
     def _log_params(self, run_id: str, params: Mapping[str, object]) -> None:
         # 6,000 characters are MLflow's limit
-        entries = [Param(key, str(value)[:6000]) for key, value in flatten(params).items()]
+        entries = [Param(allowed(key), str(value)[:6000]) for key, value in flatten(params).items()]
         self.client.log_batch(run_id, params=entries)
 
     def _offer_views(self, experiment: Experiment) -> None:
@@ -219,6 +221,17 @@ def _connect(uri: str) -> Iterator[MlflowClient]:
     path = uri.removeprefix("sqlite:///")
     with nullcontext() if path == uri else FileLock(f"{path}.lock"):
         yield MlflowClient(tracking_uri=uri)
+
+
+def allowed(key: str) -> str:
+    """Return a key without characters that MLflow refuses, as in a class named "Sea & Lake".
+
+    A digest keeps names apart that differ in such characters only.
+    """
+    safe = re.sub(r"[^\w\-.: /]", "_", key)[:200]
+    if safe == key:
+        return key
+    return f"{safe}-{hashlib.sha256(key.encode()).hexdigest()[:6]}"
 
 
 def flatten(params: Mapping[str, object], prefix: str = "") -> dict[str, object]:
