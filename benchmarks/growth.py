@@ -73,10 +73,10 @@ class Bench:
         weights, curve = self.init(store), self.params.label_curve
         recipes, precision = self.params.finetune.recipe, self.params.precision
         arm = curve.named_arms[self.arm]
+        out = Path(tempfile.mkdtemp(dir=self.folder))  # points that are there are not trained again
         jobs = [
             Job(
-                self.arm, store, weights, arm, recipes, fraction, seed, precision,
-                self.folder / f"{store.name}-{len(fractions)}-{seeds}",
+                self.arm, store, weights, arm, recipes, fraction, seed, precision, out,
             )
             for fraction in fractions
             for seed in range(seeds)

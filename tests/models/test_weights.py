@@ -10,6 +10,7 @@ from eocontrast.config.pretraining import BackboneParams
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.models.backbones import Architecture, Backbone
 from eocontrast.models.build import load_finetuned
+from eocontrast.models.finetuned import FORMAT
 from eocontrast.models.weights import Pretrained, backbone_tensors, load_weights, save_weights
 from eocontrast.patches.inputs import InputSpec
 from eocontrast.patches.store import PatchStore
@@ -78,6 +79,10 @@ def test_weights_of_older_version(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"another version.*lacks 'architecture'.*dvc repro"):
         Pretrained.load(path)
     save_weights(path, TENSORS, {"classes": ["Forest"], "inputs": {}})
+    with pytest.raises(UserError, match=r"header of format 1.*reads format 2.*dvc repro"):
+        load_finetuned(path)
+    header = {"format": FORMAT, "classes": ["Forest"], "inputs": {}}
+    save_weights(path, TENSORS, header)
     with pytest.raises(UserError, match=r"another version.*lacks 'architecture'.*dvc repro"):
         load_finetuned(path)
 
