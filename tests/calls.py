@@ -14,6 +14,16 @@ def square(number: int) -> tuple[int, int]:
     return number**2, os.getpid()
 
 
+KEPT: list[bytes] = []
+"""Memory that a worker keeps."""
+
+
+def grow(_: int) -> int:
+    KEPT.append(b"x" * 200 * 2**20)
+    time.sleep(1.1)  # loky looks once a second
+    return os.getpid()
+
+
 def folder(_: int) -> Path:
     return Path.cwd()
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import pytest
 import torch
-from calls import folder, refuse, refuse_first, square
+from calls import folder, grow, refuse, refuse_first, square
 
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.parallel import parallel_map
@@ -36,6 +36,11 @@ def test_one_worker_stays_in_process(workers: int, here: bool) -> None:
     processes = {process for _, process in parallel_map(square, numbers(4), workers)}
     assert (processes == {os.getpid()}) == here
     assert here or os.getpid() not in processes
+
+
+def test_growing_worker_stays() -> None:
+    """A new one would import torch again."""
+    assert len(set(parallel_map(grow, numbers(8), 2))) == 2
 
 
 @pytest.fixture

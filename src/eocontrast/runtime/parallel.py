@@ -15,6 +15,7 @@ from threading import RLock, Thread
 from typing import Any, Literal, TypeVar
 
 from joblib import Parallel, cpu_count, delayed
+from joblib.externals.loky import process_executor
 
 from eocontrast.runtime.errors import UserError
 
@@ -94,6 +95,9 @@ def _follow(parent: int) -> None:
     """End this worker with its parent, which alone reacts to signals."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    # torch keeps memory that it freed. loky takes that for a leak and would renew the worker, at
+    # 4 s each
+    process_executor._USE_PSUTIL = False
 
     def watch() -> None:
         while os.getppid() == parent:
