@@ -18,12 +18,13 @@ pytestmark = pytest.mark.slow
 
 WRITE = "mkdir -p models && cp {made}/a.safetensors models && cp -r {made}/store patches"
 READ = """
+from pathlib import Path
 import numpy as np
 from eocontrast.patches.store import PatchStore
 from eocontrast.runtime.stage import stage
 from eocontrast.models.weights import Pretrained
 with stage("read"):
-    Pretrained.load("models/a.safetensors")
+    Pretrained.load(Path("models/a.safetensors"))
     store = PatchStore("patches")
     store.batch(np.arange(len(store.index)))
 open("seen", "w").write("all")
