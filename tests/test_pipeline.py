@@ -302,7 +302,8 @@ def test_whoever_pulls_has_the_results_without_running_anything(
     quiet(clones[1], "dvc remote remove --local lab")
     quiet(clones[1], "git clone -q --bare .", str(tmp_path / "hub"))
     first = clone_of(tmp_path / "hub", tmp_path / "first", share)
-    for line in filter(None, run(clones[1], "git", "status", "--porcelain", "-z").split("\0")):
+    changes = run(clones[1], "git", "status", "--porcelain", "-z", "--untracked-files=all")
+    for line in filter(None, changes.split("\0")):
         here, there = clones[1] / line[3:], first / line[3:]  # dvc.lock and metrics/
         if here.exists():
             there.write_bytes(here.read_bytes())
