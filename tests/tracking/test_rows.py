@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from eocontrast.tracking.tracker import EXPERIMENT
+from eocontrast.tracking.tracker import EXPERIMENT, Tracker
 
 pytestmark = [
     pytest.mark.slow,
@@ -42,6 +42,8 @@ while True:
 def test_concurrent_writers_lose_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    # MLflow's page takes no lock: open before the database exists, it would create tables as well
+    Tracker("pretrain")
     sizes = [str(RUNS), str(STEPS)]
     writers = [
         subprocess.Popen(
