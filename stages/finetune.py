@@ -25,6 +25,8 @@ Points = dict[Path, tuple[list[Job], dict[str, str]]]
 
 def main(name: str, store: Path, pretrained: Path, out: Path) -> None:
     params = load_params()
+    if name != "single":
+        named("label_curve.arms", name, params.label_curve.arms)
     # a store that was built for pretraining may hold no labels to score
     if not len(PatchStore(store).labelled("test")):
         raise UserError(

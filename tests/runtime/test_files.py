@@ -42,6 +42,7 @@ WRITERS = {"write_text", "write_bytes", "savefig", "save_file", "to_parquet", "t
 IN_A_FOLDER_THAT_IS_NOT_USED_UNTIL_IT_IS_WHOLE = {
     "build.py": "note.write_text",
     "index.py": "index.to_parquet",
+    "polygons.py": "frame.to_parquet",
     "wheels.py": "requirements.write_text",
 }
 
