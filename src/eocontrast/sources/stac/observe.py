@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import odc.stac
@@ -30,6 +30,9 @@ from eocontrast.sources.stac.offset import OFFSET, Decision, dark_end, decide
 from eocontrast.sources.stac.patches import Patch
 from eocontrast.sources.stac.search import Items, Observation
 
+if TYPE_CHECKING:
+    import xarray
+
 UNCLEAR = (0, 1, 3, 8, 9, 10)
 """Values of the scene classification: no data, defective, shadow, two of cloud, cirrus.
 
@@ -43,7 +46,7 @@ LOOKED_AT = 8
 """Most observations of Sentinel-2 whose classification is read for a patch."""
 
 ATTEMPTS = 5
-"""Readings of a patch before its error is given up on; they wait 1, 2, 4 and 8 seconds."""
+"""Attempts at a read before its error is given up on, with pauses of 1, 2, 4 and 8 seconds."""
 
 _OPTIONS = {
     "GDAL_HTTP_MAX_RETRY": str(ATTEMPTS),
@@ -52,7 +55,7 @@ _OPTIONS = {
 }
 
 _UNREADABLE = (RasterioError, RequestException, OSError, RuntimeError)
-"""What libraries raise of files and addresses that do not answer."""
+"""Errors of libraries for files and addresses that do not answer."""
 
 NOT_RECEIVED = -32768.0
 """Value for no data of the Planetary Computer's Sentinel-1; zero and less are no power either."""
@@ -60,11 +63,11 @@ NOT_RECEIVED = -32768.0
 
 @dataclass
 class Record:
-    """What became of a patch.
+    """Outcome of one patch.
 
     Attributes:
         id: Name of the patch.
-        cause: Why it is left out; empty if it was written.
+        cause: Reason why it is left out; empty if it was written.
         s1: Items of Sentinel-1.
         s2: Items of Sentinel-2.
         s1_time: Time of Sentinel-1's observation.
@@ -103,8 +106,7 @@ class Reader:
         self.folder = folder
         self.modality = Modality(params.bands, "DN", (0.0, 10000.0))
         self._deciding: dict[str, Lock] = defaultdict(Lock)
-        options: dict[str, Any] = {**_OPTIONS, **catalog.options}
-        odc.stac.configure_rio(cloud_defaults=True, **options)
+        odc.stac.configure_rio(cloud_defaults=True, **{**_OPTIONS, **catalog.options})
 
     def fetch(self, patch: Patch) -> Record:
         """Write the rasters and the record of a patch, which say nothing if it is there already.
@@ -115,7 +117,7 @@ class Reader:
         file = self.folder / "records" / f"{patch.name}.json"
         if file.exists():
             return Record(**json.loads(file.read_text()))
-        record = _again(lambda: self._read(patch), patch.name)
+        record = self._read(patch)
         # last: a patch with a record has its rasters
         write_text(file, json.dumps(asdict(record), indent=1) + "\n")
         return record
@@ -222,15 +224,16 @@ class Reader:
         if file.exists():
             return Decision(**json.loads(file.read_text()))
         names = [self.catalog.s2.assets[band] for band in self.params.bands]
-        loaded = odc.stac.load(
+        loaded = _attempt(
+            f"item {item.id}",
             [item],
+            _signing(self.catalog.s2),
             bands=names,
             # overviews of a COG are enough: 110 km in 690 pixels
             crs="utm",
             resolution=160,
             dtype="uint16",
             nodata=0,
-            patch_url=_signing(self.catalog.s2),
         )
         decision = decide(item, {name: dark_end(loaded[name].to_numpy()) for name in names})
         if decision.contradicts:
@@ -255,18 +258,65 @@ class Reader:
         grid = patch.grid
         transform = Affine(*grid.transform[:6])
         box = GeoBox((grid.height, grid.width), transform, f"EPSG:{patch.epsg}")
-        loaded = odc.stac.load(
+        loaded = _attempt(
+            f"patch {patch.name}",
             items,
+            _signing(collection),
             bands=names,
             geobox=box,
             resampling=resampling,
             groupby=lambda *_: 0,
             nodata=nodata,
             dtype="float32" if collection.units in ("linear", "dB") else "uint16",
-            patch_url=_signing(collection),
             preserve_original_order=True,
         )
         return np.stack([loaded[name].to_numpy()[0] for name in names])
+
+
+def _attempt(
+    name: str,
+    items: Sequence[pystac.Item],
+    signing: Callable[[str], str] | None,
+    **options: Any,  # noqa: ANN401 - of odc.stac.load
+) -> xarray.Dataset:
+    """Load items, again after a pause if files cannot be read.
+
+    Args:
+        name: Name for messages.
+        items: Items to load.
+        signing: Function that signs an address.
+        options: Arguments of `odc.stac.load`.
+
+    Raises:
+        UserError: the files cannot be read after several attempts.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            return odc.stac.load(items, patch_url=_address(signing, attempt), **options)
+        except _UNREADABLE as error:
+            if attempt == ATTEMPTS - 1:
+                raise UserError(
+                    f"{name} cannot be read: {' '.join(str(error).split())[:300]}; run the same "
+                    "command again, it goes on with what is missing"
+                ) from error
+            time.sleep(2**attempt)
+    raise AssertionError
+
+
+def _address(signing: Callable[[str], str] | None, attempt: int) -> Callable[[str], str]:
+    """Return a function from the address of an asset to the address to read.
+
+    GDAL keeps what came before a connection was cut, and never asks for the rest. So each attempt
+    has addresses of its own: a fragment tells them apart, and is not sent to the server.
+    """
+
+    def address(href: str) -> str:
+        signed = signing(href) if signing else href
+        if attempt and signed.startswith(("http://", "https://")):
+            return f"/vsicurl/{signed}#{attempt}"
+        return signed
+
+    return address
 
 
 def _signing(collection: CollectionParams) -> Callable[[str], str] | None:
@@ -284,18 +334,3 @@ def _complete(observation: Observation, names: Sequence[str]) -> bool:
 
 def _days_apart(one: Observation, other: Observation) -> float:
     return abs((one.time - other.time).total_seconds()) / 86400
-
-
-def _again(read: Callable[[], Record], name: str) -> Record:
-    """Call `read`, again after a pause if files cannot be read."""
-    for attempt in range(ATTEMPTS):
-        try:
-            return read()
-        except _UNREADABLE as error:
-            if attempt == ATTEMPTS - 1:
-                raise UserError(
-                    f"patch {name} cannot be read: {' '.join(str(error).split())[:300]}; run the "
-                    "same command again, it goes on with what is missing"
-                ) from error
-            time.sleep(2**attempt)
-    raise AssertionError
