@@ -20,7 +20,7 @@ from eocontrast.rasters.source import Source
 from eocontrast.runtime.errors import UserError
 from eocontrast.sources import stac
 from eocontrast.sources.labels.masks import place_labels
-from eocontrast.sources.stac import observe
+from eocontrast.sources.stac import load
 from eocontrast.sources.stac.observe import Reader, Record
 from eocontrast.sources.stac.patches import Patch, patches_of
 
@@ -266,8 +266,8 @@ def test_failing_server_is_asked_again(
     fetch(place)
     whole = files(place.out)
     place.files.trouble = lambda number: fault if number % 17 == 0 else None
-    monkeypatch.setattr("eocontrast.sources.stac.observe.time.sleep", lambda _: None)
-    monkeypatch.setitem(observe._OPTIONS, "GDAL_HTTP_RETRY_DELAY", "0.01")
+    monkeypatch.setattr("eocontrast.sources.stac.load.time.sleep", lambda _: None)
+    monkeypatch.setitem(load.OPTIONS, "GDAL_HTTP_RETRY_DELAY", "0.01")
     other = place.folder / "other"
     other.mkdir()
     # another address, since GDAL remembers what it has read
@@ -280,8 +280,8 @@ def test_failing_server_is_asked_again(
 
 
 def test_broken_server_is_named(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eocontrast.sources.stac.observe.time.sleep", lambda _: None)
-    monkeypatch.setitem(observe._OPTIONS, "GDAL_HTTP_RETRY_DELAY", "0.01")
+    monkeypatch.setattr("eocontrast.sources.stac.load.time.sleep", lambda _: None)
+    monkeypatch.setitem(load.OPTIONS, "GDAL_HTTP_RETRY_DELAY", "0.01")
     place.files.trouble = lambda number: 404
     with pytest.raises(UserError, match=r"patch 32632_\d+_\d+ cannot be read: .*goes on with"):
         fetch(place)

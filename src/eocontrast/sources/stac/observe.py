@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import odc.stac
 import pystac
 from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.errors import RasterioError
-from requests.exceptions import RequestException
 
 from eocontrast.config.sources import CollectionParams, StacParams
 from eocontrast.modalities import SENTINEL1, Modality
@@ -26,12 +22,10 @@ from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import write_text
 from eocontrast.sources.scenes.cut import write_patch
 from eocontrast.sources.stac.catalogs import Catalog
+from eocontrast.sources.stac.load import configure, load, signing_of
 from eocontrast.sources.stac.offset import OFFSET, Decision, dark_end, decide
 from eocontrast.sources.stac.patches import Patch
 from eocontrast.sources.stac.search import Items, Observation
-
-if TYPE_CHECKING:
-    import xarray
 
 UNCLEAR = (0, 1, 3, 8, 9, 10)
 """Values of the scene classification: no data, defective, shadow, two of cloud, cirrus.
@@ -44,18 +38,6 @@ CLEAR_ENOUGH = 0.01
 
 LOOKED_AT = 8
 """Most observations of Sentinel-2 whose classification is read for a patch."""
-
-ATTEMPTS = 5
-"""Attempts at a read before its error is given up on, with pauses of 1, 2, 4 and 8 seconds."""
-
-_OPTIONS = {
-    "GDAL_HTTP_MAX_RETRY": str(ATTEMPTS),
-    "GDAL_HTTP_RETRY_DELAY": "0.5",
-    "GDAL_HTTP_TIMEOUT": "60",
-}
-
-_UNREADABLE = (RasterioError, RequestException, OSError, RuntimeError)
-"""Errors of libraries for files and addresses that do not answer."""
 
 NOT_RECEIVED = -32768.0
 """Value for no data of the Planetary Computer's Sentinel-1; zero and less are no power either."""
@@ -106,7 +88,7 @@ class Reader:
         self.folder = folder
         self.modality = Modality(params.bands, "DN", (0.0, 10000.0))
         self._deciding: dict[str, Lock] = defaultdict(Lock)
-        odc.stac.configure_rio(cloud_defaults=True, **{**_OPTIONS, **catalog.options})
+        configure(catalog.options)
 
     def fetch(self, patch: Patch) -> Record:
         """Write the rasters and the record of a patch, which say nothing if it is there already.
@@ -224,10 +206,10 @@ class Reader:
         if file.exists():
             return Decision(**json.loads(file.read_text()))
         names = [self.catalog.s2.assets[band] for band in self.params.bands]
-        loaded = _attempt(
+        loaded = load(
             f"item {item.id}",
             [item],
-            _signing(self.catalog.s2),
+            signing_of(self.catalog.s2),
             bands=names,
             # overviews of a COG are enough: 110 km in 690 pixels
             crs="utm",
@@ -258,10 +240,10 @@ class Reader:
         grid = patch.grid
         transform = Affine(*grid.transform[:6])
         box = GeoBox((grid.height, grid.width), transform, f"EPSG:{patch.epsg}")
-        loaded = _attempt(
+        loaded = load(
             f"patch {patch.name}",
             items,
-            _signing(collection),
+            signing_of(collection),
             bands=names,
             geobox=box,
             resampling=resampling,
@@ -271,61 +253,6 @@ class Reader:
             preserve_original_order=True,
         )
         return np.stack([loaded[name].to_numpy()[0] for name in names])
-
-
-def _attempt(
-    name: str,
-    items: Sequence[pystac.Item],
-    signing: Callable[[str], str] | None,
-    **options: Any,  # noqa: ANN401 - of odc.stac.load
-) -> xarray.Dataset:
-    """Load items, again after a pause if files cannot be read.
-
-    Args:
-        name: Name for messages.
-        items: Items to load.
-        signing: Function that signs an address.
-        options: Arguments of `odc.stac.load`.
-
-    Raises:
-        UserError: the files cannot be read after several attempts.
-    """
-    for attempt in range(ATTEMPTS):
-        try:
-            return odc.stac.load(items, patch_url=_address(signing, attempt), **options)
-        except _UNREADABLE as error:
-            if attempt == ATTEMPTS - 1:
-                raise UserError(
-                    f"{name} cannot be read: {' '.join(str(error).split())[:300]}; run the same "
-                    "command again, it goes on with what is missing"
-                ) from error
-            time.sleep(2**attempt)
-    raise AssertionError
-
-
-def _address(signing: Callable[[str], str] | None, attempt: int) -> Callable[[str], str]:
-    """Return a function from the address of an asset to the address to read.
-
-    GDAL keeps what came before a connection was cut, and never asks for the rest. So each attempt
-    has addresses of its own: a fragment tells them apart, and is not sent to the server.
-    """
-
-    def address(href: str) -> str:
-        signed = signing(href) if signing else href
-        if attempt and signed.startswith(("http://", "https://")):
-            return f"/vsicurl/{signed}#{attempt}"
-        return signed
-
-    return address
-
-
-def _signing(collection: CollectionParams) -> Callable[[str], str] | None:
-    if collection.signing == "none":
-        return None
-    import planetary_computer  # half a second, which other catalogues need not wait for
-
-    sign: Callable[[str], str] = planetary_computer.sign_url
-    return sign
 
 
 def _complete(observation: Observation, names: Sequence[str]) -> bool:

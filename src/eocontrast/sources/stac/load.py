@@ -1,0 +1,93 @@
+"""Load pixels of catalogue items, again if a server fails."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import odc.stac
+import pystac
+from rasterio.errors import RasterioError
+from requests.exceptions import RequestException
+
+from eocontrast.config.sources import CollectionParams
+from eocontrast.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    import xarray
+
+ATTEMPTS = 5
+"""Attempts at a read before its error is given up on, with pauses of 1, 2, 4 and 8 seconds."""
+
+OPTIONS = {
+    "GDAL_HTTP_MAX_RETRY": str(ATTEMPTS),
+    "GDAL_HTTP_RETRY_DELAY": "0.5",
+    "GDAL_HTTP_TIMEOUT": "60",
+}
+"""Options of GDAL for servers that refuse a request for a while."""
+
+_UNREADABLE = (RasterioError, RequestException, OSError, RuntimeError)
+"""Errors of libraries for files and addresses that do not answer."""
+
+
+def configure(options: Mapping[str, str]) -> None:
+    """Set GDAL's options for this process, those of a catalogue after `OPTIONS`."""
+    every: dict[str, Any] = {**OPTIONS, **options}
+    odc.stac.configure_rio(cloud_defaults=True, **every)
+
+
+def signing_of(collection: CollectionParams) -> Callable[[str], str] | None:
+    """Return the function that signs the addresses of a collection; None if none does."""
+    if collection.signing == "none":
+        return None
+    import planetary_computer  # half a second, which other catalogues need not wait for
+
+    sign: Callable[[str], str] = planetary_computer.sign_url
+    return sign
+
+
+def load(
+    name: str,
+    items: Sequence[pystac.Item],
+    signing: Callable[[str], str] | None,
+    **options: Any,  # noqa: ANN401 - of odc.stac.load
+) -> xarray.Dataset:
+    """Load items, again after a pause if files cannot be read.
+
+    Args:
+        name: Name for messages.
+        items: Items to load.
+        signing: Function that signs an address.
+        options: Arguments of `odc.stac.load`.
+
+    Raises:
+        UserError: the files cannot be read after several attempts.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            return odc.stac.load(items, patch_url=_address(signing, attempt), **options)
+        except _UNREADABLE as error:
+            if attempt == ATTEMPTS - 1:
+                raise UserError(
+                    f"{name} cannot be read: {' '.join(str(error).split())[:300]}; run the same "
+                    "command again, it goes on with what is missing"
+                ) from error
+            time.sleep(2**attempt)
+    raise AssertionError
+
+
+def _address(signing: Callable[[str], str] | None, attempt: int) -> Callable[[str], str]:
+    """Return a function from the address of an asset to the address to read.
+
+    GDAL keeps what came before a connection was cut, and never asks for the rest. So each attempt
+    has addresses of its own: a fragment tells them apart, and is not sent to the server.
+    """
+
+    def address(href: str) -> str:
+        signed = signing(href) if signing else href
+        if attempt and signed.startswith(("http://", "https://")):
+            return f"/vsicurl/{signed}#{attempt}"
+        return signed
+
+    return address
