@@ -248,7 +248,7 @@ def test_a_mistake_is_named(raw: dict[str, Any], where: str, value: object) -> N
 def test_lists_of_a_split_that_are_none_are_told_once(raw: dict[str, Any], value: object) -> None:
     with pytest.raises(UserError) as caught:
         check_params(put(raw, "sources.dfc2020.splits", value), "my.yaml")
-    expected = f"my.yaml: sources.dfc2020.splits is {value!r}: Expected null, a file that lists"
+    expected = f"my.yaml: sources.dfc2020.splits is {value!r}: Expected none, a file that lists"
     assert str(caught.value).startswith(expected)
     assert ";" not in str(caught.value)
 
@@ -269,11 +269,21 @@ def test_a_slash_at_the_end_of_an_address_means_the_same(raw: dict[str, Any]) ->
     assert check_params(raw).sources.sen12ms.url == "ftp://user:password@host/folder"
 
 
-@pytest.mark.parametrize("value", [None, "a.csv", {"train": "a.csv", "test": "b.csv"}])
+@pytest.mark.parametrize("value", [None, "none", "a.csv", {"train": "a.csv", "test": "b.csv"}])
 def test_lists_of_a_split(raw: dict[str, Any], value: object) -> None:
     found = check_params(put(raw, "sources.dfc2020.splits", value)).sources.dfc2020.splits
     parsed = {name: str(path) for name, path in found.items()} if isinstance(found, dict) else found
-    assert parsed == (Path(value) if isinstance(value, str) else value)
+    expected = None if value == "none" else value
+    assert parsed == (Path(expected) if isinstance(expected, str) else expected)
+
+
+def test_words_stand_for_nothing() -> None:
+    """`dvc exp run -S` writes each null as a blank, so the shipped file has none."""
+    assert "null" not in PARAMS.read_text()
+    sources = load_params(PARAMS).sources
+    assert sources.bigearthnet.path is None
+    for published in (sources.sen12ms, sources.dfc2020):
+        assert (published.path, published.md5s, published.splits) == (None, None, None)
 
 
 def test_an_unknown_method_is_named_with_those_there_are(raw: dict[str, Any]) -> None:

@@ -24,7 +24,22 @@ Season = Literal["spring", "summer", "fall", "winter"]
 Split = Literal["pretrain", "train", "test"]
 
 
+def _or_word(word: str) -> BeforeValidator:
+    """Read a word of params.yaml as None; `dvc exp run -S` would rewrite each `null` as a blank."""
+    return BeforeValidator(lambda value: None if value == word else value)
+
+
+Fetched = Annotated[Path | None, _or_word("fetch")]
+"""Your copy of a published data set, or `fetch` to download it."""
+
+
+Digests = Annotated[Path | None, _or_word("publisher")]
+"""A file that md5sum wrote, or `publisher` for the digests that come with the project."""
+
+
 def _refuse_other_lists(value: object) -> object:
+    if value == "none":
+        return None
     files = value if isinstance(value, dict) else {"test": value}
     known = files and set(files) <= set(get_args(Split))
     if value is None or (known and all(isinstance(x, str | Path) for x in files.values())):
@@ -32,7 +47,7 @@ def _refuse_other_lists(value: object) -> object:
     # one message, where the union would have one a member
     raise PydanticCustomError(
         "split_lists",
-        "Expected null, a file that lists the test patches, or one file a split: pretrain, train, "
+        "Expected none, a file that lists the test patches, or one file a split: pretrain, train, "
         "test",
     )
 
@@ -72,9 +87,9 @@ Address = Annotated[str, AfterValidator(_refuse_no_address)]
 
 
 class BigEarthNetParams(Section):
-    """Folder of your reBEN; None for the 30 pairs that two packages contain."""
+    """Folder of your reBEN, or `sample` for the 30 pairs that two packages contain."""
 
-    path: Path | None
+    path: Annotated[Path | None, _or_word("sample")]
 
 
 class SEN12MSParams(Section):
@@ -85,9 +100,9 @@ class SEN12MSParams(Section):
     every Sentinel-2 raster is read.
     """
 
-    path: Path | None
+    path: Fetched
     url: Address
-    md5s: Path | None
+    md5s: Digests
     seasons: Annotated[tuple[Season, ...], Field(min_length=1)]
     splits: SplitLists
     find_overlaps: bool
@@ -107,9 +122,9 @@ class DFC2020Params(Section):
     `find_overlaps`, patches that share ground are one group.
     """
 
-    path: Path | None
+    path: Fetched
     url: Address
-    md5s: Path | None
+    md5s: Digests
     train: Literal["validation", "test"]
     splits: SplitLists
     find_overlaps: bool
@@ -172,7 +187,7 @@ class CollectionParams(Section):
     collection: str
     assets: dict[str, str]
     units: Units
-    scene_classification: str | None
+    scene_classification: Annotated[str | None, _or_word("none")]
     signing: Literal["none", "planetary_computer"]
     headers: dict[str, str]
 

@@ -35,7 +35,7 @@ ARCHIVES = [Archive(f"BigEarthNet-{s}.tar.zst", "", 0, f"BigEarthNet-{s}") for s
 """The published archives, without digests: zstd has its own checksums."""
 
 ADVICE = (
-    "sources.bigearthnet.path in params.yaml names the folder (null for a sample of 30 pairs); the "
+    "sources.bigearthnet.path in params.yaml names the folder (`sample` for 30 pairs); the "
     "data are at https://bigearth.net"
 )
 

@@ -164,7 +164,7 @@ class Reader:
         name = self.catalog.s2.scene_classification
         if name is None:
             raise UserError(
-                "sources.stac.catalog.s2.scene_classification is null, and clouds cannot be told "
+                "sources.stac.catalog.s2.scene_classification is none, and clouds cannot be told "
                 "without it; name the asset of the scene classification"
             )
         return name
