@@ -43,7 +43,7 @@ def add_map_command(commands: argparse._SubParsersAction[argparse.ArgumentParser
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=map_labels, patches=0)
-    add_scene_arguments(parser, s1_required=False)
+    add_scene_arguments(parser, s2_required=True)
     add = parser.add_argument
     add("-o", "--out", type=Path, required=True, metavar="MAP.tif")
     add("--overwrite", action="store_true", help="replace an existing map")

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from eocontrast.cli.area import add_area_arguments, start_area
 from eocontrast.cli.params import read_params, write_params
 from eocontrast.modalities import SENSORS, Sensor, Units
 from eocontrast.runtime.errors import UserError
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     from eocontrast.sources.scenes.inspect import SceneImage
 
 _START = """\
-Cut two scenes into pairs of patches and fill in params.yaml from what the files hold. Run it in a
-clone of the project; the next command is `dvc repro`.
+Fill in params.yaml from two scenes, which are cut into pairs of patches, or from an area and dates,
+whose pairs come from a catalogue. Run it in a clone of the project; the next command is
+`dvc repro`.
 
 LABELS are polygons or points with a class column (GeoPackage, GeoJSON, Shapefile, GeoParquet) in
 any CRS, or a label raster. Patches lie in blocks. A block is trained on or tested on, and patches
@@ -25,30 +27,38 @@ between the two are left out.
 
   eocontrast start --s1 S1.tif --s2 S2.tif --labels fields.gpkg --class-column crop
   eocontrast start --s1 S1.tif --s2 'S2_{band}.tif' --labels landcover.tif -o data/place
+  eocontrast start --area area.geojson --dates 2023-05/2023-09 --labels fields.gpkg \\
+    --class-column crop
 """
+
+
+PATCHES = 2000
+"""Most patches of a scene without labels by default."""
 
 
 def add_start_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `start` to the subcommands."""
     parser = commands.add_parser(
         "start",
-        help="cut scenes into pairs and fill in params.yaml",
+        help="fill in params.yaml from scenes or an area, and labels",
         description=_START,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=start)
-    add_scene_arguments(parser, s1_required=True)
+    add_scene_arguments(parser, s2_required=False)
+    add_area_arguments(parser)
     add = parser.add_argument
     add("-o", "--out", type=Path, default=Path("data/place"), metavar="FOLDER",
         help="folder for patches and manifest (default: %(default)s)")  # fmt: skip
     add("--overwrite", action="store_true", help="replace an existing manifest")
-    add("--patches", type=int, default=2000, metavar="N",
-        help="most patches without labels, for pretraining (default: %(default)s)")  # fmt: skip
+    add("--patches", type=int, metavar="N",
+        help="most patches without labels of a scene, or patches of an area, of which those with "
+        f"labels come first (default: {PATCHES}, or as in params.yaml)")  # fmt: skip
     add("--params", type=Path, default=Path("params.yaml"), metavar="FILE",
         help="parameters to fill in (default: %(default)s)")  # fmt: skip
 
 
-def add_scene_arguments(parser: argparse.ArgumentParser, s1_required: bool) -> None:
+def add_scene_arguments(parser: argparse.ArgumentParser, s2_required: bool) -> None:
     """Add scenes, labels, patches and blocks."""
     scene = parser.add_argument_group(
         "the scenes", "{band} in a path stands for one file per band. Sentinel-1 is warped to the "
@@ -56,7 +66,7 @@ def add_scene_arguments(parser: argparse.ArgumentParser, s1_required: bool) -> N
     )  # fmt: skip
     for sensor, name in zip(SENSORS, ("Sentinel-1", "Sentinel-2"), strict=True):
         add = scene.add_argument
-        add(f"--{sensor}", metavar="RASTER", required=sensor == "s2" or s1_required,
+        add(f"--{sensor}", metavar="RASTER", required=sensor == "s2" and s2_required,
             help=f"{name}'s image")  # fmt: skip
         add(f"--{sensor}-bands", nargs="+", metavar="NAME",
             help="bands in the order of the file (default: its descriptions)")  # fmt: skip
@@ -81,6 +91,13 @@ def start(arguments: argparse.Namespace) -> int:
     Raises:
         UserError: a file cannot be used, files do not overlap, or there is a manifest already.
     """
+    scenes = [sensor for sensor in SENSORS if getattr(arguments, sensor)]
+    if arguments.area:
+        if scenes:
+            raise UserError(f"pass --{scenes[0]} or --area: images come from one of the two")
+        return start_area(arguments)
+    if len(scenes) < len(SENSORS):
+        raise UserError("pass two scenes by --s1 and --s2, or an area by --area and --dates")
     from eocontrast.sources.scenes.project import cut_project, fill_params, find_labels
 
     out, file = arguments.out, arguments.params
@@ -93,6 +110,7 @@ def start(arguments: argparse.Namespace) -> int:
     changed = write_params(file, parsed, text)
     print(*project.lines(), sep="\n")
     print(f"wrote {project.manifest} ({project.pairs} pairs) and {changed} lines of {file}")
+    print("single run: the U-Net (finetune.arm), whose model maps every pixel")
     print("next: dvc repro")
     return 0
 
@@ -128,4 +146,5 @@ def cutting_of(arguments: argparse.Namespace) -> Cutting:
         raise UserError(f"--test-fraction is {share}; expected a share between 0 and 1")
     if arguments.block is not None and arguments.block < 1:
         raise UserError(f"--block is {arguments.block}; expected 1 or more patches")
-    return Cutting(side, arguments.block, max(arguments.patches, 0), share, arguments.seed)
+    patches = PATCHES if arguments.patches is None else max(arguments.patches, 0)
+    return Cutting(side, arguments.block, patches, share, arguments.seed)

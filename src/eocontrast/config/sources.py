@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from calendar import monthrange
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -202,13 +203,24 @@ class OwnCatalogParams(Section):
 Preset = Literal["planetary_computer", "earth_search", "copernicus"]
 
 
+def _days(text: str) -> tuple[date, date]:
+    """Return the first and the last day of a date such as 2023-05-01, or of a month."""
+    if re.fullmatch(r"\d{4}-\d\d", text):
+        first = date.fromisoformat(f"{text}-01")
+        return first, first.replace(day=monthrange(first.year, first.month)[1])
+    return date.fromisoformat(text), date.fromisoformat(text)
+
+
 def _order(dates: tuple[str, ...]) -> tuple[str, ...]:
+    ranges = []
     for text in dates:
         try:
-            first, last = (date.fromisoformat(part) for part in text.split("/"))
+            (first, _), (_, last) = (_days(part) for part in text.split("/"))
         except ValueError:
             raise PydanticCustomError(
-                "dates", "Expected ranges such as 2023-05-01/2023-09-30"
+                "dates",
+                "Expected ranges such as 2023-05-01/2023-09-30 or 2023-05/2023-09, found {range}",
+                {"range": text},
             ) from None
         if first > last:
             raise PydanticCustomError(
@@ -216,7 +228,8 @@ def _order(dates: tuple[str, ...]) -> tuple[str, ...]:
                 "Expected ranges that begin before they end, found {range}",
                 {"range": text},
             )
-    return dates
+        ranges.append(f"{first}/{last}")
+    return tuple(ranges)
 
 
 class StacParams(Section):

@@ -23,11 +23,16 @@ def _fetch_stac(folder: Path, params: StacParams) -> Source:
     try:
         from eocontrast.sources import stac
     except ImportError as error:
-        raise UserError(
-            f"the source stac needs {error.name}, which is not installed; run "
-            "`pip install 'eocontrast[stac]'`, or `pip install -e '.[stac]'` in a clone"
-        ) from error
+        raise needs_extra(error) from error
     return stac.fetch(folder, params)
+
+
+def needs_extra(error: ImportError) -> UserError:
+    """Return the message for a package of the source `stac` that is not installed."""
+    return UserError(
+        f"the source stac needs {error.name}, which is not installed; run "
+        "`pip install 'eocontrast[stac]'`, or `pip install -e '.[stac]'` in a clone"
+    )
 
 
 # each function takes a folder and the source's section of params.yaml

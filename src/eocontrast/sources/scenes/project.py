@@ -27,6 +27,10 @@ MOST_CLASSES = 256
 """Most class values that a label raster may hold for its classes to be found."""
 
 
+SINGLE = "unet"
+"""Arm of the single run: a segmenter, because labels are polygons, points or pixels."""
+
+
 @dataclass(frozen=True)
 class FoundLabels:
     """A file of labels and the classes that it holds.
@@ -198,10 +202,20 @@ def fill_params(params: Any, project: Project) -> None:  # noqa: ANN401 - a roun
     own["labels"]["path"] = project.labels.path.as_posix()
     own["labels"]["class_column"] = project.labels.class_column
     params["data"]["pretrain"] = params["data"]["finetune"] = "manifest"
+    seen = int(np.isin(project.plan.split, ("train", "pretrain")).sum())
+    fit_training(params, project.cutting.side, seen)
+
+
+def fit_training(params: Any, side: int, seen: int) -> None:  # noqa: ANN401 - as `fill_params`
+    """Fit backbones to the side of patches, and batches to the number that is trained on.
+
+    The single run becomes the U-Net, since its model maps every pixel.
+    """
+    if any(SINGLE in arms for arms in params["label_curve"]["arms"].values()):
+        params["finetune"]["arm"] = SINGLE
     for backbone in params["backbones"].values():
         if "img_size" in backbone["options"]:
-            backbone["options"]["img_size"] = project.cutting.side
-    seen = int(np.isin(project.plan.split, ("train", "pretrain")).sum())
+            backbone["options"]["img_size"] = side
     for run in params["pretrain"]["runs"].values():
         if "batch_size" in run:
             # four steps an epoch at least, since a batch of few steps learns nothing

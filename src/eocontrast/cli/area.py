@@ -1,0 +1,102 @@
+"""An area and dates as arguments, and `eocontrast start` from them."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any, get_args
+
+from eocontrast.cli.params import read_params, write_params
+from eocontrast.runtime.errors import UserError
+
+if TYPE_CHECKING:  # the schema takes a third of a second
+    from eocontrast.config.sources import StacParams
+
+
+def add_area_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add an area, dates and a catalogue."""
+    place = parser.add_argument_group(
+        "an area", "Images come from a catalogue instead of files (needs `pip install -e "
+        "'.[stac]'`). What is not given here is as under sources.stac in params.yaml."
+    )  # fmt: skip
+    add = place.add_argument
+    add("--area", metavar="AREA",
+        help="file of polygons, or a box as west,south,east,north in degrees; write "
+        "--area=-5.2,... if it begins with a minus")  # fmt: skip
+    add("--dates", nargs="+", metavar="FIRST/LAST",
+        help="ranges for Sentinel-2, such as 2023-05/2023-09 or 2023-05-10/2023-06-20")  # fmt: skip
+    add("--catalog", metavar="NAME", help="planetary_computer, earth_search or copernicus")
+    add("--orbit", choices=("ascending", "descending"), help="direction of Sentinel-1")
+
+
+def stac_params(section: Any, arguments: argparse.Namespace, **changes: object) -> StacParams:  # noqa: ANN401 - parsed YAML
+    """Return the parameters of the source with the arguments in place of its own.
+
+    Args:
+        section: `sources.stac` of the parsed params.yaml.
+        arguments: Arguments of `add_area_arguments`.
+        changes: Further parameters to replace.
+
+    Raises:
+        UserError: a value is out of range.
+    """
+    from pydantic import ValidationError
+
+    from eocontrast.config.mistakes import of_values
+    from eocontrast.config.sources import Preset, StacParams
+
+    if arguments.catalog not in (None, *get_args(Preset)):
+        raise UserError(
+            f"--catalog is {arguments.catalog}; expected one of {', '.join(get_args(Preset))}. "
+            "Describe a catalogue of your own under sources.stac.catalog in params.yaml"
+        )
+    if not arguments.dates:
+        raise UserError("--area needs --dates: pass the range, such as --dates 2023-05/2023-09")
+    named = {name: getattr(arguments, name) for name in ("dates", "catalog", "orbit")}
+    replaced = {name: value for name, value in {**named, **changes}.items() if value is not None}
+    try:
+        return StacParams.model_validate({**section, **replaced})
+    except ValidationError as error:
+        raise UserError(of_values(error)) from error
+
+
+def start_area(arguments: argparse.Namespace) -> int:
+    """Lay out the patches of an area, fill in params.yaml and print what was assumed.
+
+    Raises:
+        UserError: area or labels cannot be used, do not overlap, or a credential is missing.
+    """
+    from eocontrast.cli.start import cutting_of
+    from eocontrast.sources.scenes.project import find_labels
+
+    try:
+        from eocontrast.sources.stac.area import area_file
+        from eocontrast.sources.stac.plan import block_kilometres, fill_params, plan_area
+    except ImportError as error:
+        from eocontrast.sources.catalogue import needs_extra
+
+        raise needs_extra(error) from error
+    cutting, file = cutting_of(arguments), arguments.params
+    parsed, text = read_params(file)
+    area = area_file(arguments.area, arguments.out / "area.geojson")
+    labels = find_labels(arguments.labels, arguments.class_column)
+    params = stac_params(
+        parsed["sources"]["stac"],
+        arguments,
+        area=area,
+        patch_size=cutting.side,
+        patches=arguments.patches,
+        block_km=block_kilometres(area, cutting.side, cutting.block),
+        seed=cutting.seed,
+        classes=labels.classes,
+        labels={"path": labels.path, "class_column": labels.class_column},
+    )
+    plan = plan_area(params, labels, cutting.test_fraction)
+    if arguments.catalog:
+        parsed["sources"]["stac"]["catalog"] = arguments.catalog
+    fill_params(parsed, plan)
+    changed = write_params(file, parsed, text)
+    print(*plan.lines(), sep="\n")
+    print(f"wrote {changed} lines of {file}; nothing was asked of the catalogue yet")
+    print("single run: the U-Net (finetune.arm), whose model maps every pixel")
+    print("next: dvc repro")
+    return 0
