@@ -19,8 +19,12 @@ SENSORS: tuple[Sensor, ...] = get_args(Sensor)
 
 Units = Literal["dB", "linear", "DN", "reflectance"]
 
-Scaling = Literal["band_statistics", "crop_maximum"]
-"""Zero mean and unit variance per band, or every band of every crop over its own maximum."""
+Scaling = Literal["band_statistics", "division", "two_sd", "crop_maximum", "image_two_sd"]
+"""Zero mean and unit variance per band; the share of the largest value; mean +- 2 sd to 0 and 1;
+each band of each image over its own maximum; each band's own mean +- 2 sd to 0 and 1."""
+
+BY_IMAGE: tuple[Scaling, ...] = ("crop_maximum", "image_two_sd")
+"""Scalings whose result for one pixel depends on the rest of its image."""
 
 
 @dataclass(frozen=True)

@@ -166,4 +166,6 @@ def _spec(job: Job, store: PatchStore, init: Pretrained, budget: Budget) -> Fine
         palette=store.palette,
         data=store.data,
         data_digest=store.digest,
+        others=init.others,
+        origins=init.origins,
     )

@@ -21,7 +21,7 @@ from eocontrast.mapping.geotiff import Block, check_names, layers, model_tags, w
 from eocontrast.mapping.scenes import Image, Resolution, SceneReader, open_scene
 from eocontrast.mapping.tiles import Blend, Tile, Tiling, cut
 from eocontrast.mapping.windows import Windows, batches, prefetch, read_windows
-from eocontrast.modalities import Sensor
+from eocontrast.modalities import BY_IMAGE, Sensor
 from eocontrast.models.build import load_finetuned
 from eocontrast.models.finetuned import FinetunedSpec
 from eocontrast.models.model import Model
@@ -170,8 +170,8 @@ def lay_out(
         cell = tile or trained
         coarse = grid.coarser(cell)
         return Layout(cell, Tiling(coarse.height, coarse.width, max(1, TILE // cell), 0))
-    # each crop divided by its own maximum has its own scale: keep its size, and blend more
-    by_crop = any(expected.scaling == "crop_maximum" for expected in spec.inputs.values())
+    # each image scaled by its own values has its own scale: keep its size, and blend more
+    by_crop = any(expected.scaling in BY_IMAGE for expected in spec.inputs.values())
     side = tile or (trained if by_crop else _unpadded(model.tile_multiple))
     if overlap is None:
         overlap = side // 2 if by_crop else side // 16

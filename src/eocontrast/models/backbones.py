@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from eocontrast.modalities import Sensor
-from eocontrast.patches.inputs import Batch, InputSpec, Scale
+from eocontrast.patches.inputs import Batch, InputSpec, Scale, resized
 from eocontrast.runtime.errors import UserError
 
 _ANY_SIZE: dict[str, dict[str, Any]] = {
@@ -178,12 +178,13 @@ class Backbone(nn.Module):
         super().__init__()
         self.inputs = inputs
         self.images = Images(inputs)
-        side = max(spec.patch_size for spec in inputs.values())
+        self.resize = max(spec.resize for spec in inputs.values())
+        side = max(spec.side for spec in inputs.values())
         self.timm, self.num_features = _fitted(architecture, self.images.in_chans, side)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return pooled features (B, num_features) of integers (B, bands, H, W) per sensor."""
-        features: Tensor = self.timm(self.images(batch))
+        features: Tensor = self.timm(resized(self.images(batch), self.resize))
         return features
 
     def pyramid(self, images_BCHW: Tensor) -> list[Tensor]:

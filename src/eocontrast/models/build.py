@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from eocontrast.models.backbones import Backbone
@@ -51,7 +52,7 @@ def load_finetuned(file: Path) -> tuple[Model, FinetunedSpec]:
     with readable(f"the header of {file} does not fit: {OTHER_VERSION}", REWRITE):
         spec = FinetunedSpec.from_dict(header, str(file))
         empty = Pretrained("random", spec.architecture, {**spec.inputs}, {}, spec.data_digest)
-        model = new_model(empty, spec)
+        model = new_model(replace(empty, others={**spec.others}), spec)
     load_tensors(model, tensors, f"the tensors of {file}")
     return model.eval(), spec
 

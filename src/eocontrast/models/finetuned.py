@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.models.backbones import Architecture
 from eocontrast.models.fusion import Fusion, Head
 from eocontrast.models.tasks import TASKS, Task, TaskName
+from eocontrast.models.weights import Origin
 from eocontrast.patches.inputs import InputSpec
 from eocontrast.runtime.errors import UserError
 
@@ -45,6 +46,8 @@ class FinetunedSpec:
         palette: Colour of each class as `#rrggbb`.
         data: Name and licence of the data.
         data_digest: Digest of the patch store that it was fine-tuned on.
+        others: Architectures of the sensors whose backbone is not `architecture`.
+        origins: Published weights that it descends from, as in `Pretrained`.
     """
 
     task: TaskName
@@ -69,6 +72,8 @@ class FinetunedSpec:
     palette: Mapping[str, str]
     data: Mapping[str, str]
     data_digest: str
+    others: Mapping[Sensor, Architecture] = field(default_factory=dict)
+    origins: tuple[Origin, ...] = ()
 
     @property
     def learning(self) -> Task:
@@ -78,7 +83,10 @@ class FinetunedSpec:
     def to_dict(self) -> dict[str, Any]:
         """Return the header as JSON can hold it."""
         inputs = {sensor: spec.to_dict() for sensor, spec in self.inputs.items()}
-        return {"format": FORMAT, **asdict(self), "inputs": inputs, "classes": list(self.classes)}
+        fields = {**asdict(self), "inputs": inputs, "classes": list(self.classes)}
+        fields["origins"] = list(self.origins)
+        unset = [name for name in ("others", "origins") if not fields[name]]
+        return {"format": FORMAT, **{n: value for n, value in fields.items() if n not in unset}}
 
     @classmethod
     def from_dict(cls, header: Mapping[str, Any], file: str) -> FinetunedSpec:
@@ -102,5 +110,8 @@ class FinetunedSpec:
         inputs = fields["inputs"]
         fields["inputs"] = {s: InputSpec.from_dict(inputs[s]) for s in SENSORS if s in inputs}
         fields["architecture"] = Architecture(**fields["architecture"])
+        others = fields.get("others", {})
+        fields["others"] = {s: Architecture(**others[s]) for s in SENSORS if s in others}
+        fields["origins"] = tuple(fields.get("origins", ()))
         fields["classes"] = tuple(fields["classes"])
         return cls(**fields)

@@ -20,6 +20,9 @@ from eocontrast.patches.inputs import InputSpec
 from eocontrast.runtime.errors import COMES_BACK, UserError, readable
 from eocontrast.runtime.files import file_sha256, whole
 
+Origin = Mapping[str, str]
+"""Name, licence, citation, address and SHA-256 of published weights."""
+
 _HEADER = "eocontrast"
 
 _DIGEST = "sha256"
@@ -108,6 +111,8 @@ class Pretrained:
         patches: Number of training patches, 0 if unknown.
         health: Metrics of the last epoch, rounded.
         data: Name and licence of the training data, empty if unknown.
+        others: Architectures of the sensors whose backbone is not `architecture`.
+        origins: Published weights that these descend from: name, licence, citation and digest.
     """
 
     method: str
@@ -119,6 +124,12 @@ class Pretrained:
     patches: int = 0
     health: dict[str, float] = field(default_factory=dict)
     data: dict[str, str] = field(default_factory=dict)
+    others: dict[Sensor, Architecture] = field(default_factory=dict)
+    origins: tuple[Origin, ...] = ()
+
+    def architecture_of(self, sensor: Sensor) -> Architecture:
+        """Return the architecture of a sensor's backbone."""
+        return self.others.get(sensor, self.architecture)
 
     @property
     def trained(self) -> tuple[Sensor, ...]:
@@ -138,6 +149,10 @@ class Pretrained:
             "health": self.health,
             "data": self.data,
         }
+        if self.others:
+            header["others"] = {s: other.to_dict() for s, other in self.others.items()}
+        if self.origins:
+            header["origins"] = list(self.origins)
         save_weights(path, self.tensors, header)
 
     @classmethod
@@ -162,6 +177,8 @@ class Pretrained:
                 patches=header["patches"],
                 health=header["health"],
                 data=header["data"],
+                others={s: Architecture(**a) for s, a in header.get("others", {}).items()},
+                origins=tuple(header.get("origins", ())),
             )
 
     def spec(self, sensor: Sensor) -> InputSpec:
@@ -183,7 +200,7 @@ class Pretrained:
         Raises:
             UserError: there is no such backbone.
         """
-        backbone = Backbone(self.architecture, {sensor: self.spec(sensor)})
+        backbone = Backbone(self.architecture_of(sensor), {sensor: self.spec(sensor)})
         prefix = f"{sensor}."
         state = {n.removeprefix(prefix): t for n, t in self.tensors.items() if n.startswith(prefix)}
         if state:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -40,6 +41,9 @@ class InputSpec:
         patch_size: Side in pixels of the patches that the weights were trained on.
         scaling: Scaling of clipped values to the range of a network.
         pixel: Size of a pixel on the ground in metres.
+        clip: Range of each band in these units; empty if all have the modality's.
+        missing: Value of a missing pixel per band after scaling; empty for the neutral one.
+        resize: Side in pixels to which images are resized after scaling, 0 for none.
     """
 
     modality: Modality
@@ -48,6 +52,46 @@ class InputSpec:
     patch_size: int
     scaling: Scaling = "band_statistics"
     pixel: float = PIXEL
+    clip: tuple[tuple[float, float], ...] = ()
+    missing: tuple[float, ...] = ()
+    resize: int = 0
+
+    @property
+    def ranges(self) -> tuple[tuple[float, float], ...]:
+        """Return the range of each band to which values are clipped, in these units."""
+        return self.clip or (self.modality.valid_range,) * len(self.modality.bands)
+
+    @property
+    def side(self) -> int:
+        """Return the side in pixels of the images that the network sees."""
+        return self.resize or self.patch_size
+
+    @property
+    def neutral(self) -> tuple[float, ...]:
+        """Return the value of a missing pixel per band after scaling."""
+        if self.missing:
+            return self.missing
+        if self.scaling == "division":  # 0 would be the darkest value
+            return tuple(m / high for m, (_, high) in zip(self.mean, self.ranges, strict=True))
+        middle = 0.5 if self.scaling in ("two_sd", "image_two_sd") else 0.0
+        return (middle,) * len(self.modality.bands)
+
+    def origin_and_unit(self) -> tuple[Sequence[float], Sequence[float]]:
+        """Return the values per band that become 0 and 1 apart before a scaling by image."""
+        low, high = zip(*self.ranges, strict=True)
+        ones = [1.0] * len(low)
+        match self.scaling:
+            case "crop_maximum":  # from the lower end, as the papers' clip to [-25, 0] + 25
+                return low, ones
+            case "image_two_sd":
+                return [0.0] * len(low), ones
+            case "division":
+                return [0.0] * len(low), high
+            case "two_sd":
+                pairs = zip(self.mean, self.sd, strict=True)
+                return [mean - 2 * sd for mean, sd in pairs], [4 * sd for sd in self.sd]
+            case "band_statistics":
+                return self.mean, self.sd
 
     def select(self, bands: Sequence[str]) -> InputSpec:
         """Return the specification of some bands, in this order.
@@ -61,6 +105,8 @@ class InputSpec:
             modality=replace(self.modality, bands=tuple(bands)),
             mean=tuple(self.mean[place] for place in places),
             sd=tuple(self.sd[place] for place in places),
+            clip=tuple(self.clip[place] for place in places if self.clip),
+            missing=tuple(self.missing[place] for place in places if self.missing),
         )
 
     def channels(self, data: Modality) -> list[int]:
@@ -133,13 +179,15 @@ class InputSpec:
         stored = self.encode(values, bands=bands, units=units, check_scale=check_scale)
         # as a `Backbone` lays out its images, for the same features to the bit
         scaled: Tensor = Scale(self).to(device)(torch.from_numpy(stored).to(device))
-        return scaled.contiguous(memory_format=torch.channels_last)
+        return resized(scaled.contiguous(memory_format=torch.channels_last), self.resize)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a form that JSON can hold."""
         own = {"mean": self.mean, "sd": self.sd, "patch_size": self.patch_size}
         pixel = {} if self.pixel == PIXEL else {"pixel": self.pixel}
-        return {**asdict(self.modality), **own, "scaling": self.scaling, **pixel}
+        extra = {"clip": self.clip, "missing": self.missing, "resize": self.resize}
+        extra = {name: value for name, value in extra.items() if value}
+        return {**asdict(self.modality), **own, "scaling": self.scaling, **pixel, **extra}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> InputSpec:
@@ -147,7 +195,13 @@ class InputSpec:
         modality = Modality(tuple(fields["bands"]), fields["units"], tuple(fields["valid_range"]))
         mean, sd = tuple(fields["mean"]), tuple(fields["sd"])
         pixel = fields.get("pixel", PIXEL)
-        return cls(modality, mean, sd, fields["patch_size"], fields["scaling"], pixel)
+        spec = cls(modality, mean, sd, fields["patch_size"], fields["scaling"], pixel)
+        return replace(
+            spec,
+            clip=tuple((low, high) for low, high in fields.get("clip", ())),
+            missing=tuple(fields.get("missing", ())),
+            resize=fields.get("resize", 0),
+        )
 
     def _channels_of(self, data: Modality) -> list[int]:
         if {data.units, self.modality.units} == {"DN", "reflectance"}:
@@ -192,39 +246,73 @@ def _refuse_implausible(values: NDArray[np.float64], data: Modality) -> None:
 
 
 class Scale(nn.Module):
-    """A layer that scales stored integers (B, C, H, W) to float32; missing pixels become 0.
+    """A layer that scales stored integers (B, C, H, W) to float32.
 
-    With band statistics 0 is the mean of the band, so a missing pixel is neutral, and a sensor
-    without any pixel looks like one that is not there.
+    Missing pixels become the band's neutral value, so that a sensor without any pixel looks like
+    one that is not there.
     """
 
     scale: Tensor
     shift: Tensor
     low: Tensor
     high: Tensor
+    neutral: Tensor
 
     def __init__(self, spec: InputSpec) -> None:
         super().__init__()
-        self.storage = spec.modality.storage
-        self.of_crop = spec.scaling == "crop_maximum"
-        low, high = spec.modality.valid_range
-        mean, sd = (torch.tensor(v).view(1, -1, 1, 1) for v in (spec.mean, spec.sd))
-        if self.of_crop:  # from the lower end of the range, as the papers' clip to [-25, 0] + 25
-            mean, sd = torch.full_like(mean, low), torch.ones_like(sd)
+        self.storage, self.scaling = spec.modality.storage, spec.scaling
+        origin, unit = spec.origin_and_unit()
+        low, high = map(list, zip(*spec.ranges, strict=True))
+        if spec.scaling == "two_sd":  # 0 and 1 lie inside the range, or at its ends
+            low = [max(end, zero) for end, zero in zip(low, origin, strict=True)]
+            high = [min(e, z + u) for e, z, u in zip(high, origin, unit, strict=True)]
+        zero, one, least, most, neutral = (
+            torch.tensor(v, dtype=torch.float32).view(1, -1, 1, 1)
+            for v in (origin, unit, low, high, spec.neutral)
+        )
         # one multiplication and one addition a value; not persistent, because the spec in the
         # weight file's header is the one source of these numbers
-        self.register_buffer("scale", self.storage.step / sd, persistent=False)
-        self.register_buffer("shift", -mean / sd, persistent=False)
-        self.register_buffer("low", (low - mean) / sd, persistent=False)
-        self.register_buffer("high", (high - mean) / sd, persistent=False)
+        self.register_buffer("scale", self.storage.step / one, persistent=False)
+        self.register_buffer("shift", -zero / one, persistent=False)
+        self.register_buffer("low", (least - zero) / one, persistent=False)
+        self.register_buffer("high", (most - zero) / one, persistent=False)
+        self.register_buffer("neutral", neutral, persistent=False)
 
     def forward(self, stored: Tensor) -> Tensor:
         """Return the scaled bands in the same shape."""
         values = stored.float()
         missing = values == self.storage.nodata
         values = torch.addcmul(self.shift, values, self.scale).clamp_(self.low, self.high)
-        values = values.masked_fill_(missing, 0)
-        if self.of_crop:
+        if self.scaling == "image_two_sd":
+            values = _by_own_deviation(values, missing)
+        values = torch.where(missing, self.neutral, values)
+        if self.scaling == "crop_maximum":
             # 1e-5 as published: a crop of zeros stays zero
             values = values / (values.amax(dim=(2, 3), keepdim=True) + 1e-5)
         return values
+
+
+def resized(images_BCHW: Tensor, side: int) -> Tensor:
+    """Return images whose longer side has `side` pixels; unchanged if `side` is 0.
+
+    Interpolation is bilinear and averages where it shrinks, as torchvision's resize does.
+    """
+    height, width = images_BCHW.shape[-2:]
+    longer = max(height, width)
+    if side in (0, longer):
+        return images_BCHW
+    size = [max(1, round(length * side / longer)) for length in (height, width)]
+    return F.interpolate(images_BCHW, size, mode="bilinear", antialias=True)
+
+
+def _by_own_deviation(values: Tensor, missing: Tensor) -> Tensor:
+    """Map each image's own mean - 2 sd to 0 and its mean + 2 sd to 1 per band (Fuller et al. 2023).
+
+    Missing pixels do not count.
+    """
+    count = (~missing).sum((2, 3), keepdim=True).clamp_min(1)
+    mean = values.masked_fill(missing, 0).sum((2, 3), keepdim=True) / count
+    off = (values - mean).masked_fill(missing, 0)
+    sd = (off.square().sum((2, 3), keepdim=True) / count).sqrt()
+    # a band of one value has no deviation: its pixels stay in the middle
+    return ((values - mean) / (4 * sd).clamp_min(1e-6) + 0.5).clamp(0, 1)
