@@ -129,6 +129,8 @@ def implausible(values: NDArray[Any], modality: Modality) -> str:
         return "no value exceeds 2, which looks like reflectance"
     if modality.units == "DN" and least >= 0 and 2 < most <= 255 < high and whole_numbers(values):
         return "no value exceeds 255, which looks like an image of 8 bits"
+    if modality.units == "DN" and high == 255 < most:
+        return "values exceed 255, which an image of 8 bits cannot hold"
     if modality.units == "reflectance" and most > 2 and np.median(values) > 2:
         return "most values exceed 2, which looks like DN"
     if modality.units == "linear":

@@ -40,6 +40,12 @@ PARAMS = SourcesParams.model_validate(
         "bigearthnet": {"path": None},
         "sen12ms": {"seasons": ["spring"], **PUBLISHED},
         "dfc2020": {"train": "validation", **PUBLISHED},
+        "ombria": {
+            "path": "none",
+            "url": "https://nowhere.invalid/folder",
+            "split": "published",
+            "find_overlaps": False,
+        },
         "manifest": {
             "path": "m.csv",
             "s1": {"bands": ["VV"], "units": "dB", "valid_range": [-40, 10]},

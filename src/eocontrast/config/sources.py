@@ -16,7 +16,7 @@ from eocontrast.labels import MAX_CLASSES
 from eocontrast.modalities import Modality, Units
 from eocontrast.rasters.values import Declared
 
-SourceName = Literal["simulated", "bigearthnet", "sen12ms", "dfc2020", "manifest", "stac"]
+SourceName = Literal["simulated", "bigearthnet", "sen12ms", "dfc2020", "ombria", "manifest", "stac"]
 
 
 Season = Literal["spring", "summer", "fall", "winter"]
@@ -128,6 +128,19 @@ class DFC2020Params(Section):
     md5s: Digests
     train: Literal["validation", "test"]
     splits: SplitLists
+    find_overlaps: bool
+
+
+class OmbriaParams(Section):
+    """Folder or address of OMBRIA, and its split.
+
+    Without a path the archive of a commit is fetched from `url`. `split` is the published one, or
+    holds out whole regions of adjacent tiles, which `find_overlaps` finds.
+    """
+
+    path: Literal["none"] | Path
+    url: Address
+    split: Literal["published", "regions"]
     find_overlaps: bool
 
 
@@ -292,5 +305,6 @@ class SourcesParams(Section):
     bigearthnet: BigEarthNetParams
     sen12ms: SEN12MSParams
     dfc2020: DFC2020Params
+    ombria: OmbriaParams
     manifest: ManifestParams
     stac: StacParams

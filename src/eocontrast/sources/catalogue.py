@@ -14,7 +14,7 @@ from eocontrast.config.sources import LabelsParams, SourceName, SourcesParams, S
 from eocontrast.rasters.source import COLUMNS, SPLITS, Source
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import write_text
-from eocontrast.sources import bigearthnet, dfc2020, manifest, sen12ms, simulated
+from eocontrast.sources import bigearthnet, dfc2020, manifest, ombria, sen12ms, simulated
 from eocontrast.sources.contents import contents
 from eocontrast.sources.rois import data_folder
 
@@ -41,12 +41,13 @@ SOURCES: dict[SourceName, Callable[..., Source]] = {
     "bigearthnet": bigearthnet.fetch,
     "sen12ms": sen12ms.fetch,
     "dfc2020": dfc2020.fetch,
+    "ombria": ombria.fetch,
     "manifest": manifest.fetch,
     "stac": _fetch_stac,
 }
 
 
-PUBLISHED = ("sen12ms", "dfc2020")
+PUBLISHED = ("sen12ms", "dfc2020", "ombria")
 """Sources that are downloaded as archives."""
 
 
