@@ -57,7 +57,7 @@ def folder(
     audit = {"patches": 72, "quarantined": 0, "findings": [], "notes": []}
     (tmp_path / "metrics/audit/simulated.json").write_text(json.dumps(audit))
     np.savez(tmp_path / "metrics/qualitative.npz", note="no masks: nothing was segmented")
-    monkeypatch.setattr("eocontrast.evaluation.results.read_arm", result)
+    monkeypatch.setattr("eocontrast.curve.outputs.read_arm", result)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     monkeypatch.chdir(tmp_path)

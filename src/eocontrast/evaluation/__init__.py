@@ -1,1 +1,1 @@
-"""Predict and score the test patches. Imports `patches`, `training`, `models`."""
+"""Predict and score the test patches. Imports `patches`, `training`, `models`, `config`."""

@@ -10,7 +10,7 @@ from eocontrast.config.arms import Arm
 from eocontrast.config.finetuning import ClassificationRecipe, Recipe, Recipes
 from eocontrast.config.params import Params
 from eocontrast.finetuning.budgets import unusable
-from eocontrast.models.point_files import point_file
+from eocontrast.models.point_files import SINGLE, point_file
 from eocontrast.models.tasks import TASKS, Task
 from eocontrast.patches.store import PatchStore
 from eocontrast.runtime.files import file_sha256
@@ -23,7 +23,7 @@ class Job:
     """Everything that the training of one point needs, small enough for another process.
 
     Attributes:
-        name: Name of the arm, or `single`.
+        name: Name of the arm, or `SINGLE`.
         store: Folder of the patch store.
         init: File of the weights that the arm starts from.
         arm: What is trained.
@@ -65,6 +65,10 @@ class Job:
         """Return whether only a head is trained, on features that are computed once."""
         return self.arm.frozen and self.arm.task == "classification"
 
+    def moved(self, old: Path, new: Path) -> Job:
+        """Return the same point with its file below `new` instead of `old`."""
+        return replace(self, out=new / self.out.relative_to(old))
+
 
 def task_of(arm: Arm, recipes: Recipes) -> Task:
     """Return the task of an arm; the recipe says which labels a classifier uses."""
@@ -77,9 +81,7 @@ def single_point(params: Params, store: Path, pretrained: Path, out: Path) -> Jo
     """Return the point that `finetune` in params.yaml describes."""
     run, arm = params.finetune, params.single_arm
     init = pretrained / f"{arm.init}.safetensors"
-    return Job(
-        "single", store, init, arm, run.recipe, run.fraction, run.seed, params.precision, out
-    )
+    return Job(SINGLE, store, init, arm, run.recipe, run.fraction, run.seed, params.precision, out)
 
 
 def arm_points(

@@ -9,6 +9,9 @@ from pathlib import Path
 from eocontrast.runtime.errors import COMES_BACK, readable
 from eocontrast.runtime.files import write_text
 
+SINGLE = "single"
+"""Name of the run that `finetune` in params.yaml describes, where others have that of their arm."""
+
 INDEX = "points.json"
 """Lists the points of a folder: later stages read by name, never by glob."""
 

@@ -1,0 +1,100 @@
+"""The evaluation stages: the single run, and every arm and ensemble of the curve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelerate import Accelerator
+from tqdm import tqdm
+
+from eocontrast.config.params import LabelCurveParams, Params
+from eocontrast.evaluation.evaluate import Evaluation, evaluate
+from eocontrast.evaluation.qualitative import write_maps
+from eocontrast.evaluation.results import write_arm, write_point, write_predictions
+from eocontrast.models.point_files import SINGLE, point_file, read_index
+from eocontrast.patches.store import PatchStore
+
+Scored = tuple[str, Path, Sequence[Evaluation]]
+"""Name of an arm, weights of one of its points, and their evaluations."""
+
+
+@dataclass(frozen=True)
+class ScoredArms:
+    """Arms that one pass scored, and the ensemble of two of them.
+
+    Attributes:
+        names: Names of the arms, then that of the ensemble.
+        files: Weights of every point, one file per arm.
+        points: Evaluations of every point, by arm and ensemble, then by set of sensors.
+        left_out: Fractions without a point, with the reason.
+    """
+
+    names: tuple[str, ...]
+    files: list[tuple[Path, ...]]
+    points: list[list[list[Evaluation]]]
+    left_out: dict[str, str]
+
+    def models(self) -> Iterator[Scored]:
+        """Yield every model with weights of its own, which an ensemble has not."""
+        for members, point in zip(self.files, self.points, strict=True):
+            yield from zip(self.names, members, point, strict=False)
+
+
+def evaluate_single(models: Path, store: PatchStore, device: Accelerator, metrics: Path) -> Scored:
+    """Score the single run, and write `test.json`, its tables and the predictions.
+
+    Args:
+        models: Folder of the run's weights.
+        store: Patches with a labelled test split.
+        device: Where the model runs.
+        metrics: Folder to write to.
+    """
+    (file,) = read_index(models)[0]
+    ((point,),) = evaluate([[file]], store, device)
+    write_point(point, metrics / "test.json")
+    write_predictions([point], metrics / "test_predictions.parquet")
+    return SINGLE, file, point
+
+
+def evaluate_arms(
+    curve: LabelCurveParams, models: Path, store: PatchStore, device: Accelerator
+) -> Iterator[ScoredArms]:
+    """Score every point of every arm, and every ensemble together with its members.
+
+    Args:
+        curve: Arms and ensembles.
+        models: Folder of the weights by init and arm.
+        store: Patches with a labelled test split.
+        device: Where the models run.
+    """
+    folders = arm_folders(curve, models)
+    for names in curve.scored_together:
+        found = [read_index(folders[name]) for name in names if name in folders]
+        files = list(zip(*(files for files, _ in found), strict=True))
+        title = f"evaluate {' and '.join(names)}"
+        points = list(tqdm(evaluate(files, store, device), title, len(files), disable=None))
+        yield ScoredArms(names, files, points, found[0][1])
+
+
+def arm_folders(curve: LabelCurveParams, models: Path) -> dict[str, Path]:
+    """Return the folder of every arm's weights."""
+    return {name: models / arm.init / name for name, arm in curve.named_arms.items()}
+
+
+def write_arms(scored: ScoredArms, metrics: Path) -> None:
+    """Write scores to `arms/` and predictions to `predictions/`, one file per arm or ensemble."""
+    for number, name in enumerate(scored.names):
+        points = [point[number] for point in scored.points]
+        written = metrics / f"arms/{name}.json", metrics / f"predictions/{name}.parquet"
+        write_arm(name, points, scored.left_out, *written)
+
+
+def write_examples(
+    params: Params, models: Path, store: PatchStore, device: Accelerator, metrics: Path
+) -> None:
+    """Segment the test patches of the figure of maps, and write `qualitative.npz`."""
+    shown, folders = params.qualitative, arm_folders(params.label_curve, models)
+    files = [point_file(folders[name], shown.fraction, shown.seed) for name in shown.arms]
+    write_maps(files, store, shown.patches, device, metrics / "qualitative.npz")

@@ -1,0 +1,82 @@
+"""The points that one call of the stage trains, and the folders that their files end up in."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from eocontrast.config.params import Params
+from eocontrast.finetuning.points import Job, arm_points, single_point
+from eocontrast.models.point_files import SINGLE, write_index
+from eocontrast.patches.store import PatchStore
+from eocontrast.runtime.errors import UserError, named
+
+
+@dataclass(frozen=True)
+class ArmFolder:
+    """All points of one arm.
+
+    Attributes:
+        path: Folder of their weight files and the index.
+        jobs: The points.
+        left_out: Fractions without a point, with the reason.
+    """
+
+    path: Path
+    jobs: list[Job]
+    left_out: dict[str, str]
+
+
+def stage_folders(
+    name: str, params: Params, store: Path, pretrained: Path, out: Path
+) -> list[ArmFolder]:
+    """Return the points of the single run, or of every arm that starts from the same weights.
+
+    Args:
+        name: `single`, or the init of the arms.
+        params: All parameters.
+        store: Folder of the patch store.
+        pretrained: Folder of the weights that arms start from.
+        out: Folder of the single run, or of the arms' folders.
+
+    Raises:
+        UserError: No arm starts from such weights, or the test split has no label to score by.
+    """
+    arms = {} if name == SINGLE else named("label_curve.arms", name, params.label_curve.arms)
+    # a store that was built for pretraining may hold no labels to score
+    if not len(PatchStore(store).labelled("test")):
+        raise UserError(
+            f"{store} has no labelled patch in the split test; give groups or splits in the "
+            "manifest, and run `dvc repro` again"
+        )
+    if name == SINGLE:
+        return [ArmFolder(out, [single_point(params, store, pretrained, out)], {})]
+    paths = {arm: out / arm for arm in arms}
+    return [
+        ArmFolder(path, *arm_points(arm, params, store, pretrained, path))
+        for arm, path in paths.items()
+    ]
+
+
+def most_labels_first(folders: Sequence[ArmFolder]) -> list[Job]:
+    """Return all points in the order of training: at its end no core waits long for another."""
+    return sorted((job for folder in folders for job in folder.jobs), key=lambda j: -j.fraction)
+
+
+def publish(folder: ArmFolder, out: Path, work: Path) -> None:
+    """Move the trained points of an arm from the folder of unfinished work, and list them.
+
+    Args:
+        folder: The arm.
+        out: Folder of the stage's output.
+        work: Folder that stood for `out` while points were trained, or `out` itself.
+    """
+    folder.path.mkdir(parents=True, exist_ok=True)
+    for job in folder.jobs:
+        trained = job.moved(out, work)
+        trained.file.with_suffix(".json").unlink()  # its history, which MLflow has by now
+        if trained.file != job.file:
+            shutil.move(trained.file, job.file)
+    write_index(folder.path, [job.file.name for job in folder.jobs], folder.left_out)
