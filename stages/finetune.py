@@ -3,6 +3,7 @@
 python stages/finetune.py {single | INIT} STORE PRETRAINED OUT
 """
 
+import sys
 from pathlib import Path
 
 from tqdm import tqdm
@@ -19,10 +20,11 @@ from eocontrast.training.resuming import kept
 
 
 def main(name: str, store: Path, pretrained: Path, out: Path) -> None:
-    folders = stage_folders(name, load_params(), store, pretrained, out)
+    params = load_params()
+    if name == SINGLE and (note := params.finetune.rates_note(params.label_curve.named_arms)):
+        print(note, file=sys.stderr)
+    folders = stage_folders(name, params, store, pretrained, out)
     jobs, tracker = most_labels_first(folders), Tracker("finetune")
-    # DVC removes outputs before it runs a stage again: finished points of a run that was stopped
-    # are in a folder of their own
     with kept(points_digest(jobs)) as work:
         jobs = [job.moved(out, work or out) for job in jobs]
         for trained in tqdm(train_points(jobs), f"finetune {name}", len(jobs), disable=None):

@@ -45,3 +45,36 @@ def test_misspelt_arm(raw: dict[str, Any]) -> None:
         UserError, match=r"finetune\.arm is 'dual_simcrl'.*did you mean dual_simclr"
     ):
         check_params(raw)
+
+
+def note(raw: dict[str, Any], **settings: object) -> str:
+    raw["finetune"] |= settings
+    params = check_params(raw)
+    return params.finetune.rates_note(params.label_curve.named_arms)
+
+
+def test_rates_of_another_init_are_noted(raw: dict[str, Any]) -> None:
+    arms = check_params(raw).label_curve.named_arms
+    message = note(raw, init="mma")
+    assert "\n" not in message
+    lr, own = f"lr {arms['dual_simclr'].lr:g}", arms["dual_simclr"].init
+    for part in ("finetune.init is mma", lr, own, "set finetune.lr and finetune.backbone_lr_scale"):
+        assert part in message
+    tuned = ", ".join(name for name, arm in arms.items() if arm.init == "mma")
+    assert f"arm tuned on it ({tuned})" in message
+    half = note(raw, lr=0.01)
+    assert "set finetune.backbone_lr_scale" in half
+    assert lr not in half
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"init": "dual_simclr_resnet"},
+        {"init": "mma", "lr": 0.01, "backbone_lr_scale": 1.0},
+        {"arm": "dual_simclr_knn", "init": "mma"},
+    ],
+)
+def test_rates_that_fit_are_not_noted(raw: dict[str, Any], settings: dict[str, object]) -> None:
+    assert not note(raw, **settings)

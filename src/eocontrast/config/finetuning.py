@@ -81,3 +81,25 @@ class FinetuneParams(Section):
         """
         known_name("finetune.arm", self.arm, arms)
         return arms[self.arm].model_copy(update=self.overrides())
+
+    def rates_note(self, arms: Mapping[Name, Arm]) -> str:
+        """Return a line about learning rates that were tuned for other weights; empty if none were.
+
+        A rate that suits one pretraining can be off by a factor of ten for another.
+
+        Args:
+            arms: Arms of the curve by name.
+        """
+        arm, init = arms[self.arm], self.init
+        kept = [name for name in ("lr", "backbone_lr_scale") if getattr(self, name) == FROM_ARM]
+        trained = self.chosen_arm(arms).head != "knn"  # nearest neighbours have no rate
+        if init in (FROM_ARM, arm.init) or not kept or not trained:
+            return ""
+        rates = " and ".join(f"{name} {getattr(arm, name):g}" for name in kept)
+        settings = " and ".join(f"finetune.{name}" for name in kept)
+        others = [name for name, other in arms.items() if other.init == init]
+        advice = f", or finetune.arm to an arm tuned on it ({', '.join(others)})" if others else ""
+        return (
+            f"finetune.init is {init}, but {rates} of arm {self.arm} were tuned for its own init, "
+            f"{arm.init}; set {settings}{advice}"
+        )
