@@ -20,7 +20,7 @@ from eocontrast.training.resuming import digest
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that the training of one point needs, small enough for another process.
+    """The inputs of one point's training, small enough for another process.
 
     Attributes:
         name: Name of the arm, or `SINGLE`.

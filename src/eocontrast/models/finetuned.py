@@ -20,7 +20,7 @@ FORMAT = 2
 
 @dataclass(frozen=True)
 class FinetunedSpec:
-    """All that is needed to rebuild, use and describe a fine-tuned model without its data.
+    """A description that suffices to rebuild and use a fine-tuned model without its data.
 
     Attributes:
         task: What the model was trained for.

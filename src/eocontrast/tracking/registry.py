@@ -21,7 +21,7 @@ with warnings.catch_warnings():  # MLflow 3.17 warns of type hints of its own
     import mlflow.pyfunc
 
 NAME = "land-cover"
-"""In MLflow's registry; every logged model is a version of it."""
+"""Name in MLflow's registry; every logged model is a version of it."""
 
 
 def register(run: Run, file: Path, store: PatchStore) -> str:

@@ -29,7 +29,7 @@ _PLAIN = ("history", "losses")
 
 @dataclass
 class TrainingState:
-    """All that changes during training; the global generators, for dropout, are saved with it."""
+    """The state that changes during training; the global generators, for dropout, are saved with it."""
 
     model: nn.Module
     optimizer: Optimizer

@@ -53,7 +53,7 @@ class Cutting:
 
 @dataclass
 class Plan:
-    """Which patch of a scene goes where.
+    """The split of every patch of a scene.
 
     Attributes:
         grid: Grid of the scene.

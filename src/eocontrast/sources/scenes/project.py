@@ -1,4 +1,4 @@
-"""From two scenes and a file of labels to a manifest and the parameters that fit it."""
+"""A manifest and its parameters, made from two scenes and a file of labels."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _raster_labels(path: Path) -> FoundLabels:
 
 @dataclass(frozen=True)
 class Project:
-    """What was cut and what was assumed.
+    """The patches that were cut, and the assumptions behind them.
 
     Attributes:
         images: Images by sensor.

@@ -1,4 +1,4 @@
-"""Whether the digital numbers of an item hold the offset of 1000, by its metadata and its pixels.
+"""Detection of the offset of 1000 in digital numbers, by metadata and pixels.
 
 ESA adds 1000 since processing baseline 04.00, so that dark pixels need not be negative. Some
 catalogues take it off and say so, some do not, and some say the opposite of what they did
@@ -23,15 +23,15 @@ DARK_SHARE = 0.5
 """Percentile that is the dark end of a band: shadows and water, but not single bad pixels."""
 
 CLEAR_OF = 900
-"""Below this the offset cannot be there: it would be a reflectance of -0.01."""
+"""Dark end below which the offset cannot be there: it would be a reflectance of -0.01."""
 
 BRIGHT = 1400
-"""From here on the darkest band says nothing: it may be snow or sand without the offset."""
+"""Dark end above which a band proves nothing: it may be snow or sand without the offset."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether an item holds the offset, and why.
+    """The verdict on the offset of one item, and its reasons.
 
     Attributes:
         present: Whether 1000 has to be taken off.

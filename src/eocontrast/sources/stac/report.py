@@ -1,4 +1,4 @@
-"""What became of the patches that were asked for: a table as JSON, and a map."""
+"""The outcome of every requested patch, as JSON and as a map."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ RETRIES = 8
 """Tries of one request; with a factor of 0.5 the waits add up to two minutes."""
 
 SIMPLE_DEGREES = 0.01
-"""By how much an area is simplified for a search: services limit the length of a request."""
+"""Tolerance by which an area is simplified: services limit the length of a request."""
 
 
 @dataclass(frozen=True)
