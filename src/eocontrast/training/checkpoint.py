@@ -29,7 +29,7 @@ _PLAIN = ("history", "losses")
 
 @dataclass
 class TrainingState:
-    """The state that changes during training; the global generators, for dropout, are saved with it."""
+    """The changing state of a training; the global generators, for dropout, are saved with it."""
 
     model: nn.Module
     optimizer: Optimizer
