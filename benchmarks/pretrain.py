@@ -90,9 +90,9 @@ class TimedViews:
 def new_run(crop: int, batch: int) -> DualSimCLRRun:
     """An epoch of Dual-SimCLR."""
     return DualSimCLRRun(
-        method="dual_simclr", backbone="any", seed=0, epochs=1, warmup_epochs=0, batch_size=batch,
-        groups_per_batch=0, mask_same_group=False, crop=crop, flips=True, shared_crop=True, lr=1e-3,
-        weight_decay=1e-4, temperature=0.1, projection_dim=128,
+        method="dual_simclr", backbone="any", seeds=(0,), epochs=1, warmup_epochs=0,
+        batch_size=batch, groups_per_batch=0, mask_same_group=False, crop=crop, flips=True,
+        shared_crop=True, lr=1e-3, weight_decay=1e-4, temperature=0.1, projection_dim=128,
     )  # fmt: skip
 
 

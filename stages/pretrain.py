@@ -1,10 +1,17 @@
-"""Pretrain the backbones of one run without labels; on several GPUs under `torchrun`."""
+"""Pretrain the backbones of one run without labels; on several GPUs under `torchrun`.
+
+python stages/pretrain.py RUN STORE PRETRAINED/RUN.safetensors
+
+The file holds the first of the run's seeds; the others are in PRETRAINED/RUN/SEED.safetensors.
+"""
 
 from collections import deque
 from functools import partial
 from pathlib import Path
 
-from eocontrast.config.params import load_params
+from eocontrast.config.params import Params, load_params
+from eocontrast.config.pretraining import PretrainRun
+from eocontrast.models.point_files import pretrained_file
 from eocontrast.patches.store import PatchStore
 from eocontrast.pretraining.run import pretrain_run, run_digest
 from eocontrast.runtime.errors import named
@@ -17,6 +24,14 @@ from eocontrast.training.resuming import kept, kept_folder
 def main(name: str, patches: Path, weights: Path) -> None:
     params = load_params()
     run = named("pretrain.runs", name, params.pretrain.runs)
+    (weights.parent / name).mkdir(parents=True, exist_ok=True)
+    for seed in run.seeds:
+        file = pretrained_file(weights.parent, name, run.seeds, seed)
+        title = name if seed == run.seeds[0] else f"{name}/{seed}"
+        _pretrain(title, params, run.alone(seed), patches, file)
+
+
+def _pretrain(name: str, params: Params, run: PretrainRun, patches: Path, weights: Path) -> None:
     backbone, store = params.backbones[run.backbone], PatchStore(patches)
     digest = run_digest(run, backbone, store, params.precision)
     train = partial(pretrain_run, run, backbone, store, weights, params.precision)

@@ -76,4 +76,5 @@ def arm(
         groups=groups,
         tallies=tallies,
         left_out={"0.01": "too few"},
+        origins=dict.fromkeys(SEEDS, 0),
     )

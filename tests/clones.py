@@ -94,7 +94,12 @@ def shrink(params: dict[str, Any]) -> None:
         run |= {name: value for name, value in tiny.items() if name in run}
     for recipe in params["finetune"]["recipe"].values():
         recipe |= {"epochs": 1, "min_steps": 12, "crop": 24}
-    curve |= {"fractions": list(FRACTIONS), "seeds": list(SEEDS), "bootstrap_samples": 100}
+    curve |= {
+        "fractions": list(FRACTIONS),
+        "seeds": list(SEEDS),
+        "more_seeds": [],
+        "bootstrap_samples": 100,
+    }
     keep_arms(curve, ARMS)
     params["qualitative"] |= {"patches": 2, "scratch": "unet"}
 

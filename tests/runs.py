@@ -8,7 +8,7 @@ from eocontrast.config.pretraining import DualSimCLRRun, MMARun, RandomRun, SimC
 
 SHARED: dict[str, Any] = {
     "backbone": "resnet",
-    "seed": 0,
+    "seeds": (0,),
     "epochs": 2,
     "warmup_epochs": 1,
     "batch_size": 8,

@@ -34,7 +34,12 @@ def changed(tmp_path: Path) -> Path:
     params = yaml.load(clone / "params.yaml")
     params["data"]["finetune"] = "dfc2020"
     params["finetune"] |= {"arm": "mma_frozen", "fraction": 0.1}
-    params["label_curve"] |= {"fractions": [0.5, 1.0], "seeds": [7], "ensembles": {}}
+    params["label_curve"] |= {
+        "fractions": [0.5, 1.0],
+        "seeds": [7],
+        "more_seeds": [],
+        "ensembles": {},
+    }
     del params["label_curve"]["arms"]["dual_simclr_swin"]
     yaml.dump(params, clone / "params.yaml")
     for file in (clone / "metrics").rglob("*"):

@@ -114,7 +114,7 @@ def shrink(params: dict[str, Any]) -> None:
     params["pretrain"]["runs"] = {name: runs[name] for name in (INIT, "random_resnet")}
     for recipe in params["finetune"]["recipe"].values():
         recipe |= {"epochs": 1, "min_steps": 12, "crop": 24}
-    curve |= {"fractions": [0.5, 1.0], "seeds": [0, 1], "bootstrap_samples": 100}
+    curve |= {"fractions": [0.5, 1.0], "seeds": [0, 1], "more_seeds": [], "bootstrap_samples": 100}
     arms = curve["arms"]
     kept = {INIT: arms[INIT], "random_resnet": {"unet": arms["random_resnet"]["unet"]}}
     curve |= {"arms": kept, "ensembles": {}}

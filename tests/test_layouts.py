@@ -107,7 +107,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     simulated.fetch(scenes, SimulatedParams.model_validate(few | size), workers=1)
     params = YAML().load(PARAMS)
     shrink_further(params)
-    params["label_curve"] |= {"fractions": [1.0], "seeds": [0]}
+    params["label_curve"] |= {"fractions": [1.0], "seeds": [0], "more_seeds": []}
     params["data"] |= {"pretrain": "sen12ms", "finetune": "dfc2020"}
     made = Project(folder, scenes, params)
     archives = packed_seasons(scenes, served)

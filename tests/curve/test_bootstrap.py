@@ -28,7 +28,7 @@ def tallies(accuracy: float = 0.7, groups: int = 20, spread: float = 0.1, seed: 
 
 
 def resampling(samples: int = 500, groups: int = 20, seed: int = 0) -> Resampling:
-    return Resampling(groups, SEEDS, samples, seed)
+    return Resampling(groups, SEEDS, samples, seed=seed)
 
 
 def test_the_estimate_is_the_plain_score_averaged_over_seeds() -> None:
@@ -55,7 +55,7 @@ def test_what_cannot_be_resampled_gives_no_width(groups: int, seeds: int) -> Non
 def test_drawing_every_group_and_seed_once_gives_the_estimate() -> None:
     draws = resampling()
     draws.weights[:] = 1
-    draws.seed_draws[:] = [0, 1, 2]
+    draws.seed_draws[:] = [0.1, 0.5, 0.9]
     value, samples = draws.score(tallies(), "AA", exclusive=True)
     np.testing.assert_allclose(samples, value)
 
@@ -69,7 +69,8 @@ def test_a_replicate_is_the_score_of_the_groups_and_seeds_it_drew(
     _, samples = resampling(samples=40).score(counts, metric, exclusive)
     rng = np.random.default_rng(0)
     drawn_groups = [[int(g) for g in row] for row in rng.integers(20, size=(40, 20))]
-    drawn_seeds = rng.integers(SEEDS, size=(40, SEEDS))
+    rng.random((40, 1))  # of the one pretraining
+    drawn_seeds = (rng.random((40, 1, SEEDS))[:, 0] * SEEDS).astype(int)
     for replicate in range(40):
         found = []
         for seed in drawn_seeds[replicate]:
@@ -85,8 +86,7 @@ def test_every_replicate_draws_as_many_groups_as_there_are() -> None:
     assert draws.weights.shape == (1000, 20)
     assert (draws.weights.sum(1) == 20).all()
     assert draws.weights.mean(0) == pytest.approx(np.ones(20), abs=0.15)
-    assert draws.seed_draws.shape == (1000, SEEDS)
-    assert set(np.unique(draws.seed_draws)) == {0, 1, 2}
+    assert draws.seed_draws.shape == (1000, 1, SEEDS)
 
 
 def test_a_class_that_a_replicate_misses_is_left_out_of_its_mean() -> None:
@@ -151,3 +151,35 @@ def test_an_interval_leaves_out_a_fortieth_on_both_sides() -> None:
 def test_a_replicate_without_a_score_is_left_out_of_the_interval() -> None:
     samples = np.where(np.arange(2002) % 2, np.nan, np.arange(2002) / 2002)
     assert np.isfinite([Interval.of(0.5, samples).low, Interval.of(0.5, samples).high]).all()
+
+
+def test_two_stage_draws_match_loop() -> None:
+    """Two pretrainings with three and two seeds: a loop over the draws of the generator."""
+    counts = np.concatenate([tallies(), tallies(0.5, seed=1)[:2]])
+    origins = [0, 1, 0, 1, 0]
+    draws = Resampling(20, 3, 60, pretrainings=2)
+    draws.weights[:] = 1
+    value, samples = draws.score(counts, "AA", True, origins)
+    found = scores(counts.sum(1), True)["AA"]
+    members = [[0, 2, 4], [1, 3]]
+    for replicate in range(60):
+        means = []
+        for slot in range(2):
+            seeds = members[int(2 * draws.pretraining_draws[replicate, slot])]
+            picks = draws.seed_draws[replicate, slot, : len(seeds)] * len(seeds)
+            means.append(np.mean([found[seeds[int(pick)]] for pick in picks]))
+        assert samples[replicate] == pytest.approx(np.mean(means))
+    assert value == pytest.approx(found.mean())
+
+
+def test_unlike_pretrainings_widen_interval() -> None:
+    """Each pretraining's seeds are equal: seeds drawn without their origins hide the difference."""
+    good, poor = tallies(0.9)[0], tallies(0.5)[0]
+    counts = np.stack([good, poor, good, poor])
+    draws = Resampling(20, 4, 2000, pretrainings=2)
+    draws.weights[:] = 1
+    widths = []
+    for origins in ([0, 1, 0, 1], None):
+        widths.append(draws.score(counts, "AA", True, origins)[1].std())
+    # two draws of two, against four draws of four
+    assert widths[0] == pytest.approx(np.sqrt(2) * widths[1], rel=0.1)

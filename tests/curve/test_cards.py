@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from arm_results import SEEDS, arm
+from arm_results import arm
 from huggingface_hub import ModelCard
 
 from eocontrast.curve.cards import pretrained_card
@@ -88,7 +88,7 @@ def test_card_without_weights() -> None:
 
 def test_card_scores() -> None:
     arms = {"dual": arm("dual", {0.1: 0.6, 1.0: 0.9})}
-    curves = arm_curves(arms, SEEDS, 100)
+    curves = arm_curves(arms, 100)
     rows = [row for row in cells(pretrained_card(FILE, [*curves.values()])) if row[0] == "dual"]
     assert [row[:5] for row in rows] == [
         ["dual", "single_label", "AA", "0.1", "10"],

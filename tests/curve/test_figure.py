@@ -40,6 +40,7 @@ def curve(
         groups=(),
         tallies={},
         left_out={},
+        origins={0: 0},
     )
     intervals = tuple(Interval(value, value - 0.05, value + 0.05) for value in values)
     n_labels = np.array([10.0, 100.0, 1000.0])[: len(values)]

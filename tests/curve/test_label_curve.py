@@ -121,7 +121,7 @@ def test_plots_hold_one_row_a_point_with_all_sensors(arms: dict[str, ArmResult])
 def test_a_curve_is_the_mean_of_the_tasks_score_at_every_fraction(
     arms: dict[str, ArmResult],
 ) -> None:
-    curves = arm_curves(arms, SEEDS, 200)
+    curves = arm_curves(arms, 200)
     assert list(curves) == list(arms)
     for name, curve in curves.items():
         whole = arms[name].points[arms[name].points["inputs"] == arms[name].inputs]
@@ -135,7 +135,7 @@ def test_a_curve_is_the_mean_of_the_tasks_score_at_every_fraction(
 
 def test_all_arms_are_resampled_alike(arms: dict[str, ArmResult]) -> None:
     """A twin under another name has the same samples; a plain resampling gives them."""
-    curves = arm_curves({**arms, "twin": replace(arms["dual"], name="twin")}, SEEDS, 100)
+    curves = arm_curves({**arms, "twin": replace(arms["dual"], name="twin")}, 100)
     np.testing.assert_array_equal(curves["twin"].samples, curves["dual"].samples)
     counts = np.stack([arms["dual"].tallies[0.5, seed] for seed in SEEDS])
     _, expected = Resampling(30, 2, 100).score(counts, "AA", exclusive=True)
@@ -145,8 +145,8 @@ def test_all_arms_are_resampled_alike(arms: dict[str, ArmResult]) -> None:
 def test_arms_whose_groups_differ_are_resampled_as_one_set(arms: dict[str, ArmResult]) -> None:
     """Where one task asks nothing of a group, the other's curve stays what it is."""
     some = arm("unet", {0.1: 0.5, 1.0: 0.7}, True, 5, "segmentation", groups=GROUPS[1::2])
-    alone = arm_curves({"dual": arms["dual"]}, SEEDS, 200)
-    together = arm_curves({"unet": some, "dual": arms["dual"]}, SEEDS, 200)
+    alone = arm_curves({"dual": arms["dual"]}, 200)
+    together = arm_curves({"unet": some, "dual": arms["dual"]}, 200)
     np.testing.assert_array_equal(together["dual"].samples, alone["dual"].samples)
     # groups are found by name, not by place
     counts = np.zeros((2, 30, 3, 4))
@@ -164,20 +164,20 @@ def test_the_order_of_points_does_not_matter(arms: dict[str, ArmResult]) -> None
         points=arms["dual"].points.sample(frac=1, random_state=0),
         tallies=dict(sorted(arms["dual"].tallies.items(), reverse=True)),
     )
-    one = arm_curves(arms, SEEDS, 200)["dual"]
-    two = arm_curves({**arms, "dual": shuffled}, SEEDS, 200)["dual"]
+    one = arm_curves(arms, 200)["dual"]
+    two = arm_curves({**arms, "dual": shuffled}, 200)["dual"]
     np.testing.assert_array_equal(one.samples, two.samples)
     assert one.fractions == two.fractions
 
 
 def test_no_arm_has_no_curve() -> None:
     with pytest.raises(UserError, match="no arm has a point"):
-        arm_curves({}, SEEDS, 200)
+        arm_curves({}, 200)
 
 
 def test_the_best_supervised_arm_is_the_one_that_ends_highest(arms: dict[str, ArmResult]) -> None:
     del arms["unet"]
-    curves = arm_curves(arms, SEEDS, 200)
+    curves = arm_curves(arms, 200)
     best = best_supervised(curves)
     assert best is not None
     assert best.result.name == "late"  # s2 starts higher, dual ends higher
@@ -189,7 +189,7 @@ def test_the_best_supervised_arm_is_the_one_that_ends_highest(arms: dict[str, Ar
 
 
 def test_an_arm_minus_itself_is_nothing(arms: dict[str, ArmResult]) -> None:
-    curve = arm_curves(arms, SEEDS, 300)["late"]
+    curve = arm_curves(arms, 300)["late"]
     nothing = {"value": 0, "low": 0, "high": 0}
     assert paired_difference(curve, curve, same_labels=False)[-1] == {"fraction": 1.0, **nothing}
     same = paired_difference(curve, curve, same_labels=True)
@@ -201,7 +201,7 @@ def test_pairing_narrows_the_difference_of_arms_that_err_alike(arms: dict[str, A
     for counts in tallies.values():
         counts[-1] = [[1, 2, 0, 0], [0, 0, 1, 2], [0, 0, 1, 2]]  # Forest, whatever it is
     twin = replace(arms["late"], name="twin", tallies=tallies)
-    curves = arm_curves({"late": arms["late"], "twin": twin}, SEEDS, 300)
+    curves = arm_curves({"late": arms["late"], "twin": twin}, 300)
     last = paired_difference(curves["twin"], curves["late"], same_labels=True)[-1]
     alone = curves["late"].intervals[-1]
     assert last["high"] - last["low"] < 0.5 * (alone.high - alone.low)
@@ -209,7 +209,7 @@ def test_pairing_narrows_the_difference_of_arms_that_err_alike(arms: dict[str, A
 
 @pytest.mark.parametrize("same_labels", [True, False])
 def test_differences_are_paired(arms: dict[str, ArmResult], same_labels: bool) -> None:
-    curves = arm_curves(arms, SEEDS, 300)
+    curves = arm_curves(arms, 300)
     dual, late = curves["dual"], curves["late"]
     rows = paired_difference(dual, late, same_labels)
     assert [row["fraction"] for row in rows] == [0.1, 0.5, 1.0]
@@ -223,7 +223,7 @@ def test_differences_are_paired(arms: dict[str, ArmResult], same_labels: bool) -
 
 
 def test_the_label_saving_factor_has_an_interval(arms: dict[str, ArmResult]) -> None:
-    curves = arm_curves(arms, SEEDS, 300)
+    curves = arm_curves(arms, 300)
     found = saving(curves["dual"], curves["late"])
     target = curves["late"].values[-1]
     low, high = curves["dual"].values[:2]
@@ -235,21 +235,21 @@ def test_the_label_saving_factor_has_an_interval(arms: dict[str, ArmResult]) -> 
 
 
 def test_an_arm_that_never_gets_there_saves_nothing(arms: dict[str, ArmResult]) -> None:
-    curves = arm_curves(arms, SEEDS, 200)
+    curves = arm_curves(arms, 200)
     found = saving(curves["poor"], curves["late"])
     assert found == {"value": 0, "low": 0, "high": 0, "at_least": False}
 
 
 def test_an_arm_that_is_there_at_once_saves_at_least_that_much(arms: dict[str, ArmResult]) -> None:
     arms["dual"] = arm("dual", {0.1: 0.9, 0.5: 0.95, 1.0: 0.95})
-    curves = arm_curves(arms, SEEDS, 200)
+    curves = arm_curves(arms, 200)
     found = saving(curves["dual"], curves["late"])
     assert found["at_least"] is True
     assert found["value"] == 10
 
 
 def test_the_baseline_saves_nothing_on_itself(arms: dict[str, ArmResult]) -> None:
-    curves = arm_curves(arms, SEEDS, 200)
+    curves = arm_curves(arms, 200)
     assert saving(curves["late"], curves["late"])["value"] == pytest.approx(1)
 
 
@@ -259,9 +259,9 @@ def test_the_baseline_saves_nothing_on_itself(arms: dict[str, ArmResult]) -> Non
 def test_the_summary_is_json_and_names_the_headline_of_each_task(
     arms: dict[str, ArmResult],
 ) -> None:
-    curves = arm_curves(arms, SEEDS, 200)
+    curves = arm_curves(arms, 200)
     text = json.dumps(summarise(curves), allow_nan=False)
-    assert text == json.dumps(summarise(arm_curves(arms, SEEDS, 200)), allow_nan=False)
+    assert text == json.dumps(summarise(arm_curves(arms, 200)), allow_nan=False)
     summary = json.loads(text)
     assert list(summary) == ["single_label", "segmentation"]
     for task, metric in (("single_label", "AA"), ("segmentation", "mIoU")):
@@ -298,7 +298,7 @@ def test_the_summary_is_json_and_names_the_headline_of_each_task(
 def test_differences_of_the_summary_are_to_the_best_of_the_task(
     arms: dict[str, ArmResult],
 ) -> None:
-    curves = arm_curves(arms, SEEDS, 200)
+    curves = arm_curves(arms, 200)
     found = summarise(curves)["single_label"]
     dual, late = curves["dual"], curves["late"]
     for key, same in (
@@ -310,7 +310,7 @@ def test_differences_of_the_summary_are_to_the_best_of_the_task(
 
 
 def test_with_one_sensor_missing_scores_are_means_over_seeds(arms: dict[str, ArmResult]) -> None:
-    missing = summarise(arm_curves(arms, SEEDS, 200))["single_label"]["one_sensor_missing"]
+    missing = summarise(arm_curves(arms, 200))["single_label"]["one_sensor_missing"]
     assert set(missing) == {"late", "dual", "poor"}  # s2 takes one sensor
     assert set(missing["dual"]) == {"s1", "s2"}
     for inputs, rows in missing["dual"].items():
@@ -322,7 +322,7 @@ def test_with_one_sensor_missing_scores_are_means_over_seeds(arms: dict[str, Arm
 
 def test_without_a_supervised_arm_there_is_no_headline(arms: dict[str, ArmResult]) -> None:
     pretrained: dict[str, Any] = {name: arms[name] for name in ("dual", "poor")}
-    summary = summarise(arm_curves(pretrained, SEEDS, 200))["single_label"]
+    summary = summarise(arm_curves(pretrained, 200))["single_label"]
     assert summary["best_supervised"] is None
     assert "label_saving_factor" not in summary
     assert set(summary["pretrained"]) == {"dual", "poor"}

@@ -48,7 +48,12 @@ def folder(
     """A project after `evaluate_grid`, as the working directory."""
     params = YAML().load(PARAMS)
     params["precision"] = "no"
-    params["label_curve"] |= {"fractions": [0.1, 1.0], "seeds": [0, 1], "bootstrap_samples": 100}
+    params["label_curve"] |= {
+        "fractions": [0.1, 1.0],
+        "seeds": [0, 1],
+        "more_seeds": [],
+        "bootstrap_samples": 100,
+    }
     YAML().dump(params, tmp_path / "params.yaml")
     (tmp_path / "models/pretrained").mkdir(parents=True)
     (tmp_path / "metrics/audit").mkdir(parents=True)

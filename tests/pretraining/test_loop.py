@@ -123,7 +123,7 @@ def test_weights_of_equal_seeds(
         deterministic(0)
         backbones = {s: Backbone(architecture, {s: specs[s]}) for s in SENSORS}
         objective = DualSimCLR(backbones, RUN)
-        run = changed(epochs=2, seed=seed)
+        run = changed(epochs=2, seeds=(seed,))
         list(pretrain(objective, VIEWS, tiny_store, run, accelerator("no")))
         return torch.cat([t.double().flatten() for t in objective.state_dict().values()])
 

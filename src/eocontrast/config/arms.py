@@ -41,6 +41,11 @@ class Arm(Section):
     modality_dropout: Share
 
     @property
+    def on_features(self) -> bool:
+        """Return whether only a head is trained, on features that are computed once."""
+        return self.frozen and self.task == "classification"
+
+    @property
     def sensors(self) -> tuple[Sensor, ...]:
         """Return the sensors that the arm uses."""
         return tuple(sensor for stream in STREAMS[self.fusion] for sensor in stream)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
@@ -30,12 +30,24 @@ class RandomRun(Section):
         """Sensors that an arm may start from: all."""
         return SENSORS
 
+    @property
+    def seeds(self) -> tuple[Seed, ...]:
+        """Return one seed: nothing is trained."""
+        return (0,)
+
+    def alone(self, seed: Seed) -> Self:
+        """Return the run itself, whatever the seed."""
+        return self
+
 
 class ContrastiveRun(Section):
-    """Parameters that all contrastive methods share."""
+    """Parameters that all contrastive methods share.
+
+    Each of the `seeds` is one training, with weights of its own.
+    """
 
     backbone: Name
-    seed: Seed
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     epochs: PositiveInt
     warmup_epochs: Annotated[float, Field(ge=0)]
     batch_size: Annotated[int, Field(ge=2)]
@@ -46,6 +58,15 @@ class ContrastiveRun(Section):
     lr: PositiveFloat
     weight_decay: Annotated[float, Field(ge=0)]
     temperature: PositiveFloat
+
+    @property
+    def seed(self) -> Seed:
+        """Return the first seed."""
+        return self.seeds[0]
+
+    def alone(self, seed: Seed) -> Self:
+        """Return the run with one of its seeds."""
+        return self.model_copy(update={"seeds": (seed,)})
 
     @property
     def sensors(self) -> tuple[Sensor, ...]:
@@ -105,6 +126,15 @@ class ImportedRun(Section):
         """Sensors that an arm may ask for; reading the file shows which of them it holds."""
         return ("s1", "s2")
 
+    @property
+    def seeds(self) -> tuple[Seed, ...]:
+        """Return one seed: the file holds one training."""
+        return (0,)
+
+    def alone(self, seed: Seed) -> Self:
+        """Return the run itself, whatever the seed."""
+        return self
+
 
 PretrainRun = Annotated[
     RandomRun | SimCLRRun | DualSimCLRRun | MMARun | ImportedRun, Field(discriminator="method")
@@ -130,6 +160,8 @@ def check_run(where: str, run: PretrainRun) -> None:
     if isinstance(run, SimCLRRun) and len(set(run.bands)) != len(run.bands):
         raise ValueError(f"{where}.bands names a band twice: {', '.join(run.bands)}")
     if isinstance(run, ContrastiveRun):
+        if len(set(run.seeds)) != len(run.seeds):
+            raise ValueError(f"{where}.seeds names a seed twice: {list(run.seeds)}")
         _check_lengths(where, run)
         _check_groups(f"{where}.groups_per_batch is {run.groups_per_batch}", run)
 

@@ -1,8 +1,10 @@
-"""Intervals that resample seeds and test groups, the same ones for every arm."""
+"""Intervals that resample pretrainings, seeds and test groups, the same ones for every arm."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,21 +38,34 @@ def group_intervals(counts: Tally, exclusive: bool, samples: int) -> dict[str, I
 
 
 class Resampling:
-    """Seeds and test groups that each of B replicates draws with replacement.
+    """Pretrainings, seeds of fine-tuning and test groups that each of B replicates draws.
 
-    Every arm and fraction uses the same draws, so differences between them are paired.
+    A replicate draws pretrainings with replacement, then for each of them as many of its seeds as
+    there are, also with replacement (a two-stage bootstrap, Davison and Hinkley 1997, section
+    3.8). Every arm and fraction uses the same draws, so differences between them are paired.
+
+    Args:
+        groups: Number of test groups.
+        seeds: Largest number of seeds of a point.
+        samples: Number of replicates B.
+        pretrainings: Largest number of pretrainings of an arm.
+        seed: Seed of the draws.
     """
 
-    def __init__(self, groups: int, seeds: int, samples: int, seed: int = 0) -> None:
+    def __init__(
+        self, groups: int, seeds: int, samples: int, pretrainings: int = 1, seed: int = 0
+    ) -> None:
         rng = np.random.default_rng(seed)
         draws = rng.integers(groups, size=(samples, groups))
         # how often each group is in each replicate, (B, G)
         counts = [np.bincount(drawn, minlength=groups) for drawn in draws]
         self.weights = np.stack(counts).astype(np.float64)
-        self.seed_draws = rng.integers(seeds, size=(samples, seeds))
+        # from 0 to 1, so that points with more or fewer seeds share them
+        self.pretraining_draws = rng.random((samples, pretrainings))
+        self.seed_draws = rng.random((samples, pretrainings, seeds))
 
     def score(
-        self, tallies: Tally, metric: str, exclusive: bool
+        self, tallies: Tally, metric: str, exclusive: bool, origins: Sequence[int] | None = None
     ) -> tuple[float, NDArray[np.float64]]:
         """Return the mean score of one arm at one fraction, and of every replicate, (B,).
 
@@ -58,9 +73,24 @@ class Resampling:
             tallies: Counts by seed and test group, (S, G, C, 4).
             metric: Name of the score.
             exclusive: Whether exactly one class is right.
+            origins: Pretraining that each seed started from, (S,); one for all by default.
         """
         values = scores(tallies.sum(axis=1), exclusive)[metric]
         resampled = np.einsum("bg,sgck->bsck", self.weights, tallies)
         per_seed = scores(resampled, exclusive)[metric]
-        drawn = np.take_along_axis(per_seed, self.seed_draws, axis=1)
-        return float(values.mean()), drawn.mean(axis=1)
+        share = self._shares(np.zeros(len(tallies)) if origins is None else np.array(origins))
+        drawn = np.where(share > 0, per_seed * share, 0).sum(axis=1)
+        return float(values.mean()), drawn
+
+    def _shares(self, origins: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the weight of each seed in the mean of each replicate, (B, S)."""
+        members = [np.flatnonzero(origins == origin) for origin in np.unique(origins)]
+        share = np.zeros((len(self.weights), len(origins)))
+        for slot in range(len(members)):
+            chosen = (self.pretraining_draws[:, slot] * len(members)).astype(int)
+            for number, seeds in enumerate(members):
+                rows = np.flatnonzero(chosen == number)
+                places = (self.seed_draws[rows, slot, : len(seeds)] * len(seeds)).astype(int)
+                weight = 1 / (len(members) * len(seeds))
+                np.add.at(share, (rows[:, None], seeds[places]), weight)
+        return share

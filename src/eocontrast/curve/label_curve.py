@@ -45,9 +45,7 @@ def tidy(arms: Mapping[str, ArmResult]) -> pd.DataFrame:
     return pd.concat(tables)[list(COLUMNS)].reset_index(drop=True)
 
 
-def arm_curves(
-    arms: Mapping[str, ArmResult], seeds: tuple[int, ...], samples: int
-) -> dict[str, ArmCurve]:
+def arm_curves(arms: Mapping[str, ArmResult], samples: int) -> dict[str, ArmCurve]:
     """Return the curve of every arm, all on the same bootstrap draws.
 
     Raises:
@@ -56,24 +54,29 @@ def arm_curves(
     if not arms:
         raise UserError("no arm has a point: every fraction is too small for the classes")
     groups = sorted({group for arm in arms.values() for group in arm.groups})
-    resampling = Resampling(len(groups), len(seeds), samples)
-    return {name: _curve(arm, groups, seeds, resampling) for name, arm in arms.items()}
+    seeds = max(len(arm.seeds(fraction)) for arm in arms.values() for fraction in arm.fractions)
+    pretrainings = max(len(set(arm.origins.values())) for arm in arms.values())
+    resampling = Resampling(len(groups), seeds, samples, pretrainings)
+    return {name: _curve(arm, groups, pretrainings, resampling) for name, arm in arms.items()}
 
 
 def _curve(
-    arm: ArmResult, groups: list[str], seeds: tuple[int, ...], resampling: Resampling
+    arm: ArmResult, groups: list[str], pretrainings: int, resampling: Resampling
 ) -> ArmCurve:
     at = np.searchsorted(groups, arm.groups)  # a group without a scored pixel is in no table
-    fractions = tuple(sorted({fraction for fraction, _ in arm.tallies}))
+    one = len(set(arm.origins.values())) == 1
     n_labels, intervals, samples = [], [], []
-    for fraction in fractions:
+    for fraction in arm.fractions:
+        seeds = arm.seeds(fraction)
+        # without several pretrainings, seeds are drawn as the other arms' are: they share labels
+        origins = [seed % pretrainings if one else arm.origins[seed] for seed in seeds]
         tallies = np.zeros((len(seeds), len(groups), len(arm.classes), 4))
         tallies[:, at] = np.stack([arm.tallies[fraction, seed] for seed in seeds])
-        value, replicates = resampling.score(tallies, arm.metric, arm.exclusive)
+        value, replicates = resampling.score(tallies, arm.metric, arm.exclusive, origins)
         n_labels.append(arm.points.loc[arm.points["fraction"] == fraction, "n_labels"].mean())
         intervals.append(Interval.of(value, replicates))
         samples.append(replicates)
-    return ArmCurve(arm, fractions, np.array(n_labels), tuple(intervals), np.stack(samples))
+    return ArmCurve(arm, arm.fractions, np.array(n_labels), tuple(intervals), np.stack(samples))
 
 
 def best_supervised(curves: Mapping[str, ArmCurve]) -> ArmCurve | None:

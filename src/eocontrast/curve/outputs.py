@@ -43,7 +43,7 @@ def write_outputs(params: Params, metrics: Path, pretrained: Path) -> dict[str, 
         The curve of every arm and ensemble that has points.
     """
     arms = read_arms(params.label_curve, metrics)
-    curves = arm_curves(arms, params.label_curve.seeds, params.label_curve.bootstrap_samples)
+    curves = arm_curves(arms, params.label_curve.bootstrap_samples)
     summary, classes = summarise(curves), per_class(arms)
     draw_figures(curves, summary, metrics)
     health = write_cards(params, curves, metrics, pretrained)

@@ -24,6 +24,7 @@ from eocontrast.models.features import Features, embed
 from eocontrast.models.finetuned import FinetunedSpec
 from eocontrast.models.model import Model, PooledModel
 from eocontrast.models.tasks import Task, patch_targets
+from eocontrast.models.weights import load_weights
 from eocontrast.patches.store import PatchStore, Rows
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.parallel import parallel_map, workers_for_models
@@ -90,7 +91,8 @@ def evaluate(
     """
     known = _frozen_features(files, store, device)
     if known is not None:
-        yield from (_scored(members, store, device, known) for members in files)
+        for (file,) in files:
+            yield _scored([file], store, device, known[_origin(file)])
         return
     calls = [(members, store, device.mixed_precision) for members in files]
     yield from parallel_map(_score, calls, workers_for_models())
@@ -111,14 +113,23 @@ def _scored(
 
 def _frozen_features(
     files: Sequence[Sequence[Path]], store: PatchStore, device: Accelerator
-) -> Features | None:
-    """Return features of the test patches if the files are heads on the same frozen backbones."""
+) -> dict[int, Features] | None:
+    """Return features of the test patches by pretraining, if the files are heads of one arm."""
     if not files or len(files[0]) > 1:
         return None
-    model, spec = load_model(files[0][0], store)
-    if not (spec.frozen and isinstance(model, PooledModel)):
-        return None
-    return embed(model, store, _test_rows(store), device)
+    known: dict[int, Features] = {}
+    for (file,) in files:
+        if (origin := _origin(file)) not in known:
+            model, spec = load_model(file, store)
+            if not (spec.frozen and isinstance(model, PooledModel)):
+                return None
+            known[origin] = embed(model, store, _test_rows(store), device)
+    return known
+
+
+def _origin(file: Path) -> int:
+    """Return the seed of the pretraining that a fine-tuned file started from."""
+    return FinetunedSpec.from_dict(load_weights(file)[1], str(file)).pretraining_seed
 
 
 def _ensemble_spec(specs: Sequence[FinetunedSpec]) -> FinetunedSpec:
@@ -130,6 +141,7 @@ def _ensemble_spec(specs: Sequence[FinetunedSpec]) -> FinetunedSpec:
         init=" + ".join(dict.fromkeys(spec.init for spec in specs)),
         method=origin.method,
         pretrained_digest=origin.pretrained_digest,
+        pretraining_seed=origin.pretraining_seed,
     )
 
 

@@ -26,7 +26,8 @@ class ScoredArms:
 
     Attributes:
         names: Names of the arms, then that of the ensemble.
-        files: Weights of every point, one file per arm.
+        files: Weights of every point, one file per arm, or a single one: an arm may have seeds that
+            the other has not.
         points: Evaluations of every point, by arm and ensemble, then by set of sensors.
         left_out: Fractions without a point, with the reason.
     """
@@ -39,7 +40,17 @@ class ScoredArms:
     def models(self) -> Iterator[Scored]:
         """Yield every model with weights of its own, which an ensemble has not."""
         for members, point in zip(self.files, self.points, strict=True):
-            yield from zip(self.names, members, point, strict=False)
+            for file, evaluations in zip(members, point, strict=False):
+                yield file.parent.name, file, evaluations
+
+    def of(self, name: str) -> list[list[Evaluation]]:
+        """Return the evaluations of every point of an arm or of the ensemble."""
+        found = []
+        for members, point in zip(self.files, self.points, strict=True):
+            arms = [file.parent.name for file in members]
+            scored = [*arms, self.names[-1]] if len(arms) > 1 else arms
+            found += [point[at] for at, other in enumerate(scored) if other == name]
+        return found
 
 
 def evaluate_single(models: Path, store: PatchStore, device: Accelerator, metrics: Path) -> Scored:
@@ -72,10 +83,18 @@ def evaluate_arms(
     folders = arm_folders(curve, models)
     for names in curve.scored_together:
         found = [read_index(folders[name]) for name in names if name in folders]
-        files = list(zip(*(files for files, _ in found), strict=True))
+        files = _together([files for files, _ in found])
         title = f"evaluate {' and '.join(names)}"
         points = list(tqdm(evaluate(files, store, device), title, len(files), disable=None))
         yield ScoredArms(names, files, points, found[0][1])
+
+
+def _together(found: Sequence[Sequence[Path]]) -> list[tuple[Path, ...]]:
+    """Return the files of each point that all arms have, then those that one arm has alone."""
+    by_name = [{file.name: file for file in files} for files in found]
+    shared = [name for name in by_name[0] if all(name in files for files in by_name)]
+    alone = [(file,) for files in by_name for name, file in files.items() if name not in shared]
+    return [tuple(files[name] for files in by_name) for name in shared] + alone
 
 
 def arm_folders(curve: LabelCurveParams, models: Path) -> dict[str, Path]:
@@ -85,10 +104,9 @@ def arm_folders(curve: LabelCurveParams, models: Path) -> dict[str, Path]:
 
 def write_arms(scored: ScoredArms, metrics: Path) -> None:
     """Write scores to `arms/` and predictions to `predictions/`, one file per arm or ensemble."""
-    for number, name in enumerate(scored.names):
-        points = [point[number] for point in scored.points]
+    for name in scored.names:
         written = metrics / f"arms/{name}.json", metrics / f"predictions/{name}.parquet"
-        write_arm(name, points, scored.left_out, *written)
+        write_arm(name, scored.of(name), scored.left_out, *written)
 
 
 def write_examples(

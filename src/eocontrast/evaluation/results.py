@@ -71,7 +71,7 @@ def write_arm(
 
 
 def _described(evaluation: Evaluation) -> dict[str, Any]:
-    coordinates = {key: getattr(evaluation.spec, key) for key in _POINT}
+    coordinates = {key: getattr(evaluation.spec, key) for key in (*_POINT, "pretraining_seed")}
     return {
         **coordinates,
         "inputs": evaluation.inputs,
@@ -139,6 +139,7 @@ def _arm(arm: dict[str, Any], predictions: Path) -> ArmResult | None:
             for (fraction, seed), rows in complete.groupby(["fraction", "seed"])
         },
         left_out=arm["left_out"],
+        origins={point["seed"]: point["pretraining_seed"] for point in arm["points"]},
     )
 
 
@@ -186,6 +187,7 @@ class ArmResult:
         groups: Test groups, sorted.
         tallies: Counts by (fraction, seed), (G, C, 4) each, with all sensors.
         left_out: Fractions too small for the classes, with the reason.
+        origins: Seed of the pretraining that each seed of fine-tuning started from.
     """
 
     name: str
@@ -204,3 +206,13 @@ class ArmResult:
     groups: tuple[str, ...]
     tallies: Mapping[tuple[float, int], Tally]
     left_out: dict[str, str]
+    origins: Mapping[int, int]
+
+    @property
+    def fractions(self) -> tuple[float, ...]:
+        """Return the fractions that have points, in rising order."""
+        return tuple(sorted({fraction for fraction, _ in self.tallies}))
+
+    def seeds(self, fraction: float) -> tuple[int, ...]:
+        """Return the seeds of the points of a fraction, in rising order."""
+        return tuple(sorted(seed for at, seed in self.tallies if at == fraction))

@@ -10,7 +10,7 @@ from eocontrast.config.arms import Arm
 from eocontrast.config.finetuning import ClassificationRecipe, Recipe, Recipes
 from eocontrast.config.params import Params
 from eocontrast.finetuning.budgets import unusable
-from eocontrast.models.point_files import SINGLE, point_file
+from eocontrast.models.point_files import SINGLE, point_file, pretrained_file
 from eocontrast.models.tasks import TASKS, Task
 from eocontrast.patches.store import PatchStore
 from eocontrast.runtime.files import file_sha256
@@ -32,6 +32,7 @@ class Job:
         seed: Seed of the label subset, of new parameters and of the order of samples.
         precision: Precision of the arithmetic.
         out: Folder of the weight file.
+        pretraining_seed: Seed of the pretraining that `init` holds.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Job:
     seed: int
     precision: Precision
     out: Path
+    pretraining_seed: int = 0
 
     @property
     def file(self) -> Path:
@@ -63,7 +65,7 @@ class Job:
     @property
     def on_features(self) -> bool:
         """Return whether only a head is trained, on features that are computed once."""
-        return self.arm.frozen and self.arm.task == "classification"
+        return self.arm.on_features
 
     def moved(self, old: Path, new: Path) -> Job:
         """Return the same point with its file below `new` instead of `old`."""
@@ -80,8 +82,19 @@ def task_of(arm: Arm, recipes: Recipes) -> Task:
 def single_point(params: Params, store: Path, pretrained: Path, out: Path) -> Job:
     """Return the point that `finetune` in params.yaml describes."""
     run, arm = params.finetune, params.single_arm
-    init = pretrained / f"{arm.init}.safetensors"
-    return Job(SINGLE, store, init, arm, run.recipe, run.fraction, run.seed, params.precision, out)
+    init, origin = start(params, arm, pretrained, run.seed)
+    fixed = (SINGLE, store, init, arm, run.recipe)
+    return Job(*fixed, run.fraction, run.seed, params.precision, out, origin)
+
+
+def start(params: Params, arm: Arm, pretrained: Path, seed: int) -> tuple[Path, int]:
+    """Return the weights that a seed of fine-tuning starts from, and their pretraining's seed.
+
+    Seeds of fine-tuning take turns: seed k starts from pretraining k modulo their number.
+    """
+    seeds = params.pretrain.runs[arm.init].seeds
+    origin = seeds[seed % len(seeds)]
+    return pretrained_file(pretrained, arm.init, seeds, origin), origin
 
 
 def arm_points(
@@ -97,14 +110,15 @@ def arm_points(
         out: Folder of the arm's weight files.
     """
     curve, arm = params.label_curve, params.label_curve.named_arms[name]
-    init = pretrained / f"{arm.init}.safetensors"
     left_out = unusable(PatchStore(store), arm, curve.fractions)
-    jobs = [
-        Job(name, store, init, arm, params.finetune.recipe, fraction, seed, params.precision, out)
-        for fraction in curve.fractions
-        for seed in curve.seeds
-        if str(fraction) not in left_out
-    ]
+    jobs = []
+    for fraction in curve.fractions:
+        if str(fraction) in left_out:
+            continue
+        for seed in curve.seeds_of(arm, fraction):
+            init, origin = start(params, arm, pretrained, seed)
+            fixed = (name, store, init, arm, params.finetune.recipe)
+            jobs.append(Job(*fixed, fraction, seed, params.precision, out, origin))
     return jobs, left_out
 
 
@@ -113,6 +127,7 @@ def points_digest(jobs: Sequence[Job]) -> str:
     if not jobs:  # every fraction was left out
         return digest()
     device = accelerator(jobs[0].precision)
-    store, init = PatchStore(jobs[0].store).digest, file_sha256(jobs[0].init)
+    store = PatchStore(jobs[0].store).digest
+    inits = [file_sha256(file) for file in dict.fromkeys(job.init for job in jobs)]
     points = [replace(job, store=Path(), init=Path(), out=Path()) for job in jobs]
-    return digest(points, store, init, device.device, device.mixed_precision)
+    return digest(points, store, inits, device.device, device.mixed_precision)

@@ -50,7 +50,7 @@ class Trained:
 
 
 def train_points(jobs: Sequence[Job]) -> Iterator[Trained]:
-    """Train and save every point that is not there yet; all jobs share store and init.
+    """Train and save every point that is not there yet; all jobs share the store.
 
     Points come in this order: those that a previous run finished, heads on frozen backbones, then
     the others as given.
@@ -63,8 +63,8 @@ def train_points(jobs: Sequence[Job]) -> Iterator[Trained]:
     left = [job for job in jobs if job not in done]
     heads = [job for job in left if job.on_features]
     # every patch passes frozen backbones once, whatever the number of arms and points
-    for streams in dict.fromkeys(STREAMS[job.arm.fusion] for job in heads):
-        yield from _train_heads([job for job in heads if STREAMS[job.arm.fusion] == streams])
+    for backbones in dict.fromkeys(_backbones(job) for job in heads):
+        yield from _train_heads([job for job in heads if _backbones(job) == backbones])
     calls = [(job,) for job in left if not job.on_features]
     yield from parallel_map(train_point, calls, workers_for_models())
 
@@ -115,6 +115,11 @@ def _inputs(
         return None
     assert isinstance(model, Classifier)
     return FeatureInputs(model, store, features, targets, budget.train, dropout)
+
+
+def _backbones(job: Job) -> tuple[object, ...]:
+    """Return what the features of a frozen job depend on."""
+    return job.init, STREAMS[job.arm.fusion]
 
 
 def _train_heads(jobs: Sequence[Job]) -> Iterator[Trained]:
@@ -168,4 +173,5 @@ def _spec(job: Job, store: PatchStore, init: Pretrained, budget: Budget) -> Fine
         data_digest=store.digest,
         others=init.others,
         origins=init.origins,
+        pretraining_seed=job.pretraining_seed,
     )

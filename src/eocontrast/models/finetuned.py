@@ -48,6 +48,7 @@ class FinetunedSpec:
         data_digest: Digest of the patch store that it was fine-tuned on.
         others: Architectures of the sensors whose backbone is not `architecture`.
         origins: Published weights that it descends from, as in `Pretrained`.
+        pretraining_seed: Seed of the pretraining that it started from.
     """
 
     task: TaskName
@@ -74,6 +75,7 @@ class FinetunedSpec:
     data_digest: str
     others: Mapping[Sensor, Architecture] = field(default_factory=dict)
     origins: tuple[Origin, ...] = ()
+    pretraining_seed: int = 0
 
     @property
     def learning(self) -> Task:

@@ -1,4 +1,4 @@
-"""Names of the weight files of a curve, and their index."""
+"""Names of weight files of pretraining and of a curve, and the index of a curve's points."""
 
 from __future__ import annotations
 
@@ -14,6 +14,19 @@ SINGLE = "single"
 
 INDEX = "points.json"
 """Lists the points of a folder: later stages read by name, never by glob."""
+
+
+def pretrained_file(folder: Path, init: str, seeds: Sequence[int], seed: int) -> Path:
+    """Return the path of one training of a run: `<init>.safetensors` has the first seed.
+
+    Args:
+        folder: Folder of all pretrained weights.
+        init: Name of the run.
+        seeds: Seeds of its trainings.
+        seed: One of them.
+    """
+    name = init if seed == seeds[0] else f"{init}/{seed}"
+    return folder / f"{name}.safetensors"
 
 
 def point_file(folder: Path, fraction: float, seed: int) -> Path:
