@@ -21,8 +21,11 @@ from eocontrast.rasters.read import read_raster
 from eocontrast.rasters.values import Declared, encode_pixels
 from eocontrast.runtime.errors import UserError
 
-S1 = InputSpec(Modality(("VV", "VH"), "dB", (-40, 10)), (-10, -17), (4, 4), 16)
-S2 = InputSpec(Modality(("B02", "B03"), "DN", (0, 10000)), (1000, 1000), (300, 300), 16)
+S1 = InputSpec(Modality(("VV", "VH"), "dB", (-40, 10)), (-10, -17), (4, 4), 16, pixel=10)
+S2 = InputSpec(
+    Modality(("B02", "B03"), "DN", (0, 10000)), (1000, 1000), (300, 300), 16, "band_statistics", 10,
+    with_offset=False,
+)  # fmt: skip
 INPUTS: dict[Sensor, InputSpec] = {"s1": S1, "s2": S2}
 PLACE = Affine(10, 0, 600000, 0, -10, 5300000)
 

@@ -13,7 +13,6 @@ from raster_files import write_raster
 from rasterio.control import GroundControlPoint
 
 from eocontrast.modalities import Modality, Units
-from eocontrast.rasters.offsets import has_offset
 from eocontrast.rasters.open import RasterError
 from eocontrast.rasters.read import read_raster
 from eocontrast.rasters.values import AUTOMATIC, Declared, Offset, Reason, encode_pixels, to_units
@@ -149,19 +148,6 @@ def test_physical_values(
 ) -> None:
     stored = np.full((1, 2, 2), 1500, np.uint16)
     np.testing.assert_allclose(to_units(stored, (scale,), (offset,), units, word), expected)
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [(1003, 4000, True), (1200, 9000, True), (15, 4000, False), (999, 4000, False),
-     (2000, 4000, False)],
-)  # fmt: skip
-def test_offset_by_content(low: float, high: float, expected: bool) -> None:
-    bands = values("float64", low, high)
-    bands[0, 0, 0] = low
-    assert has_offset(bands, "DN") == expected
-    assert has_offset(bands / 1e4, "reflectance") == expected
-    assert not has_offset(bands, "dB")
 
 
 def test_control_points_are_refused(tmp_path: Path) -> None:

@@ -94,7 +94,11 @@ def published_backbones(state: State, sensors: Sequence[Sensor] = SENSORS) -> Pr
     """
     branches = _branches(state)
     architecture, patch_size = _published_architecture(branches)
-    specs = {s: input_spec(_EXPECTED[s], patch_size, "crop_maximum") for s in sensors}
+    # SEN12MS: pixels of 10 m, and products of 2016 and 2017, before the offset
+    specs = {
+        s: input_spec(_EXPECTED[s], patch_size, "crop_maximum", pixel=10, with_offset=False)
+        for s in sensors
+    }
     tensors: State = {}
     for sensor, spec in specs.items():
         tensors |= _fitted(branches[sensor], architecture, sensor, spec, _BRANCHES[sensor])
@@ -135,8 +139,12 @@ def input_spec(
     scaling: Scaling,
     mean: Sequence[float] = (),
     sd: Sequence[float] = (),
+    pixel: float | None = None,
+    with_offset: bool | None = None,
 ) -> InputSpec:
     """Describe the input of foreign weights; the statistics are those of their training data.
+
+    `pixel` and `with_offset` are as in `InputSpec`; None if nobody knows.
 
     Raises:
         UserError: the band statistics are missing, or not one per band.
@@ -149,7 +157,8 @@ def input_spec(
             f"scaling band_statistics needs {bands} means and positive deviations, one a band, but "
             f"got the means {list(mean)} and the deviations {list(sd)}"
         )
-    return InputSpec(modality, tuple(mean), tuple(sd), patch_size, scaling)
+    offset = with_offset if modality.units in ("DN", "reflectance") else None
+    return InputSpec(modality, tuple(mean), tuple(sd), patch_size, scaling, pixel, offset)
 
 
 def _read_safetensors(path: Path) -> State:

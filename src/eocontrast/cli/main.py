@@ -173,8 +173,9 @@ def _imported(state: State, arguments: argparse.Namespace) -> Pretrained:
         return published_backbones(state, sensors)
     modality = _modality(arguments)
     spec = input_spec(
-        modality, arguments.patch_size, arguments.scaling, arguments.mean, arguments.sd
-    )
+        modality, arguments.patch_size, arguments.scaling, arguments.mean, arguments.sd,
+        arguments.pixel, {"with": True, "without": False}.get(arguments.offset),
+    )  # fmt: skip
     architecture = Architecture(arguments.model, dict(arguments.option))
     return timm_backbone(state, architecture, arguments.sensor, spec, arguments.prefix)
 
@@ -189,7 +190,9 @@ def _refuse_without_model(arguments: argparse.Namespace) -> None:
 
 
 def _modality(arguments: argparse.Namespace) -> Modality:
-    needed = ("bands", "units", "valid_range", "scaling", "patch_size")
+    needed = ["bands", "units", "valid_range", "scaling", "patch_size", "pixel"]
+    if arguments.units in ("DN", "reflectance"):
+        needed.append("offset")
     lacking = [name for name in needed if not getattr(arguments, name)]
     if lacking or arguments.sensor == "both":
         options = [f"--{name.replace('_', '-')}" for name in lacking]
@@ -292,6 +295,10 @@ def _add_import_weights(parser: argparse.ArgumentParser) -> None:
     add("--mean", nargs="+", type=float, default=(), help="one a band, in these units")
     add("--sd", nargs="+", type=float, default=(), help="standard deviation, likewise")
     add("--patch-size", type=int, metavar="PX", help="that the model was trained on")
+    add("--pixel", type=float, metavar="M", help="size in metres of the pixels in training")
+    add("--offset", choices=("with", "without", "unknown"),
+        help="whether Sentinel-2's training values held the offset of 1000 that its products have "
+        "since 2022")  # fmt: skip
 
 
 if __name__ == "__main__":

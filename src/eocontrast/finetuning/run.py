@@ -22,6 +22,7 @@ from eocontrast.models.fusion import STREAMS
 from eocontrast.models.model import Model, PooledModel
 from eocontrast.models.tasks import patch_targets
 from eocontrast.models.weights import Pretrained, load_weights, save_weights
+from eocontrast.patches.agreement import compare_ground
 from eocontrast.patches.store import PatchStore
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import write_text
@@ -58,6 +59,10 @@ def train_points(jobs: Sequence[Job]) -> Iterator[Trained]:
     Raises:
         UserError: a fraction holds fewer patches than there are classes.
     """
+    for store, init in dict.fromkeys((job.store, job.init) for job in jobs):
+        pretrained = Pretrained.load(init)
+        if pretrained.trained:  # random weights have seen no pixels
+            compare_ground(init.name, pretrained.specs, PatchStore(store).specs)
     done = {job: trained for job in jobs if (trained := _finished(job))}
     yield from done.values()
     left = [job for job in jobs if job not in done]
@@ -166,7 +171,15 @@ def _spec(job: Job, store: PatchStore, init: Pretrained, budget: Budget) -> Fine
         n_pixels=labelled_pixels(store, budget),
         n_validation=len(budget.validation),
         architecture=init.architecture,
-        inputs={sensor: replace(spec, patch_size=side) for sensor, spec in init.specs.items()},
+        inputs={
+            sensor: replace(
+                spec,
+                patch_size=side,
+                pixel=store.specs[sensor].pixel,
+                with_offset=store.specs[sensor].with_offset,
+            )
+            for sensor, spec in init.specs.items()
+        },
         classes=store.classes,
         palette=store.palette,
         data=store.data,

@@ -17,7 +17,8 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from eocontrast.mapping.scenes import Image, Resolution, open_scene
+from eocontrast.mapping.checks import Resolution
+from eocontrast.mapping.scenes import Image, open_scene
 from eocontrast.mapping.tiles import Tiling, cut
 from eocontrast.mapping.windows import Windows, batches, prefetch, read_windows
 from eocontrast.modalities import Sensor
@@ -25,6 +26,7 @@ from eocontrast.models.backbones import Backbone
 from eocontrast.models.build import load_finetuned
 from eocontrast.models.model import inputs_of
 from eocontrast.models.weights import Pretrained, load_weights
+from eocontrast.patches.agreement import compare_ground
 from eocontrast.patches.inputs import Batch
 from eocontrast.patches.store import PatchStore
 from eocontrast.rasters.grids import Grid
@@ -143,6 +145,7 @@ def embed_store(file: Path, folder: Path, out: Path, overwrite: bool) -> int:
     store, device = PatchStore(folder), accelerator("auto")
     backbones = load_backbones(file, ())
     inputs = inputs_of(backbones)
+    compare_ground(file.name, inputs, store.specs)
     chunks = list(store.chunks(np.arange(len(store.index))))
     features = _joined(
         _features(store.batch(rows, inputs), backbones, device)

@@ -17,8 +17,9 @@ from accelerate import Accelerator
 from torch import Tensor
 from tqdm import tqdm
 
+from eocontrast.mapping.checks import Resolution
 from eocontrast.mapping.geotiff import Block, check_names, layers, model_tags, write_map
-from eocontrast.mapping.scenes import Image, Resolution, SceneReader, open_scene
+from eocontrast.mapping.scenes import Image, SceneReader, open_scene
 from eocontrast.mapping.tiles import Blend, Tile, Tiling, cut
 from eocontrast.mapping.windows import Windows, batches, prefetch, read_windows
 from eocontrast.modalities import BY_IMAGE, Sensor

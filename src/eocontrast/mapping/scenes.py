@@ -10,36 +10,27 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from threading import Lock
-from typing import Any, Literal
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from eocontrast.mapping.checks import Resolution, check_values, scene_grid, scene_modality
 from eocontrast.mapping.tiles import Tile
-from eocontrast.modalities import STORAGE, Modality, Sensor, Units, implausible
+from eocontrast.modalities import Sensor, Units
 from eocontrast.patches.inputs import InputSpec
 from eocontrast.rasters.grids import Grid, finest
-from eocontrast.rasters.offsets import added_offset, has_offset
 from eocontrast.rasters.open import gdal_settings
 from eocontrast.rasters.read import SensorImage, open_image
-from eocontrast.rasters.values import AUTOMATIC, Declared, encode_pixels, missing_pixels
+from eocontrast.rasters.values import AUTOMATIC, Declared, encode_pixels
 from eocontrast.runtime.errors import UserError
 
 Stored = dict[Sensor, NDArray[np.integer]]
 """Stored integers (bands, h, w) by sensor."""
 
-Resolution = Literal["model", "scene"]
-
-TOLERANCE = 1.5
-"""Ratio of pixel sizes from which a scene looks other than the patches of training."""
-
 CACHE_BYTES = 64 * 2**20
 """GDAL's cache of blocks; its own default is a twentieth of the machine's memory."""
-
-SAMPLES, SIDE = 4, 64
-"""Windows each way, and their side in pixels, of the sample whose values are checked."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +112,7 @@ class SceneReader:
                     values = image.read(Window(window.col, window.row, width, height))
                 channels = [bands.index(band) for band in image.bands]
                 stored[sensor][channels, :height, :width], _ = encode_pixels(
-                    _modality(image, spec), values
+                    scene_modality(image, spec), values
                 )
         return stored
 
@@ -160,81 +151,11 @@ def open_scene(
         opened = {s: image.open(stack, inputs[s]) for s, image in images.items()}
         # the sharper image keeps its pixels
         main = opened["s2"] if "s2" in opened else next(iter(opened.values()))
-        grid = _grid(finest(main.grids), inputs, resolution)
+        grid = scene_grid(finest(main.grids), inputs, resolution)
         opened = {sensor: image.on_grid(grid) for sensor, image in opened.items()}
         for sensor, image in opened.items():
             try:
-                _check(sensor, inputs[sensor], image, grid, check_scale)
+                check_values(sensor, inputs[sensor], image, grid, check_scale)
             except UserError as error:
                 raise UserError(f"{images[sensor].path}: {error}") from error
         yield SceneReader(grid, opened, inputs)
-
-
-def _grid(grid: Grid, inputs: Mapping[Sensor, InputSpec], resolution: Resolution | None) -> Grid:
-    """Return the grid of the map, which has pixels about as large as those of training."""
-    expected, metres = max(spec.pixel for spec in inputs.values()), grid.metres
-    # degrees of longitude shrink towards the poles, so pixels of 10 m are never exactly that
-    if metres is None or 1 / TOLERANCE < metres / expected < TOLERANCE or resolution == "scene":
-        return grid
-    if resolution == "model":
-        return grid.with_metres(expected)
-    raise UserError(
-        f"the scene has pixels of {metres:.3g} m, but the model was trained on pixels of "
-        f"{expected:.3g} m. Pass --resolution model to resample the scene, or --resolution scene "
-        "to map it as it is"
-    )
-
-
-def _modality(image: SensorImage, spec: InputSpec) -> Modality:
-    low, high = spec.modality.valid_range
-    # the range of a model in DN, for values in reflectance, and the reverse
-    factor = STORAGE[image.units].step / spec.modality.storage.step
-    return Modality(image.bands, image.units, (low * factor, high * factor))
-
-
-def _sample(image: SensorImage, grid: Grid) -> NDArray[Any]:
-    """Read pixels with data, shape (bands, n), from windows all over the scene.
-
-    Every n-th pixel of the scene is read instead if the windows hold no data.
-    """
-    height, width = min(SIDE, grid.height), min(SIDE, grid.width)
-    shares = (np.arange(SAMPLES) + 0.5) / SAMPLES
-    rows, cols = (
-        # multiples of a side, so that a window does not lie across several blocks of a file
-        ((shares * room).astype(int) // SIDE * SIDE).tolist()
-        for room in (grid.height - height, grid.width - width)
-    )
-    windows = [image.read(Window(col, row, width, height)) for row in rows for col in cols]
-    pixels = _present(np.stack(windows, 1))
-    if not pixels.size:
-        most = SAMPLES * SIDE
-        thinned = image.read(out_shape=(min(grid.height, most), min(grid.width, most)))
-        pixels = _present(thinned)
-    return pixels
-
-
-def _present(values: NDArray[Any]) -> NDArray[Any]:
-    return values[:, ~missing_pixels(values)]
-
-
-def _check(
-    sensor: Sensor, spec: InputSpec, image: SensorImage, grid: Grid, check_scale: bool
-) -> None:
-    """Refuse a scene without data, or in other units: those only cost accuracy later."""
-    pixels = _sample(image, grid)
-    if not pixels.size:
-        raise UserError("no data on the scene's grid: are both images of one place?")
-    if check_scale and image.offset == "auto" and has_offset(pixels, image.units):
-        raise UserError(
-            f"no band goes below {pixels.min():.4g}, which looks like the offset of +1000 that "
-            "Sentinel-2's products have since 2022 (baseline 04.00), and no header names it. Pass "
-            f"--{sensor}-offset {added_offset(image.units):g} to subtract it, or --{sensor}-offset "
-            "0 if the values are right"
-        )
-    reason = implausible(pixels, _modality(image, spec))
-    if check_scale and reason:
-        raise UserError(
-            f"values in {image.units} lie between {pixels.min():.4g} and {pixels.max():.4g}: "
-            f"{reason}. Name their units by --{sensor}-units; if they are right, pass "
-            "--no-scale-check"
-        )

@@ -16,6 +16,7 @@ from torch import Tensor, nn, uint8
 
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.models.backbones import Architecture, Backbone
+from eocontrast.patches.agreement import compare_ground
 from eocontrast.patches.inputs import InputSpec
 from eocontrast.runtime.errors import COMES_BACK, UserError, readable
 from eocontrast.runtime.files import file_sha256, whole
@@ -239,6 +240,7 @@ def load_pinned(
             spec.channels(data[sensor].modality)
         except UserError as error:
             raise UserError(f"{path} does not suit the data of {sensor}: {error}") from error
+    compare_ground(path.name, pretrained.specs, data)
     return pretrained
 
 

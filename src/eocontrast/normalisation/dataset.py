@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from eocontrast.normalisation.audit import Finding, Severity
+from eocontrast.normalisation.ground import audit_ground
 from eocontrast.normalisation.pairs import Patch
 from eocontrast.rasters.mask_values import explain, is_shifted
-from eocontrast.rasters.offsets import ADDED, NEAR
 from eocontrast.rasters.source import Source
 from eocontrast.runtime.errors import UserError
 
@@ -24,51 +24,10 @@ FEW = 0.01
 
 
 def audit_dataset(source: Source, patches: Sequence[Patch]) -> list[Finding]:
-    """Return the findings that only all patches together show.
-
-    They are about files of the user, since those of published archives are known.
-    """
-    if not source.files:
-        return []
-    return [*_offsets(source, patches), *_mask_values(source, patches)]
-
-
-def _offsets(source: Source, patches: Sequence[Patch]) -> list[Finding]:
-    """Compare the darkest values of Sentinel-2, which an offset of 1000 lifts above 1000."""
-    if source.declared("s2").offset != "auto":
-        return []
-    stated = [patch for patch in patches if patch.evidence.get("offset")]
-    silent = [patch for patch in patches if "offset" in patch.evidence and patch not in stated]
-    dark = {patch.id: patch.evidence["darkest"] for patch in silent}
-    lifted = [name for name, least in dark.items() if ADDED <= least < NEAR]
-    near = [name for name, least in dark.items() if 0.7 * ADDED <= least < ADDED]
-    below = [name for name, least in dark.items() if least < 0.7 * ADDED]
-    cure = (
-        "set sources.manifest.s2.offset to -1000 if all have the offset of baseline 04.00, to 0 if "
-        "none has it, or convert one group"
-    )
-    # ground gets darker without a step at 1000, so many values just above it are an offset
-    if len(lifted) < 2 * (len(near) + 1) and (near or below or len(lifted) < len(dark) / 2):
-        lifted = []
-    if lifted and (below or near or stated):
-        others = below or near or [patch.id for patch in stated]
-        message = (
-            f"s2 has no value below 1000 in {len(lifted)} patches ({_first(lifted)}), but in "
-            f"others ({_first(others)}) it has or an offset is stated: "
-            f"two kinds of products; {cure}"
-        )
-        return [Finding(name, "offset", "error", message) for name in lifted]
-    if lifted:
-        message = f"s2 has no value below 1000 in any patch, as products since 2022 have; {cure}"
-        return [Finding(name, "offset", "error", message) for name in lifted]
-    if stated and silent:
-        message = (
-            f"the header or product of {len(stated)} patches ({_first([p.id for p in stated])}) "
-            f"states an offset of s2, which is applied; {len(silent)} patches "
-            f"({_first([*dark])}) have none"
-        )
-        return [Finding(patch.id, "offset", "warning", message) for patch in stated]
-    return []
+    """Return the findings that only all patches together show."""
+    found = [*audit_ground(source, patches)]
+    # what masks of published archives hold is known
+    return [*found, *_mask_values(source, patches)] if source.files else found
 
 
 def _mask_values(source: Source, patches: Sequence[Patch]) -> list[Finding]:
@@ -101,10 +60,6 @@ def _mask_values(source: Source, patches: Sequence[Patch]) -> list[Finding]:
 def _values(patch: Patch) -> dict[int, int]:
     # keys of JSON are text
     return {int(value): count for value, count in patch.evidence["values"].items()}
-
-
-def _first(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def split_table(patches: Sequence[Patch], classes: Sequence[str]) -> pd.DataFrame:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from eocontrast.modalities import Sensor
 from eocontrast.normalisation.bands import Bands
+from eocontrast.normalisation.ground import pixel_size, with_offset
 from eocontrast.normalisation.moments import mean_and_sd
 from eocontrast.normalisation.pairs import Patch
 from eocontrast.patches.inputs import InputSpec
@@ -59,8 +62,11 @@ def write_index(
             "every usable patch is in the split test: statistics need others, give some of "
             "them the split train or pretrain"
         )
+    ground: dict[str, Any]
     for sensor, stored in bands.items():
-        header[sensor] = _input_spec(sensor, stored, seen, side).to_dict()
+        spec = _input_spec(sensor, stored, seen, side)
+        ground = {"pixel": pixel_size(patches), "with_offset": with_offset(source, sensor, patches)}
+        header[sensor] = replace(spec, **ground).to_dict()
     index.to_parquet(folder / "index.parquet", index=False)
     write_text(folder / "stats.json", json.dumps(header, indent=1) + "\n")
     return {str(split): int(n) for split, n in index["split"].value_counts().sort_index().items()}

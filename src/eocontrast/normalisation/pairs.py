@@ -29,9 +29,10 @@ from eocontrast.normalisation.audit import (
 from eocontrast.normalisation.bands import Bands
 from eocontrast.normalisation.moments import Sums, band_sums
 from eocontrast.normalisation.shift import audit_shift
+from eocontrast.rasters.grids import finest
 from eocontrast.rasters.mask_values import count_values
 from eocontrast.rasters.masks import read_mask_raster
-from eocontrast.rasters.offsets import darkest
+from eocontrast.rasters.offsets import dark_ends
 from eocontrast.rasters.open import RasterError
 from eocontrast.rasters.read import Raster, read_raster
 from eocontrast.rasters.source import Source
@@ -53,8 +54,9 @@ class Patch:
         facts: Row of the store's index.
         checksums: CRC-32 of the stored pixels, by `s1`, `s2` and `label`.
         sums: Sums of the stored pixels by sensor, for the band statistics.
-        evidence: What only all patches together can judge: values of the mask (`values`), the
-            least digital number of Sentinel-2 (`darkest`), and whether an offset was applied.
+        evidence: What only all patches together can judge: values of the mask (`values`), the dark
+            ends of Sentinel-2's bands before the user's offset (`dark`), who stated an offset and
+            which (`offset`), and the size of a pixel in metres (`pixel`).
         arrays: Stored pixels by `s1`, `s2` and, for a mask raster, `label`; none once written.
     """
 
@@ -130,19 +132,25 @@ def read_pair(source: Source, bands: StoreBands, row: dict[str, str], check_shif
         size=size,
         facts={**facts, "valid": valid, **labels},
         checksums=checksums,
-        evidence=_evidence(source, rasters) if source.files else {},
+        evidence=_evidence(source, rasters),
         sums={sensor: band_sums(kept.held, stored[sensor]) for sensor, kept in bands.items()},
         arrays=arrays,
     )
 
 
 def _evidence(source: Source, rasters: Mapping[str, Raster]) -> dict[str, Any]:
-    evidence: dict[str, Any] = {}
     s2 = rasters["s2"]
-    least = darkest(s2.values, source.s2.units)
-    if least is not None:
-        evidence = {"darkest": least, "offset": s2.offset}
-    if "label" in rasters:
+    declared = source.declared("s2").offset
+    raw = s2.values if declared in ("auto", 0) else s2.values - declared
+    dark = dark_ends(raw, source.s2.units)
+    sizes = [finest(rasters[sensor].grids).metres for sensor in ("s2", "s1")]
+    evidence: dict[str, Any] = {
+        "dark": None if dark is None else dark.tolist(),
+        "offset": [s2.offset.by, s2.offset.number] if s2.offset else None,
+        "pixel": next((size for size in sizes if size), None),
+    }
+    # what masks of published archives hold is known
+    if "label" in rasters and source.files:
         counts = count_values(rasters["label"].values)
         evidence["values"] = {str(value): count for value, count in counts.items()}
     return evidence

@@ -61,6 +61,11 @@ RULES: dict[str, Rule] = {
         "offset and others none.",
         "Set `offset`.",
     ),
+    "resolution": Rule(
+        "error, warning",
+        "Pixels have another size than those of most patches. A warning for published archives.",
+        "Resample one group (`gdalwarp -tr`).",
+    ),
     "all_nodata": Rule("error", "No pixel holds data.", "Remove the patch."),
     "some_nodata": Rule(
         "warning, note",

@@ -26,8 +26,8 @@ Batch = dict[str, Tensor]
 Floats on the same scale work as well, since augmentation does not round.
 """
 
-PIXEL = 10.0
-"""Metres of a pixel of Sentinel-1 and of Sentinel-2's finest bands."""
+OFFSET = 1000.0
+"""Digital numbers that ESA adds to Sentinel-2's since processing baseline 04.00."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,9 @@ class InputSpec:
         sd: Standard deviation per band, over the same patches.
         patch_size: Side in pixels of the patches that the weights were trained on.
         scaling: Scaling of clipped values to the range of a network.
-        pixel: Size of a pixel on the ground in metres.
+        pixel: Size of a pixel on the ground in metres; None if unknown.
+        with_offset: Whether the training data hold Sentinel-2's offset of 1000; None if unknown,
+            and for radar.
         clip: Range of each band in these units; empty if all have the modality's.
         missing: Value of a missing pixel per band after scaling; empty for the neutral one.
         resize: Side in pixels to which images are resized after scaling, 0 for none.
@@ -51,7 +53,8 @@ class InputSpec:
     sd: tuple[float, ...]
     patch_size: int
     scaling: Scaling = "band_statistics"
-    pixel: float = PIXEL
+    pixel: float | None = None
+    with_offset: bool | None = None
     clip: tuple[tuple[float, float], ...] = ()
     missing: tuple[float, ...] = ()
     resize: int = 0
@@ -184,24 +187,33 @@ class InputSpec:
     def to_dict(self) -> dict[str, Any]:
         """Return a form that JSON can hold."""
         own = {"mean": self.mean, "sd": self.sd, "patch_size": self.patch_size}
-        pixel = {} if self.pixel == PIXEL else {"pixel": self.pixel}
+        ground = {"pixel": self.pixel, "with_offset": self.with_offset}
         extra = {"clip": self.clip, "missing": self.missing, "resize": self.resize}
         extra = {name: value for name, value in extra.items() if value}
-        return {**asdict(self.modality), **own, "scaling": self.scaling, **pixel, **extra}
+        return {**asdict(self.modality), **own, "scaling": self.scaling, **ground, **extra}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> InputSpec:
         """Invert `to_dict`."""
         modality = Modality(tuple(fields["bands"]), fields["units"], tuple(fields["valid_range"]))
         mean, sd = tuple(fields["mean"]), tuple(fields["sd"])
-        pixel = fields.get("pixel", PIXEL)
-        spec = cls(modality, mean, sd, fields["patch_size"], fields["scaling"], pixel)
+        spec = cls(modality, mean, sd, fields["patch_size"], fields["scaling"], fields.get("pixel"))
         return replace(
             spec,
+            with_offset=fields.get("with_offset", spec._offset_by_means()),
             clip=tuple((low, high) for low, high in fields.get("clip", ())),
             missing=tuple(fields.get("missing", ())),
             resize=fields.get("resize", 0),
         )
+
+    def _offset_by_means(self) -> bool | None:
+        """Return False if the means exclude the offset, which older weights do not record."""
+        modality = self.modality
+        if modality.storage.dtype != "uint16" or self.scaling not in ("band_statistics", "two_sd"):
+            return None
+        # no value is below the offset where it is, so neither is a mean; filled bands have mean 0
+        least = min((mean for mean in self.mean if mean > 0), default=OFFSET)
+        return False if least / modality.storage.step < OFFSET else None
 
     def _channels_of(self, data: Modality) -> list[int]:
         if {data.units, self.modality.units} == {"DN", "reflectance"}:

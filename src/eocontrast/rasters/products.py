@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eocontrast.modalities import Units
-from eocontrast.rasters.offsets import ADDED
+from eocontrast.patches.inputs import OFFSET
+from eocontrast.rasters.offsets import digital_numbers
 from eocontrast.rasters.open import RasterError
 
 _RESOLUTION = re.compile(r"_(\d+)m(?=[._]|$)")
@@ -50,20 +51,21 @@ def band_files(path: str | Path, bands: Sequence[str]) -> dict[str, Path] | None
     return present
 
 
-def product_offset(path: Path, units: Units) -> float:
-    """Return the offset that the name or metadata of a file's product states, 0 if none.
+def product_offset(path: Path, units: Units) -> float | None:
+    """Return the offset that the name or metadata of a file's product states.
 
-    It is in units of the values: -1000 for digital numbers is -0.1 for reflectance.
+    It is in units of the values: -1000 for digital numbers is -0.1 for reflectance. Products before
+    baseline 04.00 state 0. None if the file belongs to no product.
     """
     match = _BASELINE.search(str(path))
-    offset = 0.0
-    if match:
-        # 99.99 is what users processed themselves, such as reBEN, from products of any age
-        offset = -ADDED if 4 <= int(match[1]) < 99 else 0.0
+    offset: float | None = None
+    # 99.99 is what users processed themselves, such as reBEN, from products of any age
+    if match and int(match[1]) < 99:
+        offset = -OFFSET if int(match[1]) >= 4 else 0.0
     elif path.suffix.lower() == ".jp2":
         for metadata in _metadata(path):
             offset = _metadata_offset(metadata)
-    return offset / (1 if units == "DN" else 10000)
+    return None if offset is None else offset / digital_numbers(units)
 
 
 def _metadata(path: Path) -> list[Path]:

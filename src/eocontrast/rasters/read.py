@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +38,8 @@ from eocontrast.rasters.values import (
     GUESSES,
     Declared,
     Missing,
-    Offset,
     Reason,
+    Statement,
     mark_missing,
     to_units,
 )
@@ -57,14 +57,14 @@ class Raster:
             missing, a scale is declared, or a band was resampled: copies cost more than reading.
         grids: Grid of each resolution.
         missing: Number of missing pixels by reason, before any resampling.
-        offset: Whether the user, a header or a product's name states an offset.
+        offset: Offset that somebody states; None if nobody does.
         turned: Whether rows or columns of a file were reversed.
     """
 
     values: NDArray[Any]
     grids: tuple[Grid, ...]
     missing: Missing = field(default_factory=Missing)
-    offset: bool = False
+    offset: Statement | None = None
     turned: bool = False
 
 
@@ -211,16 +211,19 @@ class BandGroup:
         )
         valid = self._valid(window, out_shape)
         values = mark_missing(values, nodata, valid, self.declared, missing, self.guesses)
-        return to_units(values, scales, offsets, self.units, self.offset)
+        stated = self.offset
+        return to_units(values, scales, offsets, self.units, stated.number if stated else "auto")
 
     @property
-    def offset(self) -> Offset:
-        """Offset that replaces the header's; `auto` if nobody states one."""
-        declared, file = self.declared.offset, self.files[0]
-        header = any(entry for file in self.files for entry in file.header(file.raster.offsets))
-        if declared != "auto" or header or self.units not in ("DN", "reflectance"):
-            return declared
-        return product_offset(file.path, self.units) or "auto"
+    def offset(self) -> Statement | None:
+        """Return the offset that the user states, or else the header, or else the product."""
+        if self.declared.offset != "auto":
+            return Statement("user", self.declared.offset)
+        if any(entry for file in self.files for entry in file.header(file.raster.offsets)):
+            return Statement("header", "auto")
+        optical = self.units in ("DN", "reflectance")
+        stated = product_offset(self.files[0].path, self.units) if optical else None
+        return None if stated is None else Statement("product", stated)
 
     def _valid(self, window: Window, out_shape: tuple[int, int] | None) -> NDArray[np.bool_] | None:
         """Read the masks of all files; None if there are none, since most files have none."""
@@ -269,16 +272,10 @@ class SensorImage:
         return tuple(group.grid for group in self.groups)
 
     @property
-    def offset(self) -> Literal["auto", "stated"]:
-        """Whether the user, a header or a product's name states an offset."""
-        headers = (
-            entry
-            for group in self.groups
-            for file in group.files
-            for entry in file.header(file.raster.offsets)
-        )
-        stated = any(headers) or any(group.offset != "auto" for group in self.groups)
-        return "stated" if stated else "auto"
+    def offset(self) -> Statement | None:
+        """Return the offset that somebody states; None if nobody does."""
+        stated = (group.offset for group in self.groups)
+        return next((statement for statement in stated if statement), None)
 
     @property
     def turned(self) -> bool:
@@ -446,7 +443,7 @@ def read_raster(path: str | Path, modality: Modality, declared: Declared = AUTOM
     missing = Missing()
     with _open(path, modality, declared) as image:
         values = image.upsampled().read(missing=missing)
-        return Raster(values, image.grids, missing, image.offset == "stated", image.turned)
+        return Raster(values, image.grids, missing, image.offset, image.turned)
 
 
 def _open(

@@ -60,6 +60,19 @@ class Declared:
         return cls(tuple(map(float, numbers)), offset)
 
 
+@dataclass(frozen=True)
+class Statement:
+    """An offset that somebody states.
+
+    Attributes:
+        by: Who states it.
+        number: Number to add to the values in their units; `auto` for the header's, by band.
+    """
+
+    by: Literal["user", "header", "product"]
+    number: Offset
+
+
 AUTOMATIC = Declared()
 """The user declares nothing."""
 

@@ -14,10 +14,10 @@ import numpy as np
 import pystac
 from numpy.typing import NDArray
 
-from eocontrast.rasters.offsets import ADDED
+from eocontrast.patches import inputs
 from eocontrast.sources.stac.search import baseline
 
-OFFSET = int(ADDED)
+OFFSET = int(inputs.OFFSET)
 
 DARK_SHARE = 0.5
 """Percentile that is the dark end of a band: shadows and water, but not single bad pixels."""
