@@ -9,10 +9,16 @@ from pathlib import Path
 from tqdm import tqdm
 
 from eocontrast.config.params import load_params
-from eocontrast.finetuning.folders import most_labels_first, publish, stage_folders
+from eocontrast.finetuning.folders import (
+    most_labels_first,
+    publish,
+    stage_folders,
+    without_interval,
+)
 from eocontrast.finetuning.points import points_digest
 from eocontrast.finetuning.run import train_points
 from eocontrast.models.point_files import SINGLE
+from eocontrast.patches.store import PatchStore
 from eocontrast.runtime.stage import run_stage
 from eocontrast.tracking.tracker import Tracker
 from eocontrast.training.devices import hardware
@@ -24,6 +30,8 @@ def main(name: str, store: Path, pretrained: Path, out: Path) -> None:
     if name == SINGLE and (note := params.finetune.rates_note(params.label_curve.named_arms)):
         print(note, file=sys.stderr)
     folders = stage_folders(name, params, store, pretrained, out)
+    for reason in without_interval(PatchStore(store), folders):
+        print(f"no interval can be given: {reason}", file=sys.stderr, flush=True)
     jobs, tracker = most_labels_first(folders), Tracker("finetune")
     with kept(points_digest(jobs)) as work:
         jobs = [job.moved(out, work or out) for job in jobs]

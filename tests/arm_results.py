@@ -76,5 +76,6 @@ def arm(
         groups=groups,
         tallies=tallies,
         left_out={"0.01": "too few"},
+        no_interval=(),
         origins=dict.fromkeys(SEEDS, 0),
     )

@@ -8,11 +8,15 @@ from matplotlib.figure import Figure
 
 from eocontrast.curve.bootstrap import Interval
 from eocontrast.curve.figure import draw_label_curve
+from eocontrast.curve.headline import Compared
 from eocontrast.curve.label_curve import ArmCurve
 from eocontrast.evaluation.results import ArmResult
 from eocontrast.models.tasks import TASKS, TaskName
 
-LEADERS = {"single_label": "dual", "segmentation": None}
+COMPARED: dict[str, Compared] = {
+    "single_label": ("late", "dual"),
+    "segmentation": ("unet", None),
+}
 
 
 def curve(
@@ -40,6 +44,7 @@ def curve(
         groups=(),
         tallies={},
         left_out={},
+        no_interval=(),
         origins={0: 0},
     )
     intervals = tuple(Interval(value, value - 0.05, value + 0.05) for value in values)
@@ -59,18 +64,18 @@ def curves() -> dict[str, ArmCurve]:
 
 def test_the_same_curves_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        draw_label_curve(curves(), LEADERS, tmp_path / f"{name}.png")
+        draw_label_curve(curves(), COMPARED, tmp_path / f"{name}.png")
     one, two = ((tmp_path / f"{name}.png").read_bytes() for name in ("one", "two"))
     assert one == two
     assert one.startswith(b"\x89PNG")
     other = {**curves(), "dual": curve("dual", [0.5, 0.7, 0.8], "dual_simclr")}
-    draw_label_curve(other, LEADERS, tmp_path / "other.png")
+    draw_label_curve(other, COMPARED, tmp_path / "other.png")
     assert (tmp_path / "other.png").read_bytes() != one
     assert plt.get_fignums() == []
 
 
 def test_every_task_has_a_panel_with_its_arms(tmp_path: Path, drawn: list[Figure]) -> None:
-    draw_label_curve(curves(), LEADERS, tmp_path / "a.png")
+    draw_label_curve(curves(), COMPARED, tmp_path / "a.png")
     (figure,) = drawn
     single, segmentation = figure.axes
     assert single.get_title() == "single label"
@@ -91,9 +96,9 @@ def test_every_task_has_a_panel_with_its_arms(tmp_path: Path, drawn: list[Figure
 
 def test_an_arm_keeps_its_look_when_ranks_change(tmp_path: Path, drawn: list[Figure]) -> None:
     made = curves() | {"s1": curve("s1", [0.1, 0.2, 0.3])}
-    draw_label_curve(made, LEADERS, tmp_path / "a.png")
+    draw_label_curve(made, COMPARED, tmp_path / "a.png")
     made |= {"s1": curve("s1", [0.7, 0.8, 0.9]), "dual": curve("dual", [0.1] * 3, "dual_simclr")}
-    draw_label_curve(made, LEADERS, tmp_path / "b.png")
+    draw_label_curve(made, COMPARED, tmp_path / "b.png")
     looks = [
         {line.get_label(): (line.get_color(), line.get_marker()) for line in figure.axes[0].lines}
         for figure in drawn
@@ -103,7 +108,7 @@ def test_an_arm_keeps_its_look_when_ranks_change(tmp_path: Path, drawn: list[Fig
 
 
 def test_the_bands_are_those_of_the_best_arms(tmp_path: Path, drawn: list[Figure]) -> None:
-    draw_label_curve(curves(), LEADERS, tmp_path / "a.png")
+    draw_label_curve(curves(), COMPARED, tmp_path / "a.png")
     single, segmentation = drawn[0].axes
     assert len(single.collections) == 2
     assert len(segmentation.collections) == 1
@@ -128,5 +133,5 @@ def test_every_method_has_a_colour_and_eleven_arms_can_be_drawn(tmp_path: Path) 
         for k in range(10)
     }
     short = curve("short", [0.4], "simclr")
-    draw_label_curve({**many, "short": short}, {"single_label": None}, tmp_path / "a.png")
+    draw_label_curve({**many, "short": short}, {"single_label": (None, None)}, tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 1000

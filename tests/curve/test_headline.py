@@ -13,6 +13,7 @@ def task(**scores: float) -> dict[str, Any]:
     }
     return {
         "metric": "AA",
+        "chosen": {"supervised": "auto", "pretrained": "auto"},
         "best_supervised": {"arm": "late", "n_labels": 100, "value": 0.55},
         "pretrained": arms,
         "label_saving_factor": {n: {"value": 8.0, "low": 4.0, "high": 16.0} for n in scores},
@@ -33,7 +34,7 @@ def test_nearest_fraction_without_ten_percent(
 
 def test_headline_without_rivals() -> None:
     assert leading_arm(task()) is None
-    alone = {"metric": "AA", "best_supervised": None, "pretrained": task(a=0.5)["pretrained"]}
+    alone = {**task(a=0.5), "best_supervised": None, "label_saving_factor": {}}
     assert leading_arm(alone) is None
     assert headline({"single_label": alone}) == {"single_label": {}}
 

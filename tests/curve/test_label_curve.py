@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 from arm_results import CLASSES, GROUPS, SEEDS, arm
 
+from eocontrast.config.headline import HeadlineParams
 from eocontrast.curve.bootstrap import Resampling
+from eocontrast.curve.headline import answer, compared_arms
 from eocontrast.curve.label_curve import (
     COLUMNS,
     arm_curves,
@@ -20,6 +22,7 @@ from eocontrast.curve.label_curve import (
     summarise,
     tidy,
 )
+from eocontrast.curve.pages import table as pages_table
 from eocontrast.evaluation.results import ArmResult
 from eocontrast.evaluation.scores import class_scores
 from eocontrast.runtime.errors import UserError
@@ -185,6 +188,63 @@ def test_the_best_supervised_arm_is_the_one_that_ends_highest(arms: dict[str, Ar
     assert best_supervised(curves) is None
 
 
+def test_headline_arms_named_beforehand(arms: dict[str, ArmResult]) -> None:
+    """The named arms are compared, whichever arms have the best scores."""
+    pair = HeadlineParams(supervised="s2", pretrained="poor")
+    summary = summarise(arm_curves(arms, 100), {"classification": pair})
+    task = summary["single_label"]
+    assert compared_arms(task) == ("s2", "poor")
+    sentences = answer(task)
+    assert "`poor` reaches" in sentences[0]
+    assert sentences[-2] == "The arms were chosen before this run."
+    assert (
+        sentences[-1]
+        == f"With all labels, `late` reaches {task['supervised']['late'][-1]['value']:.2f}."
+    )
+    gap = task["difference_to_best_supervised"]["dual"][0]["value"]
+    points = task["pretrained"]["dual"][0]["value"] - task["supervised"]["s2"][-1]["value"]
+    assert gap == pytest.approx(points, abs=2e-4)
+    assert summary["segmentation"]["chosen"] == {"supervised": "auto", "pretrained": "auto"}
+
+
+@pytest.mark.parametrize("name", ["none", "left_out"])
+def test_headline_arm_without_points(arms: dict[str, ArmResult], name: str) -> None:
+    pair = HeadlineParams(supervised="late", pretrained=name)
+    task = summarise(arm_curves(arms, 100), {"classification": pair})["single_label"]
+    assert compared_arms(task) == ("late", None)
+    assert answer(task) == []
+
+
+def test_no_interval_reaches_headline(arms: dict[str, ArmResult]) -> None:
+    why = ("the test split has 1 group; give several",)
+    lone = {name: replace(result, no_interval=why) for name, result in arms.items()}
+    curves = arm_curves(lone, 100)
+    assert all(math.isnan(band.low) for band in curves["dual"].intervals)
+    task = json.loads(json.dumps(summarise(curves), allow_nan=False))["single_label"]
+    assert task["no_interval"] == list(why)
+    for point in (*task["pretrained"]["dual"], *task["difference_to_best_supervised"]["dual"]):
+        assert (point["low"], point["high"]) == (None, None)
+        assert point["value"] is not None
+    first, second = answer(task)
+    assert first == (
+        "It cannot be said whether fewer labels are enough: the test split has 1 group; give "
+        "several."
+    )
+    assert second.startswith("With 10 % of the labels")
+    assert "(no interval)" in pages_table(task)
+
+
+def test_pretrainings_are_drawn_before_their_seeds(arms: dict[str, ArmResult]) -> None:
+    """An arm of two pretrainings has the draws of `Resampling` with its own origins."""
+    two = replace(arms["dual"], origins={0: 0, 1: 7})
+    curves = arm_curves({"two": two, "late": arms["late"]}, 100)
+    draws = Resampling(30, 2, 100, pretrainings=2)
+    for name, result in (("two", two), ("late", arms["late"])):
+        counts = np.stack([result.tallies[0.5, seed] for seed in SEEDS])
+        _, expected = draws.score(counts, "AA", True, [0, 1])
+        np.testing.assert_array_equal(curves[name].samples[1], expected)
+
+
 # --- differences and savings
 
 
@@ -269,6 +329,8 @@ def test_the_summary_is_json_and_names_the_headline_of_each_task(
             "metric",
             "test_groups",
             "left_out",
+            "no_interval",
+            "chosen",
             "best_supervised",
             "supervised",
             "pretrained",

@@ -27,6 +27,8 @@ def summary(low: float = -0.05) -> dict[str, Any]:
     factor = {"value": 4.2, "low": 0.0, "high": 10.0}
     task = {
         "metric": "AA",
+        "no_interval": [],
+        "chosen": {"supervised": "late", "pretrained": "dual_frozen"},
         "best_supervised": {"arm": "late", "n_labels": 90, "value": 0.5},
         "supervised": {"late": points(0.3, 0.5)},
         "pretrained": {"dual": points(0.45, 0.6), "dual_frozen": points(0.56, 0.55)},
@@ -66,7 +68,7 @@ def test_headline_block_in_readme(project: Path) -> None:
     text = (project / "README.md").read_text()
     assert text.startswith("before\n<!-- headline -->\n**With 10 % of the labels (9 patches), ")
     assert text.endswith("<!-- /headline -->\nafter\n")
-    for part in ("`dual_frozen` reaches 0.56 AA", "`late`, reaches 0.50 with all 90 labels"):
+    for part in ("`dual_frozen` reaches 0.56 AA", "`late` reaches 0.50 with all 90 labels"):
         assert part in text
     assert "+0.060, with a 95 % interval from -0.050 to +0.200" in text
     assert "Fine-tuned (`dual`), the score at 10 % is 0.45" in text

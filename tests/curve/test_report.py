@@ -24,6 +24,8 @@ def point(value: float, fraction: float = 1.0) -> dict[str, Any]:
 TASK = {
     "metric": "AA",
     "left_out": {"0.01": "too few <patches>"},
+    "no_interval": [],
+    "chosen": {"supervised": "auto", "pretrained": "auto"},
     "best_supervised": {"arm": "late", **point(0.625)},
     "supervised": {"late": [point(0.5, 0.5), point(0.625)]},
     "pretrained": {"dual": [point(0.75)]},
@@ -133,7 +135,7 @@ def test_page_opens_with_answer(page: Callable[..., str]) -> None:
     text = text_of(html)
     assert text.startswith(
         "How many labels does pretraining save? With 100 % of the labels (42 patches), dual reaches"
-        " 0.75 AA; the best supervised arm, late , reaches 0.62 with all 42 labels. The difference"
+        " 0.75 AA; the supervised arm late reaches 0.62 with all 42 labels. The difference"
     )
     assert "<code>dual</code> reaches" in html
     assert html.index("<img") < html.index("<table")

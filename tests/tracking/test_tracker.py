@@ -214,6 +214,7 @@ def curve_of(name: str, task: TaskName) -> ArmCurve:
         groups=(),
         tallies={},
         left_out={},
+        no_interval=(),
         origins={0: 0},
     )
     bands = tuple(Interval(v, v - 0.1, v + 0.1) for v in (0.4, 0.6))

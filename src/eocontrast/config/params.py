@@ -9,8 +9,9 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from eocontrast.config.arms import Arm, Ensemble, check_head, check_init
+from eocontrast.config.arms import Arm, Ensemble, TaskKind, check_head, check_init
 from eocontrast.config.finetuning import FinetuneParams
+from eocontrast.config.headline import AUTO, NONE, HeadlineParams
 from eocontrast.config.mistakes import in_short, of_values, of_yaml
 from eocontrast.config.pretraining import BackboneParams, PretrainParams, check_run
 from eocontrast.config.schema import (
@@ -74,6 +75,7 @@ class LabelCurveParams(Section):
     arms: dict[Name, Annotated[dict[Name, Arm], Field(min_length=1)]]
     """Arms by the weights that they start from, then by their own names."""
     ensembles: dict[Name, Ensemble]
+    headline: dict[TaskKind, HeadlineParams]
 
     @property
     def named_arms(self) -> dict[Name, Arm]:
@@ -205,8 +207,26 @@ class Params(Section):
         self._check_arm("finetune", self.single_arm)
         for name, ensemble in self.label_curve.ensembles.items():
             self._check_ensemble(f"label_curve.ensembles.{name}", name, ensemble)
+        for kind, headline in self.label_curve.headline.items():
+            self._check_headline(f"label_curve.headline.{kind}", kind, headline)
         self._check_qualitative(self.qualitative)
         return self
+
+    def _check_headline(self, where: str, kind: TaskKind, headline: HeadlineParams) -> None:
+        curve = self.label_curve
+        members = {name: (e.first, e.second) for name, e in curve.ensembles.items()}
+        known = {**{name: (name,) for name in curve.named_arms}, **members}
+        for field in ("supervised", "pretrained"):
+            if (name := getattr(headline, field)) in (AUTO, NONE):
+                continue
+            known_name(f"{where}.{field}", name, known)
+            arms = [curve.named_arms[member] for member in known[name]]
+            random = all(self.pretrain.runs[arm.init].method == "random" for arm in arms)
+            if arms[0].task != kind or random != (field == "supervised"):
+                raise ValueError(
+                    f"{where}.{field} is {name}, which is no {field} arm of {kind}; name another, "
+                    f"{AUTO} or {NONE}"
+                )
 
     def _check_qualitative(self, chosen: QualitativeParams) -> None:
         for field in ("baseline", "scratch", "finetuned"):

@@ -25,6 +25,8 @@ class Interval:
     @classmethod
     def of(cls, value: float, samples: NDArray[np.float64]) -> Interval:
         """Return the percentile interval of bootstrap samples."""
+        if np.isnan(samples).all():
+            return cls(value, np.nan, np.nan)
         tail = (1 - LEVEL) / 2
         low, high = np.nanquantile(samples, [tail, 1 - tail])
         return cls(value, float(low), float(high))

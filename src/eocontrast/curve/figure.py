@@ -11,7 +11,8 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from eocontrast.curve.label_curve import ArmCurve, best_supervised
+from eocontrast.curve.headline import Compared
+from eocontrast.curve.label_curve import ArmCurve
 from eocontrast.evaluation.results import ArmResult
 from eocontrast.runtime.files import whole
 
@@ -36,16 +37,16 @@ _ENSEMBLE = "#222222"
 
 
 def draw_label_curve(
-    curves: Mapping[str, ArmCurve], leaders: Mapping[str, str | None], path: Path
+    curves: Mapping[str, ArmCurve], compared: Mapping[str, Compared], path: Path
 ) -> None:
     """Draw score over number of labels, one panel per task and one line per arm.
 
-    Bands are the 95 % intervals of the best supervised and the leading pretrained arm. The
-    intervals of all arms are in summary.json.
+    Bands are the 95 % intervals of the two arms that the headline compares. The intervals of all
+    arms are in summary.json.
 
     Args:
         curves: Curves of the arms, by name.
-        leaders: Leading pretrained arm of each task, if any.
+        compared: Supervised and pretrained arm of each task's headline, if any.
         path: PNG to write.
     """
     tasks = list(dict.fromkeys(curve.result.task for curve in curves.values()))
@@ -53,14 +54,14 @@ def draw_label_curve(
         len(tasks), 1, figsize=(8.4, 4.6 * len(tasks)), layout="constrained", squeeze=False
     )
     for axes, task in zip(panels[:, 0], tasks, strict=True):
-        _panel(axes, {n: c for n, c in curves.items() if c.result.task == task}, leaders.get(task))
+        of_task = {name: curve for name, curve in curves.items() if curve.result.task == task}
+        _panel(axes, of_task, compared.get(task, (None, None)))
     with whole(path) as partial:
         figure.savefig(partial, format="png", dpi=120, metadata={"Software": None})
     plt.close(figure)
 
 
-def _panel(axes: Axes, curves: Mapping[str, ArmCurve], leader: str | None) -> None:
-    baseline = best_supervised(curves)
+def _panel(axes: Axes, curves: Mapping[str, ArmCurve], compared: Compared) -> None:
     alone = [name for name, curve in curves.items() if curve.result.supervised]
     looks = {name: _look(curve.result, alone) for name, curve in curves.items()}
     # the legend lists arms as the lines end, from the top
@@ -69,11 +70,11 @@ def _panel(axes: Axes, curves: Mapping[str, ArmCurve], leader: str | None) -> No
         axes.plot(
             curve.n_labels, curve.values, style, marker=marker, ms=5, color=colour, label=name
         )
-        if curve is baseline or name == leader:
+        if name in compared:
             low, high = zip(*((band.low, band.high) for band in curve.intervals), strict=True)
             axes.fill_between(curve.n_labels, low, high, color=colour, alpha=0.15, linewidth=0)
-    if baseline is not None:
-        _mark(axes, baseline)
+    if compared[0] is not None:
+        _mark(axes, curves[compared[0]])
     some = next(iter(curves.values())).result
     ticks = sorted({int(n) for curve in curves.values() for n in curve.n_labels})
     axes.set_xscale("log")
@@ -83,7 +84,8 @@ def _panel(axes: Axes, curves: Mapping[str, ArmCurve], leader: str | None) -> No
     axes.set_xlabel("labelled patches")
     axes.set_ylabel(f"{some.metric} on test regions")
     axes.grid(alpha=0.3)
-    title = "dashed: labels alone\ndotted: backbones frozen\nbands: 95 % intervals"
+    kinds = "dashed: labels alone\ndotted: backbones frozen"
+    title = f"{kinds}\nbands: 95 % intervals over\ntest groups and seeds"
     axes.legend(title=title, loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=9.5)
 
 

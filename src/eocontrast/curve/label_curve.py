@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from eocontrast.config.arms import TaskKind
+from eocontrast.config.headline import AUTO, AUTOMATIC, HeadlineParams, kind_of
 from eocontrast.curve.bootstrap import Interval, Resampling
 from eocontrast.curve.label_saving import label_saving_factor
 from eocontrast.evaluation.results import ArmResult
@@ -74,13 +76,22 @@ def _curve(
         tallies[:, at] = np.stack([arm.tallies[fraction, seed] for seed in seeds])
         value, replicates = resampling.score(tallies, arm.metric, arm.exclusive, origins)
         n_labels.append(arm.points.loc[arm.points["fraction"] == fraction, "n_labels"].mean())
+        if arm.no_interval:
+            replicates = np.full_like(replicates, np.nan)
         intervals.append(Interval.of(value, replicates))
         samples.append(replicates)
     return ArmCurve(arm, arm.fractions, np.array(n_labels), tuple(intervals), np.stack(samples))
 
 
-def best_supervised(curves: Mapping[str, ArmCurve]) -> ArmCurve | None:
-    """Return the supervised arm with the best score at its largest fraction."""
+def best_supervised(curves: Mapping[str, ArmCurve], chosen: str = AUTO) -> ArmCurve | None:
+    """Return the supervised arm to compare with, if there is one.
+
+    Args:
+        curves: Curves of one task.
+        chosen: Its name; `auto` takes the best score at the largest fraction.
+    """
+    if chosen != AUTO:
+        return curves.get(chosen)
     candidates = [curve for curve in curves.values() if curve.result.supervised]
     return max(candidates, key=lambda curve: curve.values[-1], default=None)
 
@@ -121,24 +132,36 @@ def paired_difference(
     return rows
 
 
-def summarise(curves: Mapping[str, ArmCurve]) -> dict[str, Any]:
-    """Compare by task every pretrained arm with the best supervised one."""
+def summarise(
+    curves: Mapping[str, ArmCurve], headlines: Mapping[TaskKind, HeadlineParams] | None = None
+) -> dict[str, Any]:
+    """Compare by task every pretrained arm with the best supervised one.
+
+    Args:
+        curves: Curves of all arms.
+        headlines: Arms of the headline by kind of task; without it, the best by their scores.
+    """
     tasks = dict.fromkeys(curve.result.task for curve in curves.values())
     return {
-        task: _summary({name: c for name, c in curves.items() if c.result.task == task})
+        task: _summary(
+            {name: c for name, c in curves.items() if c.result.task == task},
+            (headlines or {}).get(kind_of(task), AUTOMATIC),
+        )
         for task in tasks
     }
 
 
-def _summary(curves: Mapping[str, ArmCurve]) -> dict[str, Any]:
+def _summary(curves: Mapping[str, ArmCurve], chosen: HeadlineParams) -> dict[str, Any]:
     some = next(iter(curves.values())).result
     supervised = {name: c for name, c in curves.items() if c.result.supervised}
     pretrained = {name: c for name, c in curves.items() if not c.result.supervised}
-    baseline = best_supervised(curves)
+    baseline = best_supervised(curves, chosen.supervised)
     summary: dict[str, Any] = {
         "metric": some.metric,
         "test_groups": len(some.groups),
         "left_out": some.left_out,
+        "no_interval": list(some.no_interval),
+        "chosen": chosen.model_dump(),
         "best_supervised": baseline and {"arm": baseline.result.name, **_points(baseline)[-1]},
         "supervised": {name: _points(curve) for name, curve in supervised.items()},
         "pretrained": {name: _points(curve) for name, curve in pretrained.items()},
@@ -209,5 +232,7 @@ def _points(curve: ArmCurve) -> list[dict[str, Any]]:
     ]
 
 
-def _rounded(interval: Interval) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in asdict(interval).items()}
+def _rounded(interval: Interval) -> dict[str, float | None]:
+    # JSON knows no NaN
+    ends = asdict(interval).items()
+    return {name: None if np.isnan(value) else round(value, 4) for name, value in ends}

@@ -12,7 +12,7 @@ import pandas as pd
 from eocontrast.config.params import LabelCurveParams, Params
 from eocontrast.curve.cards import pretrained_card
 from eocontrast.curve.figure import draw_label_curve
-from eocontrast.curve.headline import headline, leading_arm
+from eocontrast.curve.headline import compared_arms, headline
 from eocontrast.curve.label_curve import (
     ArmCurve,
     arm_curves,
@@ -44,7 +44,7 @@ def write_outputs(params: Params, metrics: Path, pretrained: Path) -> dict[str, 
     """
     arms = read_arms(params.label_curve, metrics)
     curves = arm_curves(arms, params.label_curve.bootstrap_samples)
-    summary, classes = summarise(curves), per_class(arms)
+    summary, classes = summarise(curves, params.label_curve.headline), per_class(arms)
     draw_figures(curves, summary, metrics)
     health = write_cards(params, curves, metrics, pretrained)
     write_tables(arms, classes, summary, metrics)
@@ -63,9 +63,9 @@ def read_arms(curve: LabelCurveParams, metrics: Path) -> dict[str, ArmResult]:
 
 
 def draw_figures(curves: Mapping[str, ArmCurve], summary: Mapping[str, Any], metrics: Path) -> None:
-    """Draw the curve with the leading arm of each task, and the maps of a few test patches."""
-    leaders = {task: leading_arm(results) for task, results in summary.items()}
-    draw_label_curve(curves, leaders, metrics / "label_curve.png")
+    """Draw the curve with the headline's arms of each task, and the maps of a few test patches."""
+    compared = {task: compared_arms(results) for task, results in summary.items()}
+    draw_label_curve(curves, compared, metrics / "label_curve.png")
     draw_maps(metrics / "qualitative.npz", metrics / "qualitative.png")
 
 

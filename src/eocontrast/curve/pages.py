@@ -50,7 +50,9 @@ def table(task: Mapping[str, Any]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
-def _score(point: Mapping[str, float]) -> str:
+def _score(point: Mapping[str, Any]) -> str:
+    if point["low"] is None:
+        return f"{point['value']:.2f} (no interval)"
     return f"{point['value']:.2f} ({point['low']:.2f}-{point['high']:.2f})"
 
 

@@ -145,11 +145,17 @@ def _plain(value: object) -> str:
     return str(value) if isinstance(value, str) or (value and value == value) else _DASH
 
 
-def _interval(point: Mapping[str, float]) -> str:
-    return f"{point['value']:.3f} ({point['low']:.3f} to {point['high']:.3f})"
+def _interval(point: Mapping[str, Any]) -> str:
+    return f"{point['value']:.3f} ({_ends(point, 3)})"
+
+
+def _ends(interval: Mapping[str, Any], digits: int) -> str:
+    if interval["low"] is None:
+        return "no interval"
+    return f"{interval['low']:.{digits}f} to {interval['high']:.{digits}f}"
 
 
 def _factor(saving: Mapping[str, Any]) -> str:
     """Write a label-saving factor, `at least` if the fewest labels already reach the score."""
     bound = "at least " if saving["at_least"] else ""
-    return f"{bound}{saving['value']:.1f} ({saving['low']:.1f} to {saving['high']:.1f})"
+    return f"{bound}{saving['value']:.1f} ({_ends(saving, 1)})"

@@ -13,6 +13,7 @@ from eocontrast.config.params import LabelCurveParams, Params
 from eocontrast.evaluation.evaluate import Evaluation, evaluate
 from eocontrast.evaluation.qualitative import write_maps
 from eocontrast.evaluation.results import write_arm, write_point, write_predictions
+from eocontrast.models.decidable import no_interval
 from eocontrast.models.point_files import SINGLE, point_file, read_index
 from eocontrast.patches.store import PatchStore
 
@@ -30,12 +31,14 @@ class ScoredArms:
             the other has not.
         points: Evaluations of every point, by arm and ensemble, then by set of sensors.
         left_out: Fractions without a point, with the reason.
+        no_interval: Reasons why the scores have no interval.
     """
 
     names: tuple[str, ...]
     files: list[tuple[Path, ...]]
     points: list[list[list[Evaluation]]]
     left_out: dict[str, str]
+    no_interval: list[str]
 
     def models(self) -> Iterator[Scored]:
         """Yield every model with weights of its own, which an ensemble has not."""
@@ -86,7 +89,8 @@ def evaluate_arms(
         files = _together([files for files, _ in found])
         title = f"evaluate {' and '.join(names)}"
         points = list(tqdm(evaluate(files, store, device), title, len(files), disable=None))
-        yield ScoredArms(names, files, points, found[0][1])
+        reasons = no_interval(store, points[0][0][0].task) if points else []
+        yield ScoredArms(names, files, points, found[0][1], reasons)
 
 
 def _together(found: Sequence[Sequence[Path]]) -> list[tuple[Path, ...]]:
@@ -106,7 +110,7 @@ def write_arms(scored: ScoredArms, metrics: Path) -> None:
     """Write scores to `arms/` and predictions to `predictions/`, one file per arm or ensemble."""
     for name in scored.names:
         written = metrics / f"arms/{name}.json", metrics / f"predictions/{name}.parquet"
-        write_arm(name, scored.of(name), scored.left_out, *written)
+        write_arm(name, scored.of(name), scored.left_out, *written, scored.no_interval)
 
 
 def write_examples(

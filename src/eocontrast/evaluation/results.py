@@ -48,6 +48,7 @@ def write_arm(
     left_out: dict[str, str],
     scores: Path,
     predictions: Path,
+    no_interval: Sequence[str] = (),
 ) -> None:
     """Write the description, the scores and the predictions of all points of one arm.
 
@@ -57,6 +58,7 @@ def write_arm(
         left_out: Fractions without a point, with the reason.
         scores: JSON file to write.
         predictions: Parquet file to write.
+        no_interval: Reasons why the scores have no interval.
     """
     write_predictions(points, predictions)
     rows = [_described(evaluation) for point in points for evaluation in point]
@@ -66,7 +68,7 @@ def write_arm(
         arm |= {key: getattr(some.spec, key) for key in _DESCRIBED}
         arm |= {"method": some.spec.method, "inputs": some.inputs}
         arm |= {"metric": some.task.metric, "exclusive": some.task.exclusive}
-    arm |= {"left_out": left_out, "points": rows}
+    arm |= {"left_out": left_out, "no_interval": list(no_interval), "points": rows}
     write_text(scores, json.dumps(arm, indent=1) + "\n")
 
 
@@ -139,6 +141,7 @@ def _arm(arm: dict[str, Any], predictions: Path) -> ArmResult | None:
             for (fraction, seed), rows in complete.groupby(["fraction", "seed"])
         },
         left_out=arm["left_out"],
+        no_interval=tuple(arm["no_interval"]),
         origins={point["seed"]: point["pretraining_seed"] for point in arm["points"]},
     )
 
@@ -187,6 +190,7 @@ class ArmResult:
         groups: Test groups, sorted.
         tallies: Counts by (fraction, seed), (G, C, 4) each, with all sensors.
         left_out: Fractions too small for the classes, with the reason.
+        no_interval: Reasons why the scores have no interval.
         origins: Seed of the pretraining that each seed of fine-tuning started from.
     """
 
@@ -206,6 +210,7 @@ class ArmResult:
     groups: tuple[str, ...]
     tallies: Mapping[tuple[float, int], Tally]
     left_out: dict[str, str]
+    no_interval: tuple[str, ...]
     origins: Mapping[int, int]
 
     @property

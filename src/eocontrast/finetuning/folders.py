@@ -9,6 +9,7 @@ from pathlib import Path
 
 from eocontrast.config.params import Params
 from eocontrast.finetuning.points import Job, arm_points, single_point
+from eocontrast.models.decidable import no_interval
 from eocontrast.models.point_files import SINGLE, write_index
 from eocontrast.patches.store import PatchStore
 from eocontrast.runtime.errors import UserError, named
@@ -58,6 +59,12 @@ def stage_folders(
         ArmFolder(path, *arm_points(arm, params, store, pretrained, path))
         for arm, path in paths.items()
     ]
+
+
+def without_interval(store: PatchStore, folders: Sequence[ArmFolder]) -> list[str]:
+    """Return the reasons why scores of these arms will have no interval, before any training."""
+    tasks = {folder.jobs[0].task.name: folder.jobs[0].task for folder in folders if folder.jobs}
+    return [f"{name}: {why}" for name, task in tasks.items() for why in no_interval(store, task)]
 
 
 def most_labels_first(folders: Sequence[ArmFolder]) -> list[Job]:
