@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eocontrast.config.sources import DFC2020Params, Season, SEN12MSParams
+from eocontrast.config.sources import BigEarthNetParams, DFC2020Params, Season, SEN12MSParams
 from eocontrast.normalisation.build import build_store
 from eocontrast.patches.store import PatchStore
 
@@ -32,6 +32,13 @@ def mirrored(**fields: object) -> DFC2020Params:
     return DFC2020Params.model_validate(
         {**defaults, "splits": None, "find_overlaps": True, **fields}
     )
+
+
+def reben(**fields: object) -> BigEarthNetParams:
+    """Parameters of BigEarthNet with these fields."""
+    defaults = {"path": "sample", "url": "http://127.0.0.1", "md5s": None}
+    choice = {"countries": (), "tiles": (), "flagged": "keep", "classes": "level_1"}
+    return BigEarthNetParams.model_validate({**defaults, **choice, **fields})
 
 
 def stored(folder: Path) -> PatchStore:

@@ -3,11 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from publishers import reben
 
-from eocontrast.config.sources import BigEarthNetParams
 from eocontrast.normalisation.shift import TOLERANCE, estimate_shift
 from eocontrast.rasters.read import read_raster
 from eocontrast.rasters.source import Source
+from eocontrast.runtime.errors import UserError
 from eocontrast.sources import bigearthnet
 from eocontrast.sources.bigearthnet import Pair, describe
 from eocontrast.sources.bigearthnet_labels import CLASSES, PALETTE, level1_groups
@@ -18,7 +19,7 @@ from eocontrast.sources.catalogue import check_manifest
 def fetched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Source]:
     """The real pairs, downloaded by pip: 59 MiB, once per session."""
     folder = tmp_path_factory.mktemp("bigearthnet")
-    return folder, bigearthnet.fetch(folder, BigEarthNetParams(path=None))
+    return folder, bigearthnet.fetch(folder, reben())
 
 
 def test_sample_has_thirty_pairs(fetched: tuple[Path, Source]) -> None:
@@ -109,7 +110,7 @@ def test_second_fetch_changes_nothing(
     folder, source = fetched
     before = {path: path.read_bytes() for path in sorted(folder.rglob("*.tif"))}
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    again = bigearthnet.fetch(folder, BigEarthNetParams(path=None))
+    again = bigearthnet.fetch(folder, reben())
     assert again.manifest.equals(source.manifest)
     assert {path: path.read_bytes() for path in sorted(folder.rglob("*.tif"))} == before
 
@@ -159,3 +160,17 @@ def test_unknown_label_raises() -> None:
 def test_classes_have_distinct_colours() -> None:
     assert list(PALETTE) == list(CLASSES)
     assert len(set(PALETTE.values())) == len(CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("countries", ("Portugal",)),
+        ("tiles", ("33UUP",)),
+        ("flagged", "leave_out"),
+        ("classes", "nineteen"),
+    ],
+)
+def test_sample_has_no_parts(tmp_path: Path, field: str, value: object) -> None:
+    with pytest.raises(UserError, match=rf"sources\.bigearthnet\.{field} is .* which needs reBEN"):
+        bigearthnet.fetch(tmp_path, reben(**{field: value}))

@@ -3,6 +3,7 @@ from typing import get_args
 
 import pandas as pd
 import pytest
+from publishers import reben
 from ruamel.yaml import YAML
 from shipped import NO_LABELS
 from shipped import PARAMS as PARAMETERS
@@ -37,7 +38,7 @@ PARAMS = SourcesParams.model_validate(
             "labelled_scene_size": 1,
             **SCENES,
         },
-        "bigearthnet": {"path": None},
+        "bigearthnet": reben().model_dump(),
         "sen12ms": {"seasons": ["spring"], **PUBLISHED},
         "dfc2020": {"train": "validation", **PUBLISHED},
         "ombria": {
@@ -69,7 +70,8 @@ def test_every_source_has_a_function() -> None:
 
 
 def test_source_is_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fetch(folder: Path, params: object) -> Source:
+    def fetch(folder: Path, params: object, *, keep_archives: bool) -> Source:
+        assert not keep_archives
         assert params == PARAMS.bigearthnet
         classes = {"Water": 10, "Forest": 1}
         palette = dict.fromkeys(classes, "#000000")

@@ -88,9 +88,20 @@ Address = Annotated[str, AfterValidator(_refuse_no_address)]
 
 
 class BigEarthNetParams(Section):
-    """Folder of your reBEN, or `sample` for the 30 pairs that two packages contain."""
+    """Folder or address of reBEN, the part of it to use, and the classes.
 
-    path: Annotated[Path | None, _or_word("sample")]
+    `sample` is the pairs that two packages contain, and `fetch` the archives at `url`. `countries`
+    and `tiles` are as in `metadata.parquet`, and both apply. `flagged` patches show seasonal snow,
+    clouds or cloud shadows; the official split leaves them out.
+    """
+
+    path: Literal["sample", "fetch"] | Path
+    url: Address
+    md5s: Digests
+    countries: tuple[str, ...]
+    tiles: tuple[str, ...]
+    flagged: Literal["keep", "pretrain", "leave_out"]
+    classes: Literal["level_1", "nineteen"]
 
 
 class SEN12MSParams(Section):

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eocontrast.labels import IGNORE_INDEX, METRICS, multi_label
+from eocontrast.labels import IGNORE_INDEX, METRICS
 from eocontrast.patches.store import PatchStore
 
 TaskName = Literal["single_label", "multi_label", "segmentation"]
@@ -94,6 +94,6 @@ def patch_targets(store: PatchStore, task: Task) -> Tensor:
     labels = torch.tensor(store.labels)
     if task.exclusive:
         return labels
-    if store.shares is None:  # a class name a patch
+    if store.present is None:  # a class name a patch
         return F.one_hot(labels.clamp_min(0), len(store.classes)).float() * (labels >= 0)[:, None]
-    return torch.tensor(multi_label(store.shares)).float()
+    return torch.tensor(store.present).float()

@@ -35,7 +35,7 @@ from eocontrast.rasters.masks import read_mask_raster
 from eocontrast.rasters.offsets import dark_ends
 from eocontrast.rasters.open import RasterError
 from eocontrast.rasters.read import Raster, read_raster
-from eocontrast.rasters.source import Source
+from eocontrast.rasters.source import CLASSES, Source
 from eocontrast.rasters.values import encode_pixels
 
 StoreBands = Mapping[Sensor, Bands]
@@ -112,7 +112,7 @@ def read_pair(source: Source, bands: StoreBands, row: dict[str, str], check_shif
     if check_shift:
         s1, s2 = (kept.held.decode(stored[sensor]) for sensor, kept in bands.items())
         findings += audit_shift(patch, s1, s2)
-    labels, targets = _label(source, row["label"], rasters.get("label"))
+    labels, targets = _label(source, row, rasters.get("label"))
     size = missing["s2"].shape
     arrays: dict[str, NDArray[np.integer]] = {
         sensor: kept.fill(stored[sensor]) for sensor, kept in bands.items()
@@ -180,10 +180,10 @@ def _crc32(stored: NDArray[np.integer]) -> int:
 
 
 def _label(
-    source: Source, label: str, mask: Raster | None
+    source: Source, row: Mapping[str, str], mask: Raster | None
 ) -> tuple[dict[str, object], NDArray[np.integer] | None]:
     """Return class index and class shares for the index, and the class of every mask pixel."""
-    names = list(source.classes)
+    names, label = list(source.classes), row["label"]
     if not label:
         return {"label": -1}, None
     if mask is None:
@@ -193,5 +193,8 @@ def _label(
         return {"label": named[0], **equal}, None
     targets = mask_targets(mask.values[0], tuple(source.classes.values()))
     shares = class_shares(targets, len(names))
-    columns = {f"share_{k}": float(share) for k, share in enumerate(shares)}
+    columns: dict[str, object] = {f"share_{k}": float(share) for k, share in enumerate(shares)}
+    if CLASSES in row:
+        published = named_classes(row[CLASSES], names) or []
+        columns |= {f"present_{k}": k in published for k in range(len(names))}
     return {"label": single_label(shares), **columns}, targets

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from eocontrast.labels import multi_label
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.patches.inputs import Batch, InputSpec
 from eocontrast.patches.shard_files import shard_path
@@ -43,7 +44,7 @@ class PatchStore:
     Attributes:
         index: One row per patch: `id, group, split, label` (class index, -1 for none), `valid`
             (share of pixels with data in both sensors), `shard, row`; `share_<k>` of each class
-            if the source has labels.
+            if the source has labels, `present_<k>` if it names the classes beside its masks.
         specs: Input specification by sensor, with statistics of the patches outside the test split.
         data: Name and licence of the source.
         classes: Class names in the order of their indices.
@@ -86,6 +87,18 @@ class PatchStore:
         if columns[0] not in self.index:
             return None
         return self.index[columns].to_numpy(dtype=np.float32, na_value=0)
+
+    @cached_property
+    def present(self) -> NDArray[np.bool_] | None:
+        """Return the classes of each patch, (N, C); None without labels.
+
+        They are the published ones, or else those that cover a tenth of it (P1, section 3).
+        """
+        columns = [f"present_{number}" for number in range(len(self.classes))]
+        if columns[0] not in self.index:
+            return None if self.shares is None else multi_label(self.shares)
+        # patches without a mask have none
+        return self.index[columns].eq(True).to_numpy(dtype=np.bool_)
 
     @cached_property
     def groups(self) -> NDArray[np.object_]:

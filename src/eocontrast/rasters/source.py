@@ -18,6 +18,8 @@ from eocontrast.runtime.errors import COMES_BACK, UserError, readable
 from eocontrast.runtime.files import write_text
 
 COLUMNS = ("id", "s1", "s2", "label", "group", "split")
+CLASSES = "classes"
+"""Optional column: published names of all classes of a patch that has a mask."""
 SPLITS = ("pretrain", "train", "test")
 _AGAIN = f"run `dvc repro -f download`{COMES_BACK}"
 
@@ -34,7 +36,9 @@ class Source:
         manifest: Columns `id, s1, s2, label, group, split`, one row per patch. Paths are absolute
             or relative to `rasters`; `{band}` in a path stands for one file per band. `label` is a
             mask raster, a class name, or empty. `group` names what must not be split, such as a
-            scene. `split` is `pretrain` (never scored), `train`, `test`, or empty.
+            scene. `split` is `pretrain` (never scored), `train`, `test`, or empty. An optional
+            column `classes` names all classes of a patch with a mask, joined by `|`: the targets of
+            multi-label tasks where the data set publishes them beside the masks.
         rasters: Folder relative to the working directory; the folder of the manifest if None.
         name: Name of the data set, for model cards.
         licence: Licence of the data set, for model cards.
@@ -63,7 +67,7 @@ class Source:
 
     def write(self, folder: Path) -> None:
         """Write `manifest.csv` and `source.json` to `folder`."""
-        table = self.manifest.to_csv(index=False, columns=list(COLUMNS))
+        table = self.manifest.to_csv(index=False, columns=_columns(self.manifest))
         write_text(folder / "manifest.csv", table)
         declaration = asdict(self)
         del declaration["manifest"]
@@ -72,6 +76,10 @@ class Source:
         declaration["rasters"] = None if self.rasters is None else self.rasters.as_posix()
         # classes keep their order: it is the order of the class indices
         write_text(folder / "source.json", json.dumps(declaration, indent=1) + "\n")
+
+
+def _columns(manifest: pd.DataFrame) -> list[str]:
+    return [*COLUMNS, CLASSES] if CLASSES in manifest else [*COLUMNS]
 
 
 def read_source(folder: Path) -> Source:
@@ -85,7 +93,7 @@ def read_source(folder: Path) -> Source:
             raise UserError(f"{folder / name} is missing: run `dvc repro download` first")
     with readable(f"{folder} is damaged: manifest.csv", _AGAIN):
         manifest = pd.read_csv(folder / "manifest.csv", dtype=str, keep_default_na=False)
-        manifest = manifest[list(COLUMNS)]
+        manifest = manifest[_columns(manifest)]
     if manifest.empty:
         raise UserError(f"{folder / 'manifest.csv'} has no rows: run `dvc repro -f download`")
     with readable(f"{folder} is damaged: source.json", _AGAIN):

@@ -29,11 +29,13 @@ from safetensors.numpy import load
 from eocontrast.config.sources import BigEarthNetParams
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L2A
 from eocontrast.rasters.source import COLUMNS, Source
+from eocontrast.runtime.errors import UserError
+from eocontrast.sources.bigearthnet_classes import NINETEEN, PALETTE_19
 from eocontrast.sources.bigearthnet_labels import CLASSES, PALETTE, level1_groups
 from eocontrast.sources.download.archives import extract, scratch
 from eocontrast.sources.download.wheels import fetch_wheel
 from eocontrast.sources.neighbours import Place, neighbours
-from eocontrast.sources.reben import describe_folder
+from eocontrast.sources.reben import describe_reben
 
 LICENCE = "CDLA-Permissive-1.0"
 
@@ -66,18 +68,40 @@ class Pair:
         return tile, int(column), int(row)
 
 
-def fetch(folder: Path, params: BigEarthNetParams) -> Source:
-    """Find the pairs of the user's folder or archives; without either, write the sample.
+def fetch(folder: Path, params: BigEarthNetParams, *, keep_archives: bool = False) -> Source:
+    """Find the pairs of the user's folder or archives, download reBEN, or write the sample.
 
     Raises:
-        UserError: the folder is not a complete reBEN, a package cannot be downloaded, or the disk
-            is full.
+        UserError: the folder is not a complete reBEN, something cannot be downloaded, the
+            parameters do not apply to the sample, or the disk is full.
     """
-    if params.path is not None:
-        manifest = describe_folder(params.path, folder)
+    if params.path != "sample":
+        manifest = describe_reben(folder, params, keep_archives=keep_archives)
     else:
+        _check_sample(params)
         manifest = describe(_write_sample(folder))
-    return Source(SENTINEL1, SENTINEL2_L2A, CLASSES, PALETTE, manifest, licence=LICENCE)
+    classes, palette = (CLASSES, PALETTE) if params.classes == "level_1" else (NINETEEN, PALETTE_19)
+    return Source(SENTINEL1, SENTINEL2_L2A, classes, palette, manifest, licence=LICENCE)
+
+
+def _check_sample(params: BigEarthNetParams) -> None:
+    """Refuse parameters that choose a part of reBEN, of which the sample has no metadata."""
+    wrong = [
+        name
+        for name, as_sample in (
+            ("countries", not params.countries),
+            ("tiles", not params.tiles),
+            ("flagged", params.flagged == "keep"),
+            ("classes", params.classes == "level_1"),
+        )
+        if not as_sample
+    ]
+    if wrong:
+        raise UserError(
+            f"sources.bigearthnet.{wrong[0]} is {getattr(params, wrong[0])!r}, which needs reBEN; "
+            "set path to fetch or to your folder, or leave it as it is in the sample "
+            "(countries: [], tiles: [], flagged: keep, classes: level_1)"
+        )
 
 
 def _write_sample(folder: Path) -> list[Pair]:

@@ -47,7 +47,7 @@ SOURCES: dict[SourceName, Callable[..., Source]] = {
 }
 
 
-PUBLISHED = ("sen12ms", "dfc2020", "ombria")
+PUBLISHED = ("bigearthnet", "sen12ms", "dfc2020", "ombria")
 """Sources that are downloaded as archives."""
 
 

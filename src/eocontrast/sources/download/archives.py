@@ -20,14 +20,15 @@ from tqdm import tqdm
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import check_free_disk
 
-_ZSTD = b"\x28\xb5\x2f\xfd"  # magic number of a zstd frame, RFC 8878
+ZSTD = b"\x28\xb5\x2f\xfd"  # magic number of a zstd frame, RFC 8878
 
-_DAMAGE = (
+DAMAGE = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, zstandard.ZstdError, lzma.LZMAError),
     *(struct.error, EOFError, OSError, ValueError, ArithmeticError),
     LookupError,  # zipfile, for a member without a name
     RuntimeError,  # zipfile, for encrypted members and unknown compression
 )
+"""Errors of damaged archives."""
 
 
 def extract(archive: Path, patterns: Sequence[str], folder: Path) -> list[Path]:
@@ -49,7 +50,7 @@ def extract(archive: Path, patterns: Sequence[str], folder: Path) -> list[Path]:
         names = list(
             tqdm(members, f"unpack {archive.name}", unit="file", leave=False, delay=1, disable=None)
         )
-    except _DAMAGE as error:
+    except DAMAGE as error:
         reason = " ".join(str(error).split())  # tarfile prints a line per compression
         raise UserError(f"{archive} cannot be unpacked: {reason}; fetch it again") from error
     for pattern in patterns:
@@ -99,7 +100,7 @@ def _extract_zip(archive: Path, patterns: Sequence[str], folder: Path) -> Iterat
         for member in members:
             # extract() removes `..` and leading slashes from the name; links become plain files
             if Path(opened.extract(member, folder)) != folder / member.filename:
-                raise _unsafe(archive, member.filename)
+                raise unsafe(archive, member.filename)
             yield member.filename
 
 
@@ -110,7 +111,7 @@ def _extract_tar(archive: Path, patterns: Sequence[str], folder: Path) -> Iterat
                 continue
             # the filter refuses `..`, but removes leading slashes and allows some links
             if not member.isreg() or member.name.startswith("/"):
-                raise _unsafe(archive, member.name)
+                raise unsafe(archive, member.name)
             opened.extract(member, folder, filter="data")
             yield member.name
 
@@ -118,7 +119,7 @@ def _extract_tar(archive: Path, patterns: Sequence[str], folder: Path) -> Iterat
 @contextmanager
 def _open_tar(archive: Path) -> Iterator[tarfile.TarFile]:
     with archive.open("rb") as file:
-        is_zstd = file.read(len(_ZSTD)) == _ZSTD
+        is_zstd = file.read(len(ZSTD)) == ZSTD
     if not is_zstd:
         with tarfile.open(archive) as opened:
             yield opened
@@ -132,7 +133,8 @@ def _matches_any(patterns: Sequence[str], names: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
 
 
-def _unsafe(archive: Path, member: str) -> UserError:
+def unsafe(archive: Path, member: str) -> UserError:
+    """Return the error for a member that must not be unpacked."""
     return UserError(
         f"{archive} is not safe: {member} is a link, a device or outside the folder, "
         "expected plain files; fetch it from its publisher"
