@@ -327,6 +327,7 @@ def tiny_recipes() -> Recipes:
         "crop": 16,
         "weight_decay": 1e-2,
         "val_fraction": 0.2,
+        "class_weights": "none",
     }
     votes: dict[str, Any] = {"neighbours": 5, "neighbour_temperature": 0.1}
     return Recipes(

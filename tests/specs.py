@@ -62,6 +62,7 @@ RECIPE: dict[str, Any] = {
     "crop": 16,
     "weight_decay": 0.01,
     "val_fraction": 0.0,
+    "class_weights": "none",
 }
 
 

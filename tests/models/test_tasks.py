@@ -4,6 +4,7 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from eocontrast.config.arms import Arm
@@ -92,6 +93,27 @@ def test_the_loss_of_several_classes_is_that_of_yes_or_no_decisions() -> None:
         for z, t in zip(logits.ravel().tolist(), targets.ravel().tolist(), strict=True)
     ]
     assert float(TASKS["multi_label"].loss(logits, targets)) == pytest.approx(np.mean(decisions))
+
+
+def test_weighted_loss_of_classes() -> None:
+    logits, weights = draws(2, 3, 5, 5), torch.tensor([0.5, 2.0, 1.5])
+    masks = torch.from_numpy(np.random.default_rng(0).integers(3, size=(2, 5, 5)))
+    masks[:, 1] = 255
+    rows = [
+        (float(weights[masks[b, y, x]]), float(-logits[b, :, y, x].log_softmax(0)[masks[b, y, x]]))
+        for b, y, x in (masks != 255).nonzero().tolist()
+    ]
+    expected = sum(w * loss for w, loss in rows) / sum(w for w, _ in rows)
+    assert float(TASKS["segmentation"].loss(logits, masks, weights)) == pytest.approx(expected)
+    ignored = torch.full_like(masks, 255)
+    assert float(TASKS["segmentation"].loss(logits, ignored, weights)) == 0
+
+
+def test_weighted_loss_of_decisions() -> None:
+    logits, targets, weights = draws(5, 3), (draws(5, 3) > 0).float(), torch.tensor([1.0, 3.0, 9.0])
+    decisions = targets * weights * F.softplus(-logits) + (1 - targets) * F.softplus(logits)
+    loss = TASKS["multi_label"].loss(logits, targets, weights)
+    assert float(loss) == pytest.approx(float(decisions.mean()), rel=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (2, 3, 5, 6)])

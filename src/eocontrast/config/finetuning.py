@@ -28,7 +28,10 @@ FromArm = Literal["from-arm"]
 
 
 class Recipe(Section):
-    """Training settings that all points of a task share."""
+    """Training settings that all points of a task share.
+
+    With `balanced` class weights, every class has the same sum of weights in the loss.
+    """
 
     epochs: PositiveInt
     min_steps: PositiveInt
@@ -36,6 +39,7 @@ class Recipe(Section):
     crop: PositiveInt
     weight_decay: Annotated[float, Field(ge=0)]
     val_fraction: Annotated[float, Field(ge=0, le=0.5)]
+    class_weights: Literal["none", "balanced"]
 
 
 class ClassificationRecipe(Recipe):

@@ -13,6 +13,7 @@ from eocontrast.config.arms import Arm
 from eocontrast.config.finetuning import Recipe
 from eocontrast.finetuning.budgets import Budget
 from eocontrast.finetuning.forward import Inputs
+from eocontrast.finetuning.weights import balanced_weights
 from eocontrast.models.tasks import Task
 from eocontrast.patches.augment import epoch_order, generator
 from eocontrast.patches.store import Rows
@@ -55,6 +56,9 @@ def fit(
         CollapseError: the loss is not finite.
     """
     train = budget.train
+    weights = None
+    if recipe.class_weights == "balanced":
+        weights = balanced_weights(inputs.store, task, train)
     batch_size = min(recipe.batch_size, len(train))
     per_epoch = len(train) // batch_size
     epochs = max(recipe.epochs, math.ceil(recipe.min_steps / per_epoch))
@@ -69,7 +73,7 @@ def fit(
         _train_mode(inputs.model, keep_statistics)
         losses = []
         for number, rows in enumerate(batches, epoch * per_epoch):
-            loss = task.loss(*inputs.logits(rows, generator(seed, number)))
+            loss = _loss(inputs, task, weights, rows, generator(seed, number))
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
@@ -79,7 +83,7 @@ def fit(
         refuse_not_finite(mean_loss, (epoch + 1) * per_epoch)
         metrics = {"epoch": epoch + 1, "loss": mean_loss}
         if len(budget.validation):
-            metrics["val_loss"] = validation_loss(inputs, task, budget.validation)
+            metrics["val_loss"] = validation_loss(inputs, task, budget.validation, weights)
             if metrics["val_loss"] <= lowest:
                 lowest, best = metrics["val_loss"], _copied(inputs.model)
         history.append(metrics)
@@ -113,11 +117,22 @@ def _parameter_groups(model: nn.Module, lr: float, backbone_lr: float) -> list[d
 
 
 @torch.no_grad()
-def validation_loss(inputs: Inputs, task: Task, rows: Rows) -> float:
+def validation_loss(inputs: Inputs, task: Task, rows: Rows, weights: Tensor | None = None) -> float:
     """Return the mean loss of whole patches, each chunk weighted by its size."""
     inputs.model.eval()
     losses = [
-        float(task.loss(*inputs.logits(chunk, None))) * len(chunk)
+        float(_loss(inputs, task, weights, chunk)) * len(chunk)
         for chunk in inputs.store.chunks(rows)
     ]
     return sum(losses) / len(rows)
+
+
+def _loss(
+    inputs: Inputs,
+    task: Task,
+    weights: Tensor | None,
+    rows: Rows,
+    draws: torch.Generator | None = None,
+) -> Tensor:
+    logits, targets = inputs.logits(rows, draws)
+    return task.loss(logits, targets, None if weights is None else weights.to(logits.device))

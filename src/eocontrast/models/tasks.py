@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,13 @@ from eocontrast.patches.store import PatchStore
 TaskName = Literal["single_label", "multi_label", "segmentation"]
 
 
+class Loss(Protocol):
+    """A mean loss."""
+
+    def __call__(self, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return the loss of logits (B, C, ...) with weights of the classes (C,)."""
+
+
 @dataclass(frozen=True)
 class Task:
     """The loss, the metric and the probabilities of a task.
@@ -25,14 +32,14 @@ class Task:
         name: Name in the `task` column of the curve.
         metric: Score that arms are compared by.
         exclusive: Whether exactly one class is right.
-        loss: Mean loss of logits (B, C, ...) and targets, a scalar.
+        loss: Mean loss of logits (B, C, ...) and targets, with or without weights of the classes.
         probabilities: Function from logits (B, C, ...) to probabilities of the same shape.
     """
 
     name: TaskName
     metric: str
     exclusive: bool
-    loss: Callable[[Tensor, Tensor], Tensor]
+    loss: Loss
     probabilities: Callable[[Tensor], Tensor]
 
     @torch.no_grad()
@@ -58,14 +65,23 @@ class Task:
         return self.probabilities(logits.float())
 
 
-def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean loss over all with a class; 0 if none has, where a mean would be NaN."""
+def _cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return the mean loss over all with a class, weighted by class; 0 if none has one."""
     # one row a pixel, because CUDA sums over images in an order of its own; logarithms before that,
     # because of rows of eight values they take a CPU five times as long
     rows = logits.log_softmax(1).movedim(1, -1).flatten(0, -2)
     classes = targets.flatten().long()
-    total = F.nll_loss(rows, classes, ignore_index=IGNORE_INDEX, reduction="sum")
-    return total / (classes != IGNORE_INDEX).sum().clamp_min(1)
+    total = F.nll_loss(rows, classes, weights, ignore_index=IGNORE_INDEX, reduction="sum")
+    labelled = classes != IGNORE_INDEX
+    if weights is None:
+        return total / labelled.sum().clamp_min(1)
+    mass = weights[classes.where(labelled, 0)].where(labelled, 0).sum()
+    return total / mass.clamp_min(torch.finfo(mass.dtype).tiny)
+
+
+def _binary_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return the mean loss over patches and classes; weights are those of the positive labels."""
+    return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights)
 
 
 def _softmax(logits: Tensor) -> Tensor:
@@ -78,7 +94,7 @@ TASKS: dict[TaskName, Task] = {
         "multi_label",
         METRICS["multi_label"],
         False,
-        F.binary_cross_entropy_with_logits,
+        _binary_cross_entropy,
         torch.sigmoid,
     ),
     "segmentation": Task("segmentation", METRICS["segmentation"], True, _cross_entropy, _softmax),
