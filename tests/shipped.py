@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eocontrast.config.sources import LabelsParams
+from eocontrast.config.labels import LabelsParams
 
 NO_LABELS = LabelsParams(path=Path("labels.geojson"), class_column="class")
 """Labels of a manifest that tests read without them."""

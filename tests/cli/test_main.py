@@ -327,6 +327,6 @@ def test_ctrl_c_is_one_line(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("eocontrast.cli.main.audit", interrupted)
+    monkeypatch.setattr("eocontrast.cli.audit.audit", interrupted)
     assert main(["audit", "nowhere"]) == 130
     assert capsys.readouterr().err == "eocontrast audit: stopped; nothing is left half\n"

@@ -9,7 +9,7 @@ from eocontrast.cli.params import read_params, write_params
 from eocontrast.runtime.errors import UserError
 
 if TYPE_CHECKING:  # the schema takes a third of a second
-    from eocontrast.config.sources import StacParams
+    from eocontrast.config.catalogues import StacParams
 
 
 def add_area_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +41,8 @@ def stac_params(section: Any, arguments: argparse.Namespace, **changes: object) 
     """
     from pydantic import ValidationError
 
+    from eocontrast.config.catalogues import Preset, StacParams
     from eocontrast.config.mistakes import of_values
-    from eocontrast.config.sources import Preset, StacParams
 
     if arguments.catalog not in (None, *get_args(Preset)):
         raise UserError(

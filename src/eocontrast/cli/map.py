@@ -59,7 +59,8 @@ def map_labels(arguments: argparse.Namespace) -> int:
     Raises:
         UserError: a file cannot be used, files do not overlap, or the map exists.
     """
-    from eocontrast.mapping.geotiff import check_names, layers
+    from eocontrast.mapping.geotiff import check_names
+    from eocontrast.mapping.layers import layers
     from eocontrast.mapping.predict import map_scene
     from eocontrast.mapping.scenes import Image
 

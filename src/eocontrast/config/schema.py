@@ -6,7 +6,7 @@ from collections.abc import Collection
 from difflib import get_close_matches
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
 """A name of a file and of a stage."""
@@ -44,3 +44,8 @@ def known_name(where: str, name: str, known: Collection[str]) -> None:
     close = get_close_matches(name, known, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
     raise ValueError(f"{where} is {name!r}, which is none of {sorted(known)}{hint}")
+
+
+def or_word(word: str) -> BeforeValidator:
+    """Read a word of params.yaml as None; `dvc exp run -S` would rewrite each `null` as a blank."""
+    return BeforeValidator(lambda value: None if value == word else value)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from calendar import monthrange
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from eocontrast.config.schema import PositiveFloat, PositiveInt, Section, Seed, Share
+from eocontrast.config.catalogues import StacParams
+from eocontrast.config.labels import LabelsParams
+from eocontrast.config.schema import PositiveInt, Section, Seed, or_word
 from eocontrast.labels import MAX_CLASSES
 from eocontrast.modalities import Modality, Units
 from eocontrast.rasters.values import Declared
@@ -25,16 +25,11 @@ Season = Literal["spring", "summer", "fall", "winter"]
 Split = Literal["pretrain", "train", "test"]
 
 
-def _or_word(word: str) -> BeforeValidator:
-    """Read a word of params.yaml as None; `dvc exp run -S` would rewrite each `null` as a blank."""
-    return BeforeValidator(lambda value: None if value == word else value)
-
-
-Fetched = Annotated[Path | None, _or_word("fetch")]
+Fetched = Annotated[Path | None, or_word("fetch")]
 """Your copy of a published data set, or `fetch` to download it."""
 
 
-Digests = Annotated[Path | None, _or_word("publisher")]
+Digests = Annotated[Path | None, or_word("publisher")]
 """A file that md5sum wrote, or `publisher` for the digests that come with the project."""
 
 
@@ -175,107 +170,6 @@ class ModalityParams(Section):
     def files(self) -> Declared:
         """Return what the user declares about the files."""
         return Declared.of(self.nodata, self.offset)
-
-
-class LabelsParams(Section):
-    """A file of labels for all patches: polygons or points with a class column, or a raster.
-
-    A vector file without features labels nothing.
-    """
-
-    path: Path
-    class_column: str
-
-
-ClassValues = dict[str, Annotated[int, Field(ge=0, le=65535)]]
-
-
-def _refuse_ambiguous(classes: ClassValues) -> ClassValues:
-    for name in classes:
-        if "|" in name or name == "none":
-            raise PydanticCustomError(
-                "class_names",
-                "Expected names without `|`, which joins the names of several classes, and none "
-                "called `none`, which is a patch without any",
-            )
-    return classes
-
-
-class CollectionParams(Section):
-    """A collection of a STAC API.
-
-    `assets` maps a band to the name of its asset, `headers` a header of HTTP to the environment
-    variable that holds its value. `units` are those of the pixels.
-    """
-
-    url: Annotated[str, Field(pattern=r"^https?://")]
-    collection: str
-    assets: dict[str, str]
-    units: Units
-    scene_classification: Annotated[str | None, _or_word("none")]
-    signing: Literal["none", "planetary_computer"]
-    headers: dict[str, str]
-
-
-class OwnCatalogParams(Section):
-    """A collection per sensor; both may lie in one API or in two."""
-
-    s1: CollectionParams
-    s2: CollectionParams
-
-
-Preset = Literal["planetary_computer", "earth_search", "copernicus"]
-
-
-def _days(text: str) -> tuple[date, date]:
-    """Return the first and the last day of a date such as 2023-05-01, or of a month."""
-    if re.fullmatch(r"\d{4}-\d\d", text):
-        first = date.fromisoformat(f"{text}-01")
-        return first, first.replace(day=monthrange(first.year, first.month)[1])
-    return date.fromisoformat(text), date.fromisoformat(text)
-
-
-def _order(dates: tuple[str, ...]) -> tuple[str, ...]:
-    ranges = []
-    for text in dates:
-        try:
-            (first, _), (_, last) = (_days(part) for part in text.split("/"))
-        except ValueError:
-            raise PydanticCustomError(
-                "dates",
-                "Expected ranges such as 2023-05-01/2023-09-30 or 2023-05/2023-09, found {range}",
-                {"range": text},
-            ) from None
-        if first > last:
-            raise PydanticCustomError(
-                "dates",
-                "Expected ranges that begin before they end, found {range}",
-                {"range": text},
-            )
-        ranges.append(f"{first}/{last}")
-    return tuple(ranges)
-
-
-class StacParams(Section):
-    """Pairs from a catalogue: where, when, how many and how clear.
-
-    `max_cloud` is the largest share of a patch without a clear view, and `patches` the most that
-    are fetched; those that touch labels come first. Patches of a block of `block_km` form a group.
-    """
-
-    catalog: Preset | OwnCatalogParams
-    area: Path
-    dates: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_order)]
-    bands: Annotated[tuple[str, ...], Field(min_length=1)]
-    orbit: Literal["ascending", "descending"]
-    patch_size: Annotated[int, Field(ge=16, le=1024, multiple_of=2)]
-    patches: PositiveInt
-    max_cloud: Share
-    max_days_apart: Annotated[float, Field(ge=0, le=60)]
-    block_km: PositiveFloat
-    seed: Seed
-    classes: Annotated[ClassValues, AfterValidator(_refuse_ambiguous)]
-    labels: LabelsParams
 
 
 class ManifestParams(Section):

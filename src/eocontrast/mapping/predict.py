@@ -18,7 +18,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from eocontrast.mapping.checks import Resolution
-from eocontrast.mapping.geotiff import Block, check_names, layers, model_tags, write_map
+from eocontrast.mapping.geotiff import Block, check_names, model_tags, write_map
+from eocontrast.mapping.layers import layers
 from eocontrast.mapping.scenes import Image, SceneReader, open_scene
 from eocontrast.mapping.tiles import Blend, Tile, Tiling, cut
 from eocontrast.mapping.windows import Windows, batches, prefetch, read_windows

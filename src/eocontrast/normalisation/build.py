@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,18 +26,16 @@ from eocontrast.normalisation.dataset import (
 )
 from eocontrast.normalisation.index import write_index
 from eocontrast.normalisation.pairs import Patch, StoreBands
+from eocontrast.normalisation.plan import Plan, plan_shards
 from eocontrast.normalisation.shards import (
-    Rows,
     audit_rows,
     finished_shard,
     note_path,
     write_shard,
 )
 from eocontrast.normalisation.splits import split_by_group
-from eocontrast.rasters.open import RasterError
-from eocontrast.rasters.read import bands_size
 from eocontrast.rasters.source import Source, read_source
-from eocontrast.runtime.files import check_free_disk, code_sha256
+from eocontrast.runtime.files import check_free_disk
 from eocontrast.runtime.parallel import parallel_map
 
 SHIFT_SAMPLE = 500
@@ -99,7 +96,7 @@ def build_store(
         refuse_empty_splits(manifest)
     source = replace(source, manifest=manifest)
     bands = stored_bands(source, drop_bands, fill_bands)
-    plan = _plan(source, bands, shard_mib)
+    plan = plan_shards(source, bands, shard_mib)
     build = folder.with_name(folder.name + ".partial")
     _begin(build, f"{plan.digest(manifests)} {bands}")
     patches = list(_stored(build, plan, (_told(source), bands), workers))
@@ -145,7 +142,7 @@ def audit_source(
     """
     bands = stored_bands(source)
     source = replace(source, manifest=source.manifest.assign(check_shift=check_shift))
-    plan = _plan(source, bands, shard_mib=1)
+    plan = plan_shards(source, bands, shard_mib=1)
     told = (_told(source), bands)
     calls = [(*told, number, rows) for number, rows in enumerate(plan.shards)]
     pieces = dict(_shown(parallel_map(audit_rows, calls, workers), plan, done=0))
@@ -156,54 +153,6 @@ def audit_source(
 
 PLAN = "plan"
 """File that identifies the state of data and code."""
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """Rows of each shard, a function of the manifest alone.
-
-    Attributes:
-        first: Id of the first patch whose size can be read.
-        side: Side of that patch, and of all others, in pixels.
-        patch_bytes: Bytes of the largest patch in the store.
-        shards: Rows by number of the shard.
-    """
-
-    first: str
-    side: int
-    patch_bytes: int
-    shards: tuple[Rows, ...]
-
-    def digest(self, manifests: Path) -> str:
-        """Return a digest of everything that decides the shards, including the code."""
-        told = hashlib.sha256(repr((self, code_sha256())).encode())
-        for file in sorted(manifests.iterdir()):
-            if file.is_file():
-                told.update(file.read_bytes())
-        return told.hexdigest()
-
-
-def _plan(source: Source, bands: StoreBands, shard_mib: int) -> _Plan:
-    rows = [{str(k): v for k, v in row.items()} for row in source.manifest.to_dict("records")]
-    first, side = _first_square(source, rows)
-    stored = [kept.modality for kept in bands.values()]
-    pixel = [len(m.bands) * np.dtype(m.storage.dtype).itemsize for m in stored]
-    count = max(1, -(-shard_mib * 2**20 // (max(pixel) * side**2)))
-    pieces = tuple(rows[start : start + count] for start in range(0, len(rows), count))
-    return _Plan(first, side, (sum(pixel) + 1) * side**2, pieces)  # 1 for the mask
-
-
-def _first_square(source: Source, rows: Rows) -> tuple[str, int]:
-    for row in rows:
-        try:
-            height, width = bands_size(
-                (source.rasters or Path()) / row["s2"], source.s2, source.declared("s2")
-            )
-        except RasterError:  # becomes a finding when it is read
-            continue
-        if height == width:
-            return row["id"], height
-    return rows[0]["id"], 1  # each of them has an error
 
 
 def _sampled(patches: int, wanted: int, seed: int) -> NDArray[np.bool_]:
@@ -222,7 +171,7 @@ def _begin(build: Path, digest: str) -> None:
 
 
 def _stored(
-    build: Path, plan: _Plan, told: tuple[Source, StoreBands], workers: int | None
+    build: Path, plan: Plan, told: tuple[Source, StoreBands], workers: int | None
 ) -> Iterator[Patch]:
     """Write all missing shards and return the audit record of every row."""
     found = {number: finished_shard(build, number) for number in range(len(plan.shards))}
@@ -237,7 +186,7 @@ def _stored(
 
 
 def _shown(
-    pieces: Iterable[tuple[int, list[Patch]]], plan: _Plan, done: int
+    pieces: Iterable[tuple[int, list[Patch]]], plan: Plan, done: int
 ) -> Iterator[tuple[int, list[Patch]]]:
     total = sum(map(len, plan.shards))
     with tqdm(None, "audit", total, initial=done, unit="patch", disable=None) as progress:
@@ -253,7 +202,7 @@ def _told(source: Source) -> Source:
 
 
 def _judged(
-    source: Source, plan: _Plan, patches: Sequence[Patch]
+    source: Source, plan: Plan, patches: Sequence[Patch]
 ) -> tuple[list[Finding], list[Patch]]:
     """Return all findings, and the patches without an error."""
     consistency = Consistency(plan.first, plan.side)
@@ -269,7 +218,7 @@ def _judged(
     return every, kept
 
 
-def _forget_errors(build: Path, plan: _Plan, findings: list[Finding]) -> None:
+def _forget_errors(build: Path, plan: Plan, findings: list[Finding]) -> None:
     """Remove shards with an error, so that they are read again after the rasters are mended."""
     bad = {finding.id for finding in findings if finding.severity == "error"}
     for number, rows in enumerate(plan.shards):

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from eocontrast.config.catalogues import StacParams
+from eocontrast.config.labels import LabelsParams
 from eocontrast.config.schema import Section
-from eocontrast.config.sources import LabelsParams, SourceName, SourcesParams, StacParams
+from eocontrast.config.sources import SourceName, SourcesParams
 from eocontrast.rasters.source import COLUMNS, SPLITS, Source
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import write_text

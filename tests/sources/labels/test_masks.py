@@ -14,7 +14,7 @@ from raster_files import write_raster
 from rasterio.crs import CRS
 from rasterio.warp import reproject, transform_bounds
 
-from eocontrast.config.sources import LabelsParams
+from eocontrast.config.labels import LabelsParams
 from eocontrast.modalities import SENTINEL1, Modality
 from eocontrast.rasters.masks import read_mask_raster
 from eocontrast.rasters.source import COLUMNS, Source

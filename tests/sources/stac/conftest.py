@@ -12,12 +12,8 @@ import shapely
 from stac_server import FileServer, StacServer
 from stac_world import BANDS, PLANETARY, World
 
-from eocontrast.config.sources import (
-    CollectionParams,
-    LabelsParams,
-    OwnCatalogParams,
-    StacParams,
-)
+from eocontrast.config.catalogues import CollectionParams, OwnCatalogParams, StacParams
+from eocontrast.config.labels import LabelsParams
 from eocontrast.modalities import Units
 
 

@@ -9,7 +9,8 @@ import shapely
 import shapely.affinity
 from numpy.typing import NDArray
 
-from eocontrast.config.sources import LabelsParams, StacParams
+from eocontrast.config.catalogues import StacParams
+from eocontrast.config.labels import LabelsParams
 from eocontrast.runtime.errors import UserError
 from eocontrast.sources.stac.catalogs import PRESETS, catalog_of
 from eocontrast.sources.stac.patches import Patch, patches_of

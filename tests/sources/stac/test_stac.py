@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from stac_world import PER_DEGREE
 
-from eocontrast.config.sources import LabelsParams, StacParams
+from eocontrast.config.catalogues import StacParams
+from eocontrast.config.labels import LabelsParams
 from eocontrast.normalisation.shift import audit_shift
 from eocontrast.rasters.grids import Grid
 from eocontrast.rasters.read import read_raster

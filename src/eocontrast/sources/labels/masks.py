@@ -14,7 +14,7 @@ import rasterio
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from eocontrast.config.sources import LabelsParams
+from eocontrast.config.labels import LabelsParams
 from eocontrast.rasters.grids import Grid, finest
 from eocontrast.rasters.read import open_image
 from eocontrast.rasters.source import Source

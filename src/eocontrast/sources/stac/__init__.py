@@ -17,7 +17,7 @@ import pandas as pd
 from rasterio.errors import NotGeoreferencedWarning
 from tqdm import tqdm
 
-from eocontrast.config.sources import StacParams
+from eocontrast.config.catalogues import StacParams
 from eocontrast.modalities import SENTINEL1, Modality
 from eocontrast.rasters.source import COLUMNS, Source
 from eocontrast.runtime.errors import UserError

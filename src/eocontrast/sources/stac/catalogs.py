@@ -17,7 +17,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from eocontrast.config.sources import CollectionParams, OwnCatalogParams, Preset
+from eocontrast.config.catalogues import CollectionParams, OwnCatalogParams, Preset
 from eocontrast.modalities import SENTINEL2_L2A
 from eocontrast.runtime.errors import UserError
 

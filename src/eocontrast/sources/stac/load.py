@@ -11,7 +11,7 @@ import pystac
 from rasterio.errors import RasterioError
 from requests.exceptions import RequestException
 
-from eocontrast.config.sources import CollectionParams
+from eocontrast.config.catalogues import CollectionParams
 from eocontrast.runtime.errors import UserError
 
 if TYPE_CHECKING:

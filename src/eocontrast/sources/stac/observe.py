@@ -16,7 +16,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from eocontrast.config.sources import CollectionParams, StacParams
+from eocontrast.config.catalogues import CollectionParams, StacParams
 from eocontrast.modalities import SENTINEL1, Modality
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import write_text

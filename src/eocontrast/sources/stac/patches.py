@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.crs import CRS
 
-from eocontrast.config.sources import StacParams
+from eocontrast.config.catalogues import StacParams
 from eocontrast.rasters.grids import Grid
 from eocontrast.runtime.errors import UserError
 from eocontrast.sources.labels.vectors import SUFFIXES, read_area, read_vectors

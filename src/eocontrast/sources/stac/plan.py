@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eocontrast.config.sources import StacParams
+from eocontrast.config.catalogues import StacParams
 from eocontrast.runtime.errors import UserError
 from eocontrast.sources.labels.burn import NOTHING
 from eocontrast.sources.scenes.project import FoundLabels, fit_training

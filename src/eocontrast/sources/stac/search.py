@@ -17,7 +17,7 @@ from pystac_client.stac_api_io import StacApiIO
 from requests.exceptions import RequestException
 from urllib3 import Retry
 
-from eocontrast.config.sources import CollectionParams, StacParams
+from eocontrast.config.catalogues import CollectionParams, StacParams
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import write_text
 from eocontrast.sources.stac.catalogs import Catalog, headers_of
