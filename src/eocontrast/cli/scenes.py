@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
-from eocontrast.modalities import SENSORS, Sensor, Units
+from eocontrast.cli.images import add_image
+from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -156,14 +157,10 @@ def _add_scene(parser: argparse.ArgumentParser) -> None:
         "the scene", "{band} in a path stands for one file per band, and the folder of a "
         "Sentinel-2 product (.SAFE) works too. Bands are found by name; others are ignored."
     )  # fmt: skip
-    for sensor, name in zip(SENSORS, ("Sentinel-1", "Sentinel-2"), strict=True):
+    for sensor in SENSORS:
+        bands = "its descriptions, or else the bands that the model expects"
+        add_image(scene, sensor, bands, "those that the model expects")
         add = scene.add_argument
-        add(f"--{sensor}", metavar="RASTER", help=f"{name}'s image")
-        add(f"--{sensor}-bands", nargs="+", metavar="NAME",
-            help="bands in the order of the file (default: its descriptions, or else the bands "
-            "that the model expects)")  # fmt: skip
-        add(f"--{sensor}-units", choices=get_args(Units),
-            help="units of the values (default: those that the model expects)")  # fmt: skip
         add(f"--{sensor}-nodata", nargs="+", metavar="VALUE",
             help="values that mean no data, besides those that the file declares; none if no value "
             "does, not even the declared one")  # fmt: skip

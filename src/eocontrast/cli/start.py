@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from eocontrast.cli.area import add_area_arguments, start_area
+from eocontrast.cli.images import add_image
 from eocontrast.cli.params import read_params, write_params
-from eocontrast.modalities import SENSORS, Sensor, Units
+from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import refuse_existing, write_text
 
@@ -64,14 +65,9 @@ def add_scene_arguments(parser: argparse.ArgumentParser, s2_required: bool) -> N
         "the scenes", "{band} in a path stands for one file per band. Sentinel-1 is warped to the "
         "grid of Sentinel-2."
     )  # fmt: skip
-    for sensor, name in zip(SENSORS, ("Sentinel-1", "Sentinel-2"), strict=True):
-        add = scene.add_argument
-        add(f"--{sensor}", metavar="RASTER", required=sensor == "s2" and s2_required,
-            help=f"{name}'s image")  # fmt: skip
-        add(f"--{sensor}-bands", nargs="+", metavar="NAME",
-            help="bands in the order of the file (default: its descriptions)")  # fmt: skip
-        add(f"--{sensor}-units", choices=get_args(Units),
-            help="units of the values (default: found from the values)")  # fmt: skip
+    for sensor in SENSORS:
+        required = sensor == "s2" and s2_required
+        add_image(scene, sensor, "its descriptions", "found from the values", required)
     add = parser.add_argument
     add("--labels", type=Path, required=True, metavar="LABELS",
         help="polygons, points or a label raster")  # fmt: skip
