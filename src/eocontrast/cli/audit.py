@@ -18,7 +18,7 @@ def add_audit_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
     parser = commands.add_parser(
         "audit",
         help="list the findings on pairs of rasters",
-        description="List the findings on pairs of rasters. The exit code is 1 if a pair is unusable.",
+        description="List the findings on pairs of rasters; the exit code is 1 if one is unusable.",
     )
     parser.set_defaults(run=audit)
     add = parser.add_argument
