@@ -98,6 +98,7 @@ def shrink(params: dict[str, Any]) -> None:
         "fractions": list(FRACTIONS),
         "seeds": list(SEEDS),
         "more_seeds": [],
+        "headline": {},
         "bootstrap_samples": 100,
     }
     keep_arms(curve, ARMS)

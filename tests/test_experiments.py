@@ -12,6 +12,7 @@ from eocontrast.tracking.tracker import flatten
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 PAPERS = ("p1", "p2")
+SIZES = ("quick", "gpu")
 
 
 def read(paper: str) -> Params:
@@ -22,7 +23,13 @@ def read(paper: str) -> Params:
     return check_params(params, str(file))
 
 
-@pytest.mark.parametrize("paper", PAPERS)
+def read_shipped() -> Params:
+    """Read the shipped parameters."""
+    path = Path(__file__).with_name("params.yaml")
+    return check_params(read_yaml(path, YAML(typ="safe", pure=True)), str(path))
+
+
+@pytest.mark.parametrize("paper", [*PAPERS, *SIZES])
 def test_settings_differ_from_shipped(paper: str) -> None:
     base, file = Path(__file__).with_name("params.yaml"), EXPERIMENTS / f"{paper}.yaml"
     changes = YAML(typ="safe", pure=True).load(file)
@@ -38,7 +45,8 @@ def trained(params: Params) -> dict[str, ContrastiveRun]:
 
 
 def test_experiment_files() -> None:
-    assert sorted(path.name for path in EXPERIMENTS.iterdir()) == [f"{p}.yaml" for p in PAPERS]
+    named = {f"{name}.yaml" for name in (*PAPERS, *SIZES)}
+    assert named <= {path.name for path in EXPERIMENTS.iterdir()}
 
 
 @pytest.mark.parametrize("paper", PAPERS)
@@ -64,7 +72,7 @@ def test_recipe_as_published(paper: str) -> None:
     assert (recipe.labels, recipe.val_fraction) == ("single_label", 0)
 
 
-@pytest.mark.parametrize("paper", PAPERS)
+@pytest.mark.parametrize("paper", [*PAPERS, *SIZES])
 def test_every_run_has_arm(paper: str) -> None:
     params = read(paper)
     assert {arm.init for arm in params.label_curve.named_arms.values()} == set(params.pretrain.runs)
@@ -75,6 +83,33 @@ def test_file_header(paper: str) -> None:
     text = (EXPERIMENTS / f"{paper}.yaml").read_text()
     assert f"eocontrast params experiments/{paper}.yaml && dvc repro" in text
     assert {"p1": "Dual-SimCLR 70+-2", "p2": "frozen .225 .512 .571 .572"}[paper] in text
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_sizes_name_their_command(size: str) -> None:
+    text = (EXPERIMENTS / f"{size}.yaml").read_text()
+    assert f"eocontrast params experiments/{size}.yaml && dvc repro" in text
+    assert read(size).data.pretrain == "simulated"
+
+
+def test_quick_labels_hold_every_class() -> None:
+    """The smallest fraction of the simulated labels has a patch for each of eight classes."""
+    params = read("quick")
+    world = params.sources.simulated
+    labels = world.train_scenes * world.labelled_scene_size**2
+    assert round(min(params.label_curve.fractions) * labels) >= 8
+    shipped = read_shipped()
+    assert len(params.label_curve.named_arms) < len(shipped.label_curve.named_arms) / 3
+
+
+def test_gpu_size() -> None:
+    params = read("gpu")
+    names = {name: backbone.name for name, backbone in params.backbones.items()}
+    assert names == {"resnet": "resnet50", "swin": "swin_tiny_patch4_window7_224"}
+    assert {run.crop for run in trained(params).values()} == {224}
+    world = params.sources.simulated
+    assert world.pretrain_scenes * world.scene_size**2 >= 10_000
+    assert world.patch_size > 224
 
 
 def test_papers_use_opposite_halves() -> None:

@@ -38,6 +38,7 @@ def changed(tmp_path: Path) -> Path:
         "fractions": [0.5, 1.0],
         "seeds": [7],
         "more_seeds": [],
+        "headline": {},
         "ensembles": {},
     }
     del params["label_curve"]["arms"]["dual_simclr_swin"]

@@ -117,7 +117,7 @@ def shrink(params: dict[str, Any]) -> None:
     curve |= {"fractions": [0.5, 1.0], "seeds": [0, 1], "more_seeds": [], "bootstrap_samples": 100}
     arms = curve["arms"]
     kept = {INIT: arms[INIT], "random_resnet": {"unet": arms["random_resnet"]["unet"]}}
-    curve |= {"arms": kept, "ensembles": {}}
+    curve |= {"arms": kept, "ensembles": {}, "headline": {}}
     chosen = {"baseline": "unet", "scratch": "unet", "finetuned": "unet", "fraction": 1.0}
     params["qualitative"] |= chosen
 
