@@ -1,0 +1,121 @@
+"""Repeat the default run in other worlds, precisions and numbers of threads.
+
+    python benchmarks/worlds.py          # run what is missing, each run as a DVC experiment
+    python benchmarks/worlds.py --table  # print the table of docs/evaluation.md
+
+A run takes as long as `dvc repro`. It happens in a temporary copy of the project, so the committed
+results stay. World 1 is missing on purpose, because learning rates and arms were chosen in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from eocontrast.curve.headline import compared_arms, nearest
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """One run of the table."""
+
+    world: int
+    precision: str
+    threads: int
+
+    @property
+    def name(self) -> str:
+        """Return the name of the experiment."""
+        return f"world{self.world}-{self.precision}-{self.threads}"
+
+    def settings(self) -> list[str]:
+        """Return the options of `dvc exp run`."""
+        return ["-S", f"sources.simulated.seed={self.world}", "-S", f"precision='{self.precision}'"]
+
+
+REPEATS = (
+    Repeat(0, "no", 2),
+    Repeat(0, "no", 1),
+    Repeat(0, "bf16", 2),
+    Repeat(0, "bf16", 1),
+    Repeat(2, "no", 2),
+    Repeat(3, "no", 2),
+)
+HEAD = ("world", "precision", "threads", "task", "supervised", "pretrained", "difference", "best")
+
+
+def run(repeat: Repeat) -> None:
+    """Run the pipeline with the settings of a row."""
+    command = ["dvc", "exp", "run", "--temp", "--name", repeat.name, *repeat.settings()]
+    threads = {"OMP_NUM_THREADS": str(repeat.threads)}
+    subprocess.run(command, env={**os.environ, **threads}, check=True)
+
+
+def summary(repeat: Repeat) -> dict[str, Any] | None:
+    """Return the summary that the experiment of a row left in git, or None if it was not run."""
+    listed = _git("for-each-ref", "refs/exps", "--format=%(refname)").split()
+    found = [ref for ref in listed if ref.endswith(f"/{repeat.name}")]
+    if not found:
+        return None
+    read: dict[str, Any] = json.loads(_git("show", f"{found[0]}:metrics/summary.json"))
+    return read
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(("git", *words), check=True, capture_output=True, text=True).stdout
+
+
+def rows(repeat: Repeat, found: Mapping[str, Any] | None) -> list[tuple[str, ...]]:
+    """Return a row per task: scores of the headline's arms, their difference, and the best arm.
+
+    The last column names the pretrained arm with the best score at the same share of the labels.
+
+    Args:
+        repeat: The run.
+        found: Its summary, None if it was not run.
+    """
+    where = (str(repeat.world), repeat.precision, str(repeat.threads))
+    if found is None:
+        return [(*where, "not run", *[""] * 4)]
+    made: list[tuple[str, ...]] = []
+    for name, task in found.items():
+        _, arm = compared_arms(task)
+        if arm is None:
+            made.append((*where, name, "no headline", "", "", ""))
+            continue
+        best, point = task["best_supervised"], nearest(task["pretrained"][arm])
+        gap = nearest(task["difference_to_best_supervised"][arm])
+        scores = {a: nearest(points)["value"] for a, points in task["pretrained"].items()}
+        made.append(
+            (
+                *where,
+                name.replace("_", " "),
+                f"`{best['arm']}` {best['value']:.3f}",
+                f"`{arm}` {point['value']:.3f}",
+                f"{gap['value']:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f})",
+                f"`{max(scores, key=lambda a: scores[a])}`",
+            )
+        )
+    return made
+
+
+def main() -> None:
+    """Run what is missing, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--table", action="store_true", help="print the table alone")
+    if not parser.parse_args().table:
+        for repeat in REPEATS:
+            if summary(repeat) is None:
+                run(repeat)
+    lines = [HEAD, ("---",) * len(HEAD)]
+    lines += [row for repeat in REPEATS for row in rows(repeat, summary(repeat))]
+    print(*(f"| {' | '.join(line)} |" for line in lines), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
