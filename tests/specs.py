@@ -55,6 +55,13 @@ ARM: dict[str, Any] = {
     "backbone_lr_scale": 1.0,
     "modality_dropout": 0.0,
 }
+
+
+def make_arm(**fields: Any) -> Arm:  # noqa: ANN401 - any field of an arm
+    """Make a linear head on two sensors from scratch, but for `fields`."""
+    return Arm(**{**ARM, **fields})
+
+
 RECIPE: dict[str, Any] = {
     "epochs": 6,
     "min_steps": 1,

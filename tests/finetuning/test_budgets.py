@@ -2,8 +2,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from specs import make_arm
 
-from eocontrast.config.arms import Arm
 from eocontrast.finetuning.budgets import Budget, label_budget, labelled_pixels, too_small, unusable
 from eocontrast.patches.store import PatchStore
 from eocontrast.runtime.errors import UserError
@@ -103,9 +103,7 @@ def test_fractions_below_one_patch_a_class_are_left_out_with_the_reason(
 def test_segmenters_are_left_out_where_there_are_no_masks(
     tiny_store: PatchStore, mixed_store: PatchStore
 ) -> None:
-    fields = {"init": "a", "frozen": False, "lr": 1.0, "backbone_lr_scale": 1.0}
-    task = {"task": "segmentation", "head": "unet", "fusion": "s1", "modality_dropout": 0.0}
-    segmenter = Arm.model_validate({**fields, **task})
+    segmenter = make_arm(task="segmentation", head="unet", fusion="s1")
     classifier = segmenter.model_copy(update={"task": "classification"})
     refused = unusable(tiny_store, segmenter, [0.05, 1.0])
     assert list(refused) == ["0.05", "1.0"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from specs import make_arm
 
 from eocontrast.config.arms import Arm
 from eocontrast.config.finetuning import Recipes
@@ -25,23 +26,14 @@ from eocontrast.runtime.errors import UserError
 from eocontrast.training.devices import accelerator
 
 POINTS = [(0.2, 0), (0.2, 1), (1.0, 0)]
-LATE = Arm(
-    task="classification",
-    head="linear",
-    init="random",
-    fusion="late",
-    frozen=False,
-    lr=3e-3,
-    backbone_lr_scale=1.0,
-    modality_dropout=0.0,
-)
+LATE = make_arm(init="random", lr=3e-3)
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 """Of BatchNorm."""
 
 
-def changed(arm: Arm, **fields: object) -> Arm:
-    return Arm.model_validate({**arm.model_dump(), **fields})
+def changed(base: Arm, **fields: object) -> Arm:
+    return Arm.model_validate({**base.model_dump(), **fields})
 
 
 TUNED = changed(LATE, init="dual_simclr", modality_dropout=0.3)

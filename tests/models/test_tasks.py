@@ -1,13 +1,12 @@
 import math
-from typing import Literal
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from specs import make_arm
 from torch import Tensor
 
-from eocontrast.config.arms import Arm
 from eocontrast.config.finetuning import Recipes
 from eocontrast.evaluation.scores import scores
 from eocontrast.finetuning.points import task_of
@@ -21,17 +20,8 @@ def draws(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
-def arm(task: Literal["classification", "segmentation"]) -> Arm:
-    return Arm(
-        task=task,
-        head="linear" if task == "classification" else "unet",
-        init="random_resnet",
-        fusion="early",
-        frozen=False,
-        lr=1e-3,
-        backbone_lr_scale=1.0,
-        modality_dropout=0.0,
-    )
+CLASSIFIER = make_arm(fusion="early")
+SEGMENTER = make_arm(task="segmentation", head="unet", fusion="early")
 
 
 @pytest.mark.parametrize("labels", ["single_label", "multi_label"])
@@ -40,8 +30,8 @@ def test_an_arm_learns_what_it_does_and_classifiers_what_the_recipe_says(
 ) -> None:
     classification = tiny_recipes.classification.model_copy(update={"labels": labels})
     recipes = tiny_recipes.model_copy(update={"classification": classification})
-    assert task_of(arm("classification"), recipes).name == labels
-    assert task_of(arm("segmentation"), recipes).name == "segmentation"
+    assert task_of(CLASSIFIER, recipes).name == labels
+    assert task_of(SEGMENTER, recipes).name == "segmentation"
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -13,8 +13,8 @@ import dask
 import pytest
 from calls import square
 from distributed import Client, LocalCluster
+from specs import make_arm
 
-from eocontrast.config.arms import Arm
 from eocontrast.config.finetuning import Recipes
 from eocontrast.evaluation.evaluate import Evaluation, evaluate
 from eocontrast.finetuning.points import Job
@@ -99,19 +99,10 @@ def test_lost_worker_changes_no_byte(
 def job(
     mixed_folder: Path, tiny_inits: Mapping[str, Path], tiny_recipes: Recipes, tmp_path: Path
 ) -> Job:
-    arm = Arm(
-        task="classification",
-        head="linear",
-        init="random",
-        fusion="late",
-        frozen=False,
-        lr=3e-3,
-        backbone_lr_scale=1.0,
-        modality_dropout=0.0,
-    )
+    late = make_arm(init="random", lr=3e-3)
     store = Path(os.path.relpath(mixed_folder))  # workers run elsewhere
     return Job(
-        "late", store, tiny_inits["random"], arm, tiny_recipes, 0.2, 0, "no", tmp_path / "late"
+        "late", store, tiny_inits["random"], late, tiny_recipes, 0.2, 0, "no", tmp_path / "late"
     )
 
 

@@ -45,6 +45,7 @@ Preset = Literal["planetary_computer", "earth_search", "copernicus"]
 def _days(text: str) -> tuple[date, date]:
     """Return the first and the last day of a date such as 2023-05-01, or of a month."""
     if re.fullmatch(r"\d{4}-\d\d", text):
+        # a month ends on its own last day, February included
         first = date.fromisoformat(f"{text}-01")
         return first, first.replace(day=monthrange(first.year, first.month)[1])
     return date.fromisoformat(text), date.fromisoformat(text)
@@ -67,6 +68,7 @@ def _order(dates: tuple[str, ...]) -> tuple[str, ...]:
                 "Expected ranges that begin before they end, found {range}",
                 {"range": text},
             )
+        # whole days: catalogues differ in what a bare month means
         ranges.append(f"{first}/{last}")
     return tuple(ranges)
 

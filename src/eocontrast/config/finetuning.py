@@ -99,6 +99,7 @@ class FinetuneParams(Section):
         trained = self.chosen_arm(arms).head != "knn"  # nearest neighbours have no rate
         if init in (FROM_ARM, arm.init) or not kept or not trained:
             return ""
+        # as params.yaml would have them: 0.01 instead of 0.010000
         rates = " and ".join(f"{name} {getattr(arm, name):g}" for name in kept)
         settings = " and ".join(f"finetune.{name}" for name in kept)
         others = [name for name, other in arms.items() if other.init == init]

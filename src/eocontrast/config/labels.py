@@ -26,6 +26,7 @@ ClassValues = dict[str, Annotated[int, Field(ge=0, le=65535)]]
 
 def refuse_ambiguous(classes: ClassValues) -> ClassValues:
     """Refuse names that stand for several classes, or for none."""
+    # these two would read as another class in predictions and confusion tables
     for name in classes:
         if "|" in name or name == "none":
             raise PydanticCustomError(

@@ -49,6 +49,7 @@ def write_outputs(params: Params, metrics: Path, pretrained: Path) -> dict[str, 
     health = write_cards(params, curves, metrics, pretrained)
     write_tables(arms, classes, summary, metrics)
     sources = (params.data.pretrain, params.data.finetune)
+    # after the figures, which the page holds
     page = report(summary, classes, health, sources, metrics)
     write_text(metrics / "report.html", page)
     return curves

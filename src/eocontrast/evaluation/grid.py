@@ -43,6 +43,7 @@ class ScoredArms:
     def models(self) -> Iterator[Scored]:
         """Yield every model with weights of its own, which an ensemble has not."""
         for members, point in zip(self.files, self.points, strict=True):
+            # not strict: the last entry may be an ensemble, which has no file
             for file, evaluations in zip(members, point, strict=False):
                 yield file.parent.name, file, evaluations
 
@@ -65,6 +66,7 @@ def evaluate_single(models: Path, store: PatchStore, device: Accelerator, metric
         device: Where the model runs.
         metrics: Folder to write to.
     """
+    # by the index, never by glob: an older run may have left a file there
     (file,) = read_index(models)[0]
     ((point,),) = evaluate([[file]], store, device)
     write_point(point, metrics / "test.json")

@@ -86,4 +86,5 @@ def publish(folder: ArmFolder, out: Path, work: Path) -> None:
         trained.file.with_suffix(".json").unlink()  # its history, which MLflow has by now
         if trained.file != job.file:
             shutil.move(trained.file, job.file)
+    # last: later stages read by this list, so it must name complete files only
     write_index(folder.path, [job.file.name for job in folder.jobs], folder.left_out)

@@ -125,6 +125,7 @@ def _draft(
             raster.update_tags(**tags)
             if not layer.suffix:
                 raster.write_colormap(1, _colour_table(colours))
+        # all files in one pass, so that every tile is predicted once
         for block in blocks:
             tile = block.tile
             window = Window(tile.col, tile.row, tile.width, tile.height)

@@ -47,6 +47,7 @@ def plan_shards(source: Source, bands: StoreBands, shard_mib: int) -> Plan:
     first, side = _first_square(source, rows)
     stored = [kept.modality for kept in bands.values()]
     pixel = [len(m.bands) * np.dtype(m.storage.dtype).itemsize for m in stored]
+    # by the sensor with the larger patch: both have the same rows in a shard
     count = max(1, -(-shard_mib * 2**20 // (max(pixel) * side**2)))
     pieces = tuple(rows[start : start + count] for start in range(0, len(rows), count))
     return Plan(first, side, (sum(pixel) + 1) * side**2, pieces)  # 1 for the mask

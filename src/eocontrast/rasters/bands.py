@@ -1,4 +1,4 @@
-"""Which band of a raster is which: by the names in the file, by their aliases, or by position."""
+"""Bands of a raster, found by the names in the file, by their aliases, or by position."""
 
 from __future__ import annotations
 

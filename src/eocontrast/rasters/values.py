@@ -15,7 +15,7 @@ NoData = Literal["auto", "none"] | tuple[float, ...]
 Offset = Literal["auto"] | float
 
 Reason = Literal["nodata", "user", "mask", "nan", "fill", "impossible"]
-"""Why a pixel is missing: the header's value, the user's, mask flags, NaN, 0 in all bands, or a
+"""Reason for a missing pixel: the header's value, the user's, mask flags, NaN, 0 in all bands, or a
 value that no sensor gives."""
 
 WORDS: dict[Reason, str] = {
@@ -39,7 +39,7 @@ _HUGE = 1e19
 
 @dataclass(frozen=True)
 class Declared:
-    """What the user declares about the files of one sensor.
+    """The user's declarations about the files of one sensor.
 
     Attributes:
         nodata: `auto` follows the header and the rules for fill; numbers are missing too. `none`

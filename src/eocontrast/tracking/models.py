@@ -26,6 +26,7 @@ def record(tracker: Tracker, scored: Scored, seconds: float) -> Run:
     """
     arm, file, evaluations = scored
     run = tracker.evaluated(arm, file, evaluations)
+    # with the run, not beside the weights: commit and date must not change what DVC hashes
     run.text("card.md", finetuned_card(evaluations, provenance(hardware(), seconds)))
     return run
 
@@ -33,6 +34,7 @@ def record(tracker: Tracker, scored: Scored, seconds: float) -> Run:
 def record_single(tracker: Tracker, scored: Scored, store: PatchStore, seconds: float) -> str:
     """Log the single run with its confusion figure, and return its URI in the registry."""
     run, (_, file, (evaluation, *_)) = record(tracker, scored, seconds), scored
+    # MLflow copies files only, and no output of the stage may hold the figure
     with TemporaryDirectory() as folder:
         figure = Path(folder, "confusion.png")
         draw_confusion(evaluation.confusion, evaluation.spec.classes, figure)

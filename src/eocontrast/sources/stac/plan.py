@@ -47,7 +47,7 @@ class AreaPlan:
 
     @property
     def labelled(self) -> NDArray[np.bool_]:
-        """Whether each patch has labels."""
+        """Return whether each patch has labels."""
         held: NDArray[np.bool_] = self.amounts.sum(1) > 0
         return held
 
