@@ -49,6 +49,7 @@ def audit(arguments: argparse.Namespace) -> int:
     if out:
         searched = 0 if arguments.no_shift else len(source.manifest)
         write_audit(out, findings, len(source.manifest), searched)
+    # sources without labels, such as those to pretrain on, have no classes to miss
     gaps = False
     if any(patch.facts["label"] >= 0 for patch in kept):
         print(split_report(kept, [*source.classes]))

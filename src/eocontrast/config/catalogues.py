@@ -68,7 +68,7 @@ def _order(dates: tuple[str, ...]) -> tuple[str, ...]:
                 "Expected ranges that begin before they end, found {range}",
                 {"range": text},
             )
-        # whole days: catalogues differ in what a bare month means
+        # in the form of STAC's parameter `datetime`, with whole days
         ranges.append(f"{first}/{last}")
     return tuple(ranges)
 

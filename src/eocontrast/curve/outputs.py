@@ -99,5 +99,6 @@ def write_tables(
         "headline.json": json.dumps(headline(summary), indent=1) + "\n",
         "plots.json": json.dumps(plot_rows(arms), indent=0) + "\n",
     }
+    # small text: git keeps these, and compares them line by line
     for name, text in texts.items():
         write_text(metrics / name, text)

@@ -84,6 +84,7 @@ def publish(folder: ArmFolder, out: Path, work: Path) -> None:
     for job in folder.jobs:
         trained = job.moved(out, work)
         trained.file.with_suffix(".json").unlink()  # its history, which MLflow has by now
+        # equal if another process does the same work, and so has the folder of unfinished work
         if trained.file != job.file:
             shutil.move(trained.file, job.file)
     # last: later stages read by this list, so it must name complete files only
