@@ -78,6 +78,9 @@ MISTAKES: dict[str, tuple[str, object]] = {
     "no fractions": ("label_curve.fractions", []),
     "fractions: twice": ("label_curve.fractions", [0.1, 1, 1.0]),
     "seeds: twice": ("label_curve.seeds", [0, 1, 0]),
+    "seeds: more of the same": ("label_curve.more_seeds", [0]),
+    "pretraining without a seed": ("pretrain.runs.mma.seeds", []),
+    "pretraining: a seed twice": ("pretrain.runs.mma.seeds", [1, 1]),
     "too few samples": ("label_curve.bootstrap_samples", 10),
     "arm: of another init": ("label_curve.arms.mma.mma.init", "random_resnet"),
     "arm: lr of an arm that is named like a method": (
@@ -275,6 +278,42 @@ def test_lists_of_a_split(raw: dict[str, Any], value: object) -> None:
     parsed = {name: str(path) for name, path in found.items()} if isinstance(found, dict) else found
     expected = None if value == "none" else value
     assert parsed == (Path(expected) if isinstance(expected, str) else expected)
+
+
+def test_few_labels_and_frozen_heads_have_more_seeds() -> None:
+    curve = load_params(PARAMS).label_curve.model_copy(
+        update={"seeds": (0, 1), "more_seeds": (2, 5), "more_seeds_up_to": 0.1}
+    )
+    arms, more = curve.named_arms, (0, 1, 2, 5)
+    assert curve.seeds_of(arms["late"], 0.1) == curve.seeds_of(arms["late"], 0.01) == more
+    assert curve.seeds_of(arms["late"], 0.5) == (0, 1)
+    assert curve.seeds_of(arms["dual_simclr_frozen"], 1.0) == more
+    assert curve.seeds_of(arms["unet"], 0.1) == curve.seeds_of(arms["unet"], 1.0) == (0, 1)
+    # its decoder is trained on pixels, for minutes
+    assert curve.seeds_of(arms["swin_unet_dual_frozen"], 1.0) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"supervised": "early_late"}, "which is none of .*; did you mean"),
+        ({"supervised": "unet"}, "is unet, which is no supervised arm of classification"),
+        ({"supervised": "dual_simclr"}, "is dual_simclr, which is no supervised arm"),
+        ({"pretrained": "late"}, "is late, which is no pretrained arm of classification"),
+    ],
+)
+def test_headline_of_wrong_arms(changes: dict[str, str], message: str) -> None:
+    raw = YAML(typ="safe").load(PARAMS)
+    raw["label_curve"]["headline"]["classification"] |= changes
+    with pytest.raises(UserError, match=message):
+        check_params(raw)
+
+
+@pytest.mark.parametrize("name", ["auto", "none", "ensemble"])
+def test_headline_without_one_arm(name: str) -> None:
+    raw = YAML(typ="safe").load(PARAMS)
+    raw["label_curve"]["headline"]["segmentation"]["pretrained"] = name
+    assert check_params(raw).label_curve.headline["segmentation"].pretrained == name
 
 
 def test_words_stand_for_nothing() -> None:

@@ -68,9 +68,9 @@ class LabelCurveParams(Section):
     fractions: Annotated[tuple[Fraction, ...], Field(min_length=1)]
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     more_seeds: tuple[Seed, ...]
-    """Seeds of the points that take seconds beside `seeds`."""
+    """Seeds beside `seeds`, for heads on frozen backbones and for few labels."""
     more_seeds_up_to: Share
-    """Largest fraction at which every arm takes `more_seeds`."""
+    """Largest fraction at which classification takes `more_seeds`."""
     bootstrap_samples: Annotated[int, Field(ge=100)]
     arms: dict[Name, Annotated[dict[Name, Arm], Field(min_length=1)]]
     """Arms by the weights that they start from, then by their own names."""
@@ -118,15 +118,16 @@ class LabelCurveParams(Section):
     @model_validator(mode="after")
     def _no_point_twice(self) -> LabelCurveParams:
         seeds = (*self.seeds, *self.more_seeds)
-        for name, values in (("fractions", self.fractions), ("seeds and more_seeds", seeds)):
+        both = "label_curve.seeds and label_curve.more_seeds name"
+        for what, values in (("label_curve.fractions names", self.fractions), (both, seeds)):
             if len(set(values)) != len(values):
-                raise ValueError(f"label_curve.{name} names a value twice: {list(values)}")
+                raise ValueError(f"{what} a value twice: {list(values)}")
         return self
 
     def seeds_of(self, arm: Arm, fraction: Fraction) -> tuple[Seed, ...]:
-        """Return the seeds of a point: heads on frozen features and small fractions get more."""
-        light = arm.on_features or fraction <= self.more_seeds_up_to
-        return (*self.seeds, *self.more_seeds) if light else self.seeds
+        """Return the seeds of a point: heads on frozen features and few labels get more."""
+        few = arm.task == "classification" and fraction <= self.more_seeds_up_to
+        return (*self.seeds, *self.more_seeds) if few or arm.on_features else self.seeds
 
     @property
     def scored_together(self) -> list[tuple[Name, ...]]:
