@@ -2,9 +2,11 @@
 
 python stages/pretrain.py RUN STORE PRETRAINED/RUN.safetensors
 
-The file holds the first of the run's seeds; the others are in PRETRAINED/RUN/SEED.safetensors.
+The file holds the first of the run's seeds. PRETRAINED/RUN lists all in seeds.json, and holds the
+others as SEED.safetensors.
 """
 
+import json
 from collections import deque
 from functools import partial
 from itertools import starmap
@@ -16,6 +18,7 @@ from eocontrast.models.point_files import pretrained_file
 from eocontrast.patches.store import PatchStore
 from eocontrast.pretraining.run import pretrain_run, run_digest
 from eocontrast.runtime.errors import named
+from eocontrast.runtime.files import write_text
 from eocontrast.runtime.parallel import parallel_map, workers_for_models
 from eocontrast.runtime.stage import run_stage
 from eocontrast.tracking.tracker import Tracker
@@ -23,11 +26,12 @@ from eocontrast.training.devices import first_process, hardware
 from eocontrast.training.ranks import ranks
 from eocontrast.training.resuming import kept, kept_folder
 
+SEEDS = "seeds.json"
+
 
 def main(name: str, patches: Path, weights: Path) -> None:
     params = load_params()
     run = named("pretrain.runs", name, params.pretrain.runs)
-    (weights.parent / name).mkdir(parents=True, exist_ok=True)
     calls = []
     for seed in run.seeds:
         file = pretrained_file(weights.parent, name, run.seeds, seed)
@@ -36,6 +40,8 @@ def main(name: str, patches: Path, weights: Path) -> None:
     # two seeds on a core each take 3/4 of the time of one after the other on two cores
     apart = len(calls) > 1 and ranks() == 1 and workers_for_models() is None
     deque(parallel_map(_pretrain, calls) if apart else starmap(_pretrain, calls), maxlen=0)
+    if first_process():  # also where there is one seed: DVC warns of empty folders
+        write_text(weights.parent / name / SEEDS, json.dumps(list(run.seeds)) + "\n")
 
 
 def _pretrain(name: str, params: Params, run: PretrainRun, patches: Path, weights: Path) -> None:
