@@ -8,8 +8,9 @@ from raster_files import write_raster
 
 from eocontrast.modalities import Modality
 from eocontrast.rasters.bands import standard_name
+from eocontrast.rasters.image import open_image
 from eocontrast.rasters.open import RasterError
-from eocontrast.rasters.read import open_image, read_raster
+from eocontrast.rasters.read import read_raster
 
 FOUR = ("B02", "B03", "B04", "B08")
 RADAR = ("VV", "VH")

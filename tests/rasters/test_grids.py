@@ -10,8 +10,9 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 
-from eocontrast.rasters.grids import Grid, bilinear, common_size, span
+from eocontrast.rasters.grids import Grid, common_size
 from eocontrast.rasters.open import RasterError
+from eocontrast.rasters.resample import bilinear, span
 
 PIXEL = 10 / 3
 NOWHERE = Grid(None, Affine.identity(), 100, 100)

@@ -15,7 +15,8 @@ from rasterio.control import GroundControlPoint
 from eocontrast.modalities import Modality, Units
 from eocontrast.rasters.open import RasterError
 from eocontrast.rasters.read import read_raster
-from eocontrast.rasters.values import AUTOMATIC, Declared, Offset, Reason, encode_pixels, to_units
+from eocontrast.rasters.units import to_units
+from eocontrast.rasters.values import AUTOMATIC, Declared, Offset, Reason, encode_pixels
 
 QUARTER = (slice(None), slice(0, 8), slice(0, 8))
 

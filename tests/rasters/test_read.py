@@ -9,8 +9,9 @@ from raster_files import noise, write_raster
 from rasterio.windows import Window
 
 from eocontrast.modalities import Modality, Units
+from eocontrast.rasters.image import open_image
 from eocontrast.rasters.open import RasterError
-from eocontrast.rasters.read import bands_size, open_image, read_raster
+from eocontrast.rasters.read import bands_size, read_raster
 
 TWO = Modality(("B01", "B02"), "DN", (0, 10000))
 

@@ -14,8 +14,8 @@ from eocontrast.modalities import STORAGE, Modality, Sensor, implausible
 from eocontrast.patches.agreement import PIXEL, same_pixel
 from eocontrast.patches.inputs import InputSpec
 from eocontrast.rasters.grids import Grid
+from eocontrast.rasters.image import SensorImage
 from eocontrast.rasters.offsets import added_offset, dark_ends, offset_by_content
-from eocontrast.rasters.read import SensorImage
 from eocontrast.rasters.values import missing_pixels
 from eocontrast.runtime.errors import UserError
 

@@ -21,8 +21,8 @@ from eocontrast.mapping.tiles import Tile
 from eocontrast.modalities import Sensor, Units
 from eocontrast.patches.inputs import InputSpec
 from eocontrast.rasters.grids import Grid, finest
+from eocontrast.rasters.image import SensorImage, open_image
 from eocontrast.rasters.open import gdal_settings
-from eocontrast.rasters.read import SensorImage, open_image
 from eocontrast.rasters.values import AUTOMATIC, Declared, encode_pixels
 from eocontrast.runtime.errors import UserError
 

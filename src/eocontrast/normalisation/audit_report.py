@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from textwrap import shorten
 
@@ -38,8 +38,11 @@ def write_audit(path: Path, findings: list[Finding], patches: int, shift_searche
     write_text(path, json.dumps(content, indent=1) + "\n")
 
 
-def audit_table(findings: list[Finding], patches: int) -> str:
-    """Return one line per rule with an example below it, worst first, and a verdict at the end."""
+def audit_table(findings: list[Finding], patches: int, gaps: Sequence[str] = ()) -> str:
+    """Return one line per rule with an example below it, worst first, and a verdict at the end.
+
+    `gaps` are errors of the splits, as `split_gaps` returns them.
+    """
     rules: dict[tuple[Severity, str], list[Finding]] = defaultdict(list)
     for finding in findings:
         rules[finding.severity, finding.rule].append(finding)
@@ -53,15 +56,20 @@ def audit_table(findings: list[Finding], patches: int) -> str:
     examples = [shorten(rules[key][0].message, _EXAMPLE, placeholder=" ...") for key in order]
     pairs = zip(lines, examples, strict=True)
     told = [line for row, example in pairs for line in (row, f"    for example: {example}")]
-    return "\n".join([*([header, *told] if rules else []), verdict(findings, patches)])
+    return "\n".join([*([header, *told] if rules else []), verdict(findings, patches, gaps)])
 
 
-def verdict(findings: list[Finding], patches: int) -> str:
+def verdict(findings: list[Finding], patches: int, gaps: Sequence[str] = ()) -> str:
     """Return how many patches cannot be used, and how many deserve a look."""
     errors, warnings = _count(findings, "error"), _count(findings, "warning")
-    if not errors and not warnings:
-        return f"audit: nothing is wrong with the {patches} patches"
-    return f"audit: of {patches} patches {errors} cannot be used, {warnings} have a warning"
+    unusable = f"; the splits cannot be used: {'; '.join(gaps)}" if gaps else ""
+    if errors or warnings:
+        count = f"of {patches} patches {errors} cannot be used, {warnings} have a warning"
+    elif gaps:
+        count = f"no pixel of the {patches} patches is wrong"
+    else:
+        count = f"nothing is wrong with the {patches} patches"
+    return f"audit: {count}{unusable}"
 
 
 def _count(findings: list[Finding], severity: Severity) -> int:

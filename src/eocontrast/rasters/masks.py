@@ -12,9 +12,10 @@ from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 
 from eocontrast.rasters.bands import alpha_band
+from eocontrast.rasters.files import BandFile, whole_window
 from eocontrast.rasters.grids import Grid, reversed_axes
 from eocontrast.rasters.open import RasterError, gdal_settings, open_raster
-from eocontrast.rasters.read import BandFile, Raster, whole_window
+from eocontrast.rasters.read import Raster
 from eocontrast.rasters.values import IMPOSSIBLE, Reason, mark_missing
 
 _COLOURS = {ColorInterp.red, ColorInterp.green, ColorInterp.blue}

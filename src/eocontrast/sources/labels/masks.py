@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from eocontrast.config.labels import LabelsParams
 from eocontrast.rasters.grids import Grid, finest
-from eocontrast.rasters.read import open_image
+from eocontrast.rasters.image import open_image
 from eocontrast.rasters.source import Source
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import whole

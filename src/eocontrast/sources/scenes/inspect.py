@@ -14,8 +14,8 @@ from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C, SENTINEL2_L2A, Modal
 from eocontrast.modalities import implausible as reason_against
 from eocontrast.rasters.bands import standard_name
 from eocontrast.rasters.grids import Grid, finest
+from eocontrast.rasters.image import SensorImage, open_image
 from eocontrast.rasters.open import open_raster
-from eocontrast.rasters.read import SensorImage, open_image
 from eocontrast.runtime.errors import UserError
 
 _TEN_METRES = ("B02", "B03", "B04", "B08")
