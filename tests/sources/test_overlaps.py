@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import rasterio
 from numpy.typing import NDArray
+from pyproj import Transformer
 from rasterio.errors import NotGeoreferencedWarning
 
 from eocontrast.rasters.source import COLUMNS
@@ -179,3 +180,25 @@ def test_damaged_raster_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(UserError, match=r"a\.tif"):
         groups([path])
+
+
+def test_ground_in_neighbouring_zones() -> None:
+    """Patches on the border of two UTM zones, given in either, or in degrees."""
+    west, east, degrees = (
+        Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(12.001, 47.0)
+        for crs in ("EPSG:32632", "EPSG:32633", "EPSG:4326")
+    )
+
+    def place(crs: str, corner: tuple[float, float], side: float = 320) -> Footprint:
+        box = (corner[0], corner[1], corner[0] + side, corner[1] + side)
+        return Footprint(frozenset(), crs, box)
+
+    far = (east[0] + 5000, east[1])
+    patches = [
+        place("EPSG:32632", west), place("EPSG:32633", east), place("EPSG:32633", far),
+        place("EPSG:4326", degrees, 0.001),
+    ]  # fmt: skip
+    assert {frozenset(rows) for rows in sharing_place(patches)} == {
+        frozenset({0, 1}), frozenset({0, 3}), frozenset({1, 3}),
+    }  # fmt: skip
+    assert merge_groups(["a", "b", "c", "d"], sharing_place(patches)) == ["a", "a", "c", "a"]

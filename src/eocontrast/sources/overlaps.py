@@ -31,9 +31,7 @@ from tqdm import tqdm
 from eocontrast.rasters.open import open_raster, read_values
 from eocontrast.runtime.parallel import parallel_map
 from eocontrast.sources.neighbours import first_linked
-
-Box = tuple[float, float, float, float]
-"""Left, bottom, right and top in the units of the reference system."""
+from eocontrast.sources.zones import Box, crossing_zones
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -129,7 +127,10 @@ def sharing_content(footprints: Sequence[Footprint]) -> Sharers:
 
 
 def sharing_place(footprints: Sequence[Footprint]) -> Sharers:
-    """Return the patches with equal bounds, then those of each pair of intersecting bounds."""
+    """Return the patches with equal bounds, then those of each pair of intersecting bounds.
+
+    Bounds in different reference systems are compared as longitude and latitude.
+    """
     boxes = ((patch.crs, patch.box) for patch in footprints)
     rows_by_box = _rows_by_key((key, row) for row, key in enumerate(boxes) if key[0])
     boxes_by_crs: dict[str, list[Box]] = defaultdict(list)
@@ -141,7 +142,8 @@ def sharing_place(footprints: Sequence[Footprint]) -> Sharers:
         for crs, boxes_of_crs in boxes_by_crs.items()
         for one, other in intersecting(boxes_of_crs)
     ]
-    return equal + crossing
+    across = [rows_by_box[one] + rows_by_box[other] for one, other in crossing_zones(boxes_by_crs)]
+    return equal + crossing + across
 
 
 def intersecting(boxes: Sequence[Box]) -> set[tuple[Box, Box]]:
