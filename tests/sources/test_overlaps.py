@@ -13,7 +13,6 @@ from rasterio.errors import NotGeoreferencedWarning
 from eocontrast.rasters.source import COLUMNS
 from eocontrast.runtime.errors import UserError
 from eocontrast.sources.overlaps import (
-    Box,
     Footprint,
     corner_blocks,
     footprint,
@@ -22,6 +21,7 @@ from eocontrast.sources.overlaps import (
     merge_overlapping,
     sharing_place,
 )
+from eocontrast.sources.zones import Box
 
 SIZE = 32
 

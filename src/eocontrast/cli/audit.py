@@ -50,12 +50,12 @@ def audit(arguments: argparse.Namespace) -> int:
         searched = 0 if arguments.no_shift else len(source.manifest)
         write_audit(out, findings, len(source.manifest), searched)
     # sources without labels, such as those to pretrain on, have no classes to miss
-    gaps = False
+    gaps: list[str] = []
     if any(patch.facts["label"] >= 0 for patch in kept):
         print(split_report(kept, [*source.classes]))
-        gaps = bool(split_gaps(split_table(kept, [*source.classes]))[0])
-    print(audit_table(findings, len(source.manifest)))
-    return int(has_error(findings) or gaps)
+        gaps = split_gaps(split_table(kept, [*source.classes]))[0]
+    print(audit_table(findings, len(source.manifest), gaps))
+    return int(has_error(findings) or bool(gaps))
 
 
 def _with_splits(source: Source) -> Source:
