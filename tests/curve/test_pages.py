@@ -79,6 +79,24 @@ def test_verdict_follows_interval(low: float, words: str) -> None:
     assert words in pages.headline_text(summary(low))
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (-0.05, 0.2, "were above all labels without it, but **not surely** (classification)."),
+        (0.01, 0.2, "were **better** than all labels without it (classification)."),
+        (-0.05, -0.01, "were **worse** than all labels without it (classification)."),
+        (None, None, "could not be compared with all labels without it (classification)."),
+    ],
+)
+def test_sign_follows_interval(low: float | None, high: float | None, words: str) -> None:
+    made = summary()
+    for gap in made["single_label"]["difference_to_best_supervised"]["dual_frozen"]:
+        gap |= {"low": low, "high": high}
+    text = pages.sign_text(made)
+    assert text.startswith("On the simulated scenes of the default run, 10 % of the labels after")
+    assert text.endswith(f"{words}\n")
+
+
 def test_table_best_arm_first(project: Path) -> None:
     rows = (project / "docs/results.md").read_text().splitlines()
     assert rows[1] == "| AA (95 % interval) | 10 % (9) | 100 % (90) |"

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eocontrast.curve.headline import answer
+from eocontrast.curve.headline import answer, compared_arms, nearest
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import whole, write_text
 
@@ -30,6 +30,30 @@ Summary = Mapping[str, Any]
 def headline_text(summary: Summary) -> str:
     """Return a paragraph per task: the leading arm against the best supervised one."""
     return "\n\n".join(filter(None, map(_paragraph, summary.values()))) + "\n"
+
+
+def sign_text(summary: Summary) -> str:
+    """Return whether 10 % of the labels were enough, in a sentence per task."""
+    sentences = [_sign(name, task) for name, task in summary.items()]
+    return " ".join(filter(None, sentences)) + "\n"
+
+
+def _sign(name: str, task: Mapping[str, Any]) -> str:
+    _, arm = compared_arms(task)
+    if arm is None:
+        return ""
+    share = f"{100 * nearest(task['pretrained'][arm])['fraction']:g} % of the labels"
+    gap = nearest(task["difference_to_best_supervised"][arm])
+    what = "segmentation" if name == "segmentation" else "classification"
+    start = f"On the simulated scenes of the default run, {share} after pretraining"
+    if gap["low"] is None:
+        return f"{start} could not be compared with all labels without it ({what})."
+    if gap["high"] < 0:
+        return f"{start} were **worse** than all labels without it ({what})."
+    if gap["low"] > 0:
+        return f"{start} were **better** than all labels without it ({what})."
+    sign = "below" if gap["value"] < 0 else "above"
+    return f"{start} were {sign} all labels without it, but **not surely** ({what})."
 
 
 def _paragraph(task: Mapping[str, Any]) -> str:
@@ -59,7 +83,7 @@ def _score(point: Mapping[str, Any]) -> str:
 def blocks(summary: Summary) -> dict[str, str]:
     """Return the generated text of every marker."""
     tables = {f"table {name}": table(task) for name, task in summary.items()}
-    return {"headline": headline_text(summary), **tables}
+    return {"sign": sign_text(summary), "headline": headline_text(summary), **tables}
 
 
 def fill(text: str, summary: Summary) -> str:
