@@ -63,6 +63,18 @@ class FtpServer:
 class _HttpHandler(BaseHTTPRequestHandler):
     server: "HttpServer"
 
+    def do_HEAD(self) -> None:
+        self.server.headed.append(self.path)
+        if self.server.refusals:
+            self.send_error(self.server.refusals.pop(0))
+        elif self.path not in self.server.files:
+            self.send_error(404)
+        else:
+            self.send_response(200)
+            if self.path in self.server.etags:
+                self.send_header("X-Linked-Etag", self.server.etags[self.path])
+            self.end_headers()
+
     def do_GET(self) -> None:
         asked = self.headers.get("Range")
         self.server.asked.append(asked)
@@ -114,6 +126,8 @@ class HttpServer(ThreadingHTTPServer):
             self.socket = context.wrap_socket(self.socket, server_side=True)
         self.files, self.ranges, self.sizes, self.sent = files, "known", True, 0
         self.asked: list[str | None] = []
+        self.headed: list[str] = []
+        self.etags: dict[str, str] = {}
         self.refusals: list[int] = []
         self.moved: dict[str, str] = {}
         self.ends: list[int] = []

@@ -54,6 +54,7 @@ PARAMS = SourcesParams.model_validate(
             "classes": {},
             "labels": NO_LABELS.model_dump(),
         },
+        "ssl4eo": YAML(typ="safe").load(PARAMETERS)["sources"]["ssl4eo"],
         "stac": YAML(typ="safe").load(PARAMETERS)["sources"]["stac"],
     }
 )

@@ -16,7 +16,9 @@ from eocontrast.labels import MAX_CLASSES
 from eocontrast.modalities import Modality, Units
 from eocontrast.rasters.values import Declared
 
-SourceName = Literal["simulated", "bigearthnet", "sen12ms", "dfc2020", "ombria", "manifest", "stac"]
+SourceName = Literal[
+    "simulated", "bigearthnet", "sen12ms", "ssl4eo", "dfc2020", "ombria", "manifest", "stac"
+]
 
 
 Season = Literal["spring", "summer", "fall", "winter"]
@@ -121,6 +123,26 @@ class SEN12MSParams(Section):
         return self
 
 
+class SSL4EOParams(Section):
+    """Folder or address of SSL4EO-S12 v1.1, and the part of it to use.
+
+    `md5s` is a file with digests in place of those that the server states. `shards` are numbers in
+    the names of files, all of the part if empty; `seasons` are images of a place by date. `level`
+    is that of Sentinel-2, `offset` what is added to its values, by content if `auto`, and
+    `max_cloud` the largest share of a patch without a clear view.
+    """
+
+    path: Fetched
+    url: Address
+    md5s: Annotated[Path | None, or_word("server")]
+    part: Literal["val", "train"]
+    shards: tuple[PositiveInt, ...]
+    seasons: Annotated[tuple[Annotated[int, Field(ge=0, le=3)], ...], Field(min_length=1)]
+    level: Literal["L1C", "L2A"]
+    offset: Literal["auto", 0, -1000]
+    max_cloud: Annotated[float, Field(ge=0, le=1)]
+
+
 class DFC2020Params(Section):
     """Folder or address of DFC2020, and the half of it that is trained on.
 
@@ -209,6 +231,7 @@ class SourcesParams(Section):
     simulated: SimulatedParams
     bigearthnet: BigEarthNetParams
     sen12ms: SEN12MSParams
+    ssl4eo: SSL4EOParams
     dfc2020: DFC2020Params
     ombria: OmbriaParams
     manifest: ManifestParams

@@ -97,6 +97,9 @@ def _offsets(source: Source, patches: Sequence[Patch], severity: Severity) -> It
             "have none"
         )
         yield from (Finding(patch.id, "offset", "warning", message) for patch in stated)
+    elif stated:
+        message = "the header or product states an offset of s2, which is taken off"
+        yield from (Finding(patch.id, "offset", "note", message) for patch in stated)
 
 
 def _dark(patch: Patch) -> DarkEnds | None:

@@ -12,7 +12,7 @@ import pandas as pd
 from eocontrast.config.catalogues import StacParams
 from eocontrast.config.labels import LabelsParams
 from eocontrast.config.schema import Section
-from eocontrast.config.sources import SourceName, SourcesParams
+from eocontrast.config.sources import SourceName, SourcesParams, SSL4EOParams
 from eocontrast.rasters.source import COLUMNS, SPLITS, Source
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import write_text
@@ -29,11 +29,19 @@ def _fetch_stac(folder: Path, params: StacParams) -> Source:
     return stac.fetch(folder, params)
 
 
-def needs_extra(error: ImportError) -> UserError:
-    """Return the message for a package of the source `stac` that is not installed."""
+def _fetch_ssl4eo(folder: Path, params: SSL4EOParams, *, keep_archives: bool) -> Source:
+    try:
+        from eocontrast.sources import ssl4eo
+    except ImportError as error:
+        raise needs_extra(error, "ssl4eo") from error
+    return ssl4eo.fetch(folder, params, keep_archives=keep_archives)
+
+
+def needs_extra(error: ImportError, source: SourceName = "stac") -> UserError:
+    """Return the message for a package of an optional source that is not installed."""
     return UserError(
-        f"the source stac needs {error.name}, which is not installed; run "
-        "`pip install 'eocontrast[stac]'`, or `pip install -e '.[stac]'` in a clone"
+        f"the source {source} needs {error.name}, which is not installed; run "
+        f"`pip install 'eocontrast[{source}]'`, or `pip install -e '.[{source}]'` in a clone"
     )
 
 
@@ -42,6 +50,7 @@ SOURCES: dict[SourceName, Callable[..., Source]] = {
     "simulated": simulated.fetch,
     "bigearthnet": bigearthnet.fetch,
     "sen12ms": sen12ms.fetch,
+    "ssl4eo": _fetch_ssl4eo,
     "dfc2020": dfc2020.fetch,
     "ombria": ombria.fetch,
     "manifest": manifest.fetch,
@@ -49,7 +58,7 @@ SOURCES: dict[SourceName, Callable[..., Source]] = {
 }
 
 
-PUBLISHED = ("bigearthnet", "sen12ms", "dfc2020", "ombria")
+PUBLISHED = ("bigearthnet", "sen12ms", "ssl4eo", "dfc2020", "ombria")
 """Sources that are downloaded as archives."""
 
 

@@ -16,7 +16,7 @@ import pycurl
 from tqdm import tqdm
 
 from eocontrast.runtime.errors import UserError
-from eocontrast.runtime.files import check_free_disk, file_md5
+from eocontrast.runtime.files import check_free_disk, file_md5, file_sha256
 
 _LONGEST_PAUSE = 60.0  # seconds
 _BUFFER = 2**19  # bytes; curl's default of 16 KiB would wake Python 32 times as often
@@ -45,7 +45,7 @@ _FTP_REFUSED = {
 }
 
 
-class _TransferError(Exception):
+class TransferError(Exception):
     """A connection that ended early, with curl's error code and the server's last status."""
 
     def __init__(self, code: int, message: str, status: int) -> None:
@@ -57,7 +57,8 @@ def fetch_file(
     url: str,
     target: Path,
     *,
-    md5: str,
+    md5: str = "",
+    sha256: str = "",
     beside: int | None = 0,
     attempts: int = 8,
     pause: float = 1.0,
@@ -71,8 +72,9 @@ def fetch_file(
     Args:
         url: ftp, ftps, http or https address; may contain a user and a password.
         target: where to store the file.
-        md5: expected digest in lower-case hex; empty if the server packs the file anew for every
-            request, and then the caller verifies what it holds.
+        md5: expected digest in lower-case hex.
+        sha256: expected digest in lower-case hex, in place of `md5`. Both are empty if the server
+            packs the file anew for every request, and then the caller verifies what it holds.
         beside: bytes that must stay free for the unpacked content; None reserves the file's size.
         attempts: consecutive connections that may fail without receiving a new byte.
         pause: seconds before the second attempt; doubles with each further one, up to a minute.
@@ -82,15 +84,17 @@ def fetch_file(
         UserError: the server refuses the file, all attempts fail, the digest is wrong, or the disk
             is full.
     """
-    if target.exists() and md5 in ("", file_md5(target)):
+    kind, expected = ("sha256", sha256) if sha256 else ("md5", md5)
+    digest_of = file_sha256 if sha256 else file_md5
+    if target.exists() and expected in ("", digest_of(target)):
         return target
     partial = target.with_name(f"{target.name}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         for _ in range(2 if partial.exists() else 1):
             _download(url, partial, beside, attempts, pause, stall)
-            digest = file_md5(partial)
-            if md5 in ("", digest):
+            digest = digest_of(partial)
+            if expected in ("", digest):
                 os.replace(partial, target)
                 return target
             partial.unlink()
@@ -99,8 +103,8 @@ def fetch_file(
             f"{target} cannot be written ({error}); check free space and permissions"
         ) from error
     raise UserError(
-        f"{without_credentials(url)} has md5 {digest}, expected {md5}; the download was removed. "
-        "Check the address, then run it again"
+        f"{without_credentials(url)} has {kind} {digest}, expected {expected}; the download "
+        "was removed. Check the address, then run it again"
     )
 
 
@@ -120,8 +124,8 @@ def _download(
         try:
             _receive(url, partial, beside, stall)
             return
-        except _TransferError as error:
-            if _is_permanent(error, resumed=_size(partial) > 0):
+        except TransferError as error:
+            if is_permanent(error, resumed=_size(partial) > 0):
                 raise UserError(
                     f"{shown} cannot be downloaded ({error}); check the address, the login and the "
                     "network"
@@ -143,23 +147,23 @@ def _download(
 def _receive(url: str, partial: Path, beside: int | None, stall: int) -> None:
     """Append what one connection sends, starting at the current size of `partial`."""
     start = _size(partial)
-    handle = _open(url, start, stall)
+    handle = open_url(url, start, stall)
     bar = tqdm(desc=partial.stem, initial=start, unit="B", unit_scale=True, disable=None)
-    with bar, closing(_chunks(handle)) as chunks:
-        first = next(chunks, b"")
+    with bar, closing(chunks(handle)) as received:
+        first = next(received, b"")
         remaining = int(handle.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T)) if first else 0
         if remaining >= 0:  # -1 if the server does not report a size
             bar.total = start + remaining
             needed = remaining + (bar.total if beside is None else beside)
             check_free_disk(partial.parent, needed, without_credentials(url))
         with partial.open("ab") as file:
-            for chunk in chain([first], chunks):
+            for chunk in chain([first], received):
                 file.write(chunk)
                 bar.update(len(chunk))
 
 
-def _chunks(handle: pycurl.Curl) -> Generator[bytes, None, None]:
-    """Yield what a connection sends; raise `_TransferError` if it ends early."""
+def chunks(handle: pycurl.Curl) -> Generator[bytes, None, None]:
+    """Yield what a connection sends; raise `TransferError` if it ends early."""
     received: list[bytes] = []
     # a method in C: libcurl would swallow a signal or an error raised within a Python callback
     handle.setopt(pycurl.WRITEFUNCTION, received.append)
@@ -176,14 +180,15 @@ def _chunks(handle: pycurl.Curl) -> Generator[bytes, None, None]:
         failures = multi.info_read()[2]
         if failures:
             _, code, message = failures[0]
-            raise _TransferError(code, message, int(handle.getinfo(pycurl.RESPONSE_CODE)))
+            raise TransferError(code, message, int(handle.getinfo(pycurl.RESPONSE_CODE)))
     finally:
         multi.remove_handle(handle)
         handle.close()
         multi.close()
 
 
-def _is_permanent(error: _TransferError, resumed: bool) -> bool:
+def is_permanent(error: TransferError, resumed: bool) -> bool:
+    """Return whether another attempt would fail too."""
     if error.code in _UNKNOWN_HOST:
         return not resumed  # a host that sent bytes before exists: the network is down
     if error.code == pycurl.E_HTTP_RETURNED_ERROR:
@@ -195,7 +200,8 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _open(url: str, start: int, stall: int) -> pycurl.Curl:
+def open_url(url: str, start: int, stall: int) -> pycurl.Curl:
+    """Return a connection that asks for a file from byte `start` on, and has not begun."""
     handle = pycurl.Curl()
     options = {
         pycurl.URL: url,
