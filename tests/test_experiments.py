@@ -13,6 +13,7 @@ from eocontrast.tracking.tracker import flatten
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 PAPERS = ("p1", "p2")
 SIZES = ("quick", "gpu")
+SETS = ("bigearthnet",)
 
 
 def read(paper: str) -> Params:
@@ -29,7 +30,7 @@ def read_shipped() -> Params:
     return check_params(read_yaml(path, YAML(typ="safe", pure=True)), str(path))
 
 
-@pytest.mark.parametrize("paper", [*PAPERS, *SIZES])
+@pytest.mark.parametrize("paper", [*PAPERS, *SIZES, *SETS])
 def test_settings_differ_from_shipped(paper: str) -> None:
     base, file = Path(__file__).with_name("params.yaml"), EXPERIMENTS / f"{paper}.yaml"
     changes = YAML(typ="safe", pure=True).load(file)
@@ -45,7 +46,7 @@ def trained(params: Params) -> dict[str, ContrastiveRun]:
 
 
 def test_experiment_files() -> None:
-    named = {f"{name}.yaml" for name in (*PAPERS, *SIZES)}
+    named = {f"{name}.yaml" for name in (*PAPERS, *SIZES, *SETS)}
     assert named <= {path.name for path in EXPERIMENTS.iterdir()}
 
 
@@ -72,7 +73,7 @@ def test_recipe_as_published(paper: str) -> None:
     assert (recipe.labels, recipe.val_fraction) == ("single_label", 0)
 
 
-@pytest.mark.parametrize("paper", [*PAPERS, *SIZES])
+@pytest.mark.parametrize("paper", [*PAPERS, *SIZES, *SETS])
 def test_every_run_has_arm(paper: str) -> None:
     params = read(paper)
     assert {arm.init for arm in params.label_curve.named_arms.values()} == set(params.pretrain.runs)
@@ -110,6 +111,25 @@ def test_gpu_size() -> None:
     world = params.sources.simulated
     assert world.pretrain_scenes * world.scene_size**2 >= 10_000
     assert world.patch_size > 224
+
+
+def test_bigearthnet_grid() -> None:
+    """Both sensors alone and together, at four fractions, from scratch, frozen and fine-tuned."""
+    params = read("bigearthnet")
+    text = (EXPERIMENTS / "bigearthnet.yaml").read_text()
+    assert "eocontrast params experiments/bigearthnet.yaml && dvc repro" in text
+    assert params.label_curve.fractions == (0.01, 0.05, 0.1, 1.0)
+    assert params.finetune.recipe.classification.labels == "multi_label"
+    source = params.sources.bigearthnet
+    assert (source.path, source.flagged, source.classes) == ("fetch", "leave_out", "nineteen")
+    arms = params.label_curve.named_arms.values()
+    held = {
+        (arm.fusion, arm.init.startswith("random"), arm.frozen)
+        for arm in arms
+        if arm.task == "classification" and arm.fusion != "early"
+    }
+    kinds = ((True, False), (False, False), (False, True))
+    assert held == {(fusion, *kind) for fusion in ("s1", "s2", "late") for kind in kinds}
 
 
 def test_papers_use_opposite_halves() -> None:
