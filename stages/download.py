@@ -22,6 +22,8 @@ def main(name: SourceName, rasters: Path, manifests: Path) -> None:
     with Tracker("download").stage_run(f"download@{name}", {"source": name, **described}) as run:
         run.log({"pairs": len(source.manifest)})
         run.file(manifests / "source.json")
+        for report in sorted(manifests.glob("report.*")):  # of a catalogue, as a table and a map
+            run.file(report)
     print(f"{len(source.manifest)} pairs of {name}, listed in {manifests}")
 
 

@@ -83,16 +83,17 @@ class _Core(BaseCoreClient):
     def __init__(self, items: list[dict[str, Any]]) -> None:
         super().__init__()
         self.items, self.searches = items, 0
+        self.collections: dict[str, dict[str, Any]] = {}
 
     def post_search(self, search_request: Any, **_: object) -> Any:  # noqa: ANN401
         self.searches += 1
         area = shapely.geometry.shape(search_request.intersects.model_dump())
-        first, last = search_request.datetime.split("/")
+        first, last = (search_request.datetime or "0/9").split("/")
         found = [
             item
             for item in self.items
             if item["collection"] in search_request.collections
-            and first <= item["properties"]["datetime"] <= last
+            and first <= (item["properties"]["datetime"] or "5") <= last
             and shapely.geometry.shape(item["geometry"]).intersects(area)
         ]
         return {"type": "FeatureCollection", "features": found, "links": []}
@@ -104,7 +105,9 @@ class _Core(BaseCoreClient):
         return {"collections": [], "links": []}
 
     def get_collection(self, collection_id: str, **_: object) -> Any:  # noqa: ANN401
-        raise NotFoundError(collection_id)
+        if collection_id not in self.collections:
+            raise NotFoundError(collection_id)
+        return self.collections[collection_id]
 
     def get_item(self, item_id: str, collection_id: str, **_: object) -> Any:  # noqa: ANN401
         raise NotFoundError(item_id)

@@ -56,7 +56,7 @@ class World:
         red = np.array([300.0, 900.0, 1700.0])[crop]
         infrared = np.array([3600.0, 2600.0, 1500.0])[crop]
         places = [
-            2000 + PER_DEGREE * (lon - self.lon),
+            2000 + PER_DEGREE * ((lon - self.lon + 180) % 360 - 180),
             2000 + PER_DEGREE * (lat - self.lat),
         ]
         return np.stack([*places, red, infrared])
@@ -126,6 +126,21 @@ class World:
         stated = {"sat:orbit_state": orbit, "sat:relative_orbit": 66}
         self._add(name, "sentinel-1-rtc", date, epsg, bbox, assets, stated)
 
+    def add_cover(self, name: str, year: int, bbox: tuple[float, float, float, float]) -> None:
+        """Write land cover in degrees, as ESA WorldCover has it: crops are 10, 30 and 40."""
+        west, south, east, north = bbox
+        step = 1 / 12000
+        width, height = (round(size / step) for size in (east - west, north - south))
+        lon = west + step * (np.arange(width) + 0.5)
+        lat = north - step * (np.arange(height) + 0.5)
+        values = np.array([10, 30, 40], np.uint8)[self.crop(*np.meshgrid(lon, lat))]
+        transform = Affine(step, 0, west, 0, -step, north)
+        _write_cog(self.folder / f"{name}_map.tif", values, 4326, transform, 0)
+        assets = {"map": self._asset(f"{name}_map.tif", "uint8", 0)}
+        ends = (f"{year}-01-01T00:00:00Z", f"{year}-12-31T23:59:59Z")
+        stated = {"datetime": None, "start_datetime": ends[0], "end_datetime": ends[1]}
+        self._add(name, "esa-worldcover", "", 4326, bbox, assets, stated)
+
     def _asset(self, file: str, dtype: str, nodata: int) -> dict[str, Any]:
         return {
             "href": f"{self.url}/{file}",
@@ -155,12 +170,46 @@ class World:
                 "id": name,
                 "collection": collection,
                 "bbox": list(bbox),
-                "geometry": json.loads(json.dumps(shapely.geometry.mapping(shapely.box(*bbox)))),
+                "geometry": json.loads(json.dumps(shapely.geometry.mapping(outline(bbox)))),
                 "properties": {"datetime": f"{date}T10:10:00Z", "proj:epsg": epsg, **properties},
                 "assets": assets,
                 "links": [],
             }
         )
+
+
+COVER: dict[str, Any] = {
+    "type": "Collection",
+    "id": "esa-worldcover",
+    "stac_version": "1.0.0",
+    "description": "land cover",
+    "license": "CC-BY-4.0",
+    "links": [],
+    "extent": {
+        "spatial": {"bbox": [[-180, -60, 180, 82.75]]},
+        "temporal": {"interval": [["2020-01-01T00:00:00Z", "2021-12-31T23:59:59Z"]]},
+    },
+    "item_assets": {
+        "map": {
+            "classification:classes": [
+                {"value": 10, "description": "Tree cover", "color-hint": "006400"},
+                {"value": 20, "description": "Shrubland", "color-hint": "FFBB22"},
+                {"value": 30, "description": "Grassland", "color-hint": "FFFF4C"},
+                {"value": 40, "description": "Cropland", "color-hint": "F096FF"},
+            ]
+        }
+    },
+}
+"""Metadata as in https://github.com/stactools-packages/esa-worldcover, with four classes."""
+
+
+def outline(bbox: tuple[float, float, float, float]) -> shapely.Geometry:
+    """Return a box, in two parts if it reaches beyond the antimeridian, as GeoJSON asks for."""
+    west, south, east, north = bbox
+    if east <= 180:
+        return shapely.box(*bbox)
+    parts = [(west, south, 180, north), (-180, south, east - 360, north)]
+    return shapely.MultiPolygon([shapely.box(*part) for part in parts])
 
 
 def _pixels(
@@ -175,6 +224,7 @@ def _pixels(
     y = top - 10 * (np.arange(height) + 0.5)
     back = Transformer.from_crs(epsg, 4326, always_xy=True)
     lon, lat = back.transform(*np.meshgrid(x, y))
+    lon = (lon - bbox[0] + 90) % 360 - 90 + bbox[0]  # no jump at the antimeridian
     return lon, lat, Affine(10, 0, left, 0, -10, top)
 
 

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from eocontrast.cli.params import read_params, write_params
 from eocontrast.runtime.errors import UserError
+from eocontrast.runtime.files import refuse_existing
 
 if TYPE_CHECKING:  # the schema takes a third of a second
     from eocontrast.config.catalogues import StacParams
+    from eocontrast.mapping.scenes import Image
+    from eocontrast.modalities import Sensor
+
+IMAGES = Path("data/raw/scenes")
+"""Folder of images that were read for maps; a second map of an area reads none."""
 
 
 def add_area_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,6 +68,48 @@ def stac_params(section: Any, arguments: argparse.Namespace, **changes: object) 
         raise UserError(of_values(error)) from error
 
 
+@contextmanager
+def _extra() -> Iterator[None]:
+    """Turn the import of a package that is not installed into a message."""
+    try:
+        yield
+    except ImportError as error:
+        from eocontrast.sources.catalogue import needs_extra
+
+        raise needs_extra(error) from error
+
+
+def area_images(arguments: argparse.Namespace) -> dict[Sensor, Image]:
+    """Read the images that a model needs of an area from a catalogue.
+
+    Raises:
+        UserError: the area, the model or the catalogue cannot be used, or nothing was found.
+    """
+    from eocontrast.mapping.scenes import Image
+    from eocontrast.models.build import load_finetuned
+
+    refuse_existing(arguments.out, arguments.overwrite)  # reading an area may take hours
+    if arguments.s1 or arguments.s2:
+        raise UserError("pass --s1 and --s2, or --area: images come from one of the two")
+    with _extra():
+        from eocontrast.sources.stac.area import area_file
+        from eocontrast.sources.stac.scene import write_scene
+    model, _ = load_finetuned(arguments.model)
+    if "s2" not in model.inputs:
+        raise UserError("this model takes s1 alone; --area maps with models that take s2")
+    wanted = model.inputs["s2"].modality.bands
+    parsed, _ = read_params(arguments.params)
+    params = stac_params(
+        parsed["sources"]["stac"],
+        arguments,
+        area=area_file(arguments.area, arguments.out.with_suffix(".area.geojson")),
+        bands=tuple(band for band in wanted if band not in arguments.fill_bands),
+    )
+    paths = write_scene(params, tuple(model.inputs), IMAGES)
+    fill = tuple(arguments.fill_bands)
+    return {sensor: Image(str(path), fill_bands=fill) for sensor, path in paths.items()}
+
+
 def start_area(arguments: argparse.Namespace) -> int:
     """Lay out the patches of an area, fill in params.yaml and print what was assumed.
 
@@ -68,13 +119,9 @@ def start_area(arguments: argparse.Namespace) -> int:
     from eocontrast.cli.start import cutting_of
     from eocontrast.sources.scenes.project import find_labels
 
-    try:
+    with _extra():
         from eocontrast.sources.stac.area import area_file
         from eocontrast.sources.stac.plan import block_kilometres, fill_params, plan_area
-    except ImportError as error:
-        from eocontrast.sources.catalogue import needs_extra
-
-        raise needs_extra(error) from error
     cutting, file = cutting_of(arguments), arguments.params
     parsed, text = read_params(file)
     area = area_file(arguments.area, arguments.out / "area.geojson")

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eocontrast.cli.area import add_area_arguments, area_images
 from eocontrast.cli.images import add_image
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.runtime.errors import UserError
@@ -30,6 +31,7 @@ model needs for 512 x 512 pixels, plus about 1 GiB. It does not grow with the sc
 
   eocontrast predict models/finetuned/1.0-0.safetensors --s1 S1.tif --s2 S2.tif -o map.tif
   eocontrast predict MODEL --s2 'S2B_{band}.tif' --s2-units DN -o map.tif
+  eocontrast predict MODEL --area area.geojson --dates 2024-05/2024-09 -o map.tif
 """
 
 _EMBED = """\
@@ -70,7 +72,7 @@ def predict(arguments: argparse.Namespace) -> int:
         raise UserError("--sieve removes small polygons: pass --polygons, too")
     written = map_scene(
         arguments.model,
-        _images(arguments),
+        area_images(arguments) if arguments.area else _images(arguments),
         arguments.out,
         tile=arguments.tile,
         overlap=arguments.overlap,
@@ -199,6 +201,9 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         help="overlap of tiles, at most half of one (default: a sixteenth; half for models that "
         "scale crops by their maximum)")  # fmt: skip
     _add_scene(parser)
+    add_area_arguments(parser)
+    add("--params", type=Path, default=Path("params.yaml"), metavar="FILE",
+        help="parameters of the catalogue, for --area (default: %(default)s)")  # fmt: skip
 
 
 def _add_embed(parser: argparse.ArgumentParser) -> None:

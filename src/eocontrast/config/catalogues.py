@@ -78,6 +78,7 @@ class StacParams(Section):
 
     `max_cloud` is the largest share of a patch without a clear view, and `patches` the most that
     are fetched; those that touch labels come first. Patches of a block of `block_km` form a group.
+    `label_collection` is a collection whose classes label every pixel in place of a file, or none.
     """
 
     catalog: Preset | OwnCatalogParams
@@ -93,3 +94,4 @@ class StacParams(Section):
     seed: Seed
     classes: Annotated[ClassValues, AfterValidator(refuse_ambiguous)]
     labels: LabelsParams
+    label_collection: str

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from textwrap import shorten
+from types import MappingProxyType
 
 from eocontrast.normalisation.audit import SEVERITIES, Finding, Severity
 from eocontrast.runtime.files import write_text
@@ -17,7 +18,13 @@ _EXAMPLE = 240
 """Most characters of an example, which has a line of its own: names of patches are long."""
 
 
-def write_audit(path: Path, findings: list[Finding], patches: int, shift_searched: int) -> None:
+def write_audit(
+    path: Path,
+    findings: list[Finding],
+    patches: int,
+    shift_searched: int,
+    catalogue: Mapping[str, object] = MappingProxyType({}),
+) -> None:
     """Write all findings to a JSON file, with the number of patches read and left out.
 
     Notes with the same message are one entry, because half of the patches may share it.
@@ -27,6 +34,7 @@ def write_audit(path: Path, findings: list[Finding], patches: int, shift_searche
         findings: Findings on all patches.
         patches: Number of patches read.
         shift_searched: Number of patches in which a shift was searched.
+        catalogue: Patches asked for and found, for a source that asks a catalogue.
     """
     content = {
         "patches": patches,
@@ -34,6 +42,7 @@ def write_audit(path: Path, findings: list[Finding], patches: int, shift_searche
         "shift_searched": shift_searched,
         "findings": [finding.to_dict() for finding in findings if finding.severity != "note"],
         "notes": _notes(findings),
+        **({"catalogue": dict(catalogue)} if catalogue else {}),
     }
     write_text(path, json.dumps(content, indent=1) + "\n")
 

@@ -24,6 +24,7 @@ from eocontrast.normalisation.dataset import (
     split_report,
     split_table,
 )
+from eocontrast.normalisation.gaps import gaps, read_report, summary
 from eocontrast.normalisation.index import write_index
 from eocontrast.normalisation.pairs import Patch, StoreBands
 from eocontrast.normalisation.plan import Plan, plan_shards
@@ -102,7 +103,9 @@ def build_store(
     patches = list(_stored(build, plan, (_told(source), bands), workers))
     findings, kept = _judged(source, plan, patches)
     searched = int(manifest["check_shift"].sum())
-    write_audit(audit, findings, len(manifest), searched)
+    report = read_report(manifests)
+    findings += gaps(report)
+    write_audit(audit, findings, len(manifest), searched, summary(report))
     print(audit_table(findings, len(manifest)), file=sys.stderr)
     if findings:
         print(f"every finding is in {audit}", file=sys.stderr)

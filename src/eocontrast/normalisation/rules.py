@@ -93,6 +93,11 @@ RULES: dict[str, Rule] = {
         "Two patches hold the same pixels. A warning if both are on one side of the split.",
         "Give both one group.",
     ),
+    "gap": Rule(
+        "note",
+        "A catalogue has no usable pair for a patch; the message says why.",
+        "Widen `dates`, `max_cloud` or `max_days_apart` of the source `stac`.",
+    ),
     "shift": Rule(
         "warning, note",
         "Sentinel-1 is shifted against Sentinel-2 by content. A note if the content shows nothing.",

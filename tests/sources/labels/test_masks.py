@@ -117,6 +117,18 @@ def test_polygon_crosses_patches_of_group(source: Source, tmp_path: Path) -> Non
     assert counts == [4, 6, 0, 0]
 
 
+@pytest.mark.parametrize("column", ["colour", "fill"])
+def test_polygons_give_colours(source: Source, tmp_path: Path, column: str) -> None:
+    # red is no #rrggbb
+    stated = ["#112233", "#445566", "#112233", "red"]
+    path = fields(tmp_path / "f.gpkg", crop=CROPS, **{column: stated})
+    assert labelled(source, path).palette["wheat"] == "#112233"
+    assert labelled(source, path).palette["maize"] == "#445566"
+    stated[3] = "#778899"
+    fields(path, crop=CROPS, **{column: stated})
+    assert labelled(source, path).palette["maize"] not in stated
+
+
 def test_disputed_pixels_are_ignored(source: Source, tmp_path: Path) -> None:
     shapes = [cell(0, 0, 4, 4), cell(2, 0, 4, 4), cell(9, 0), cell(4, 0, 4, 4)]
     crops: list[str] = ["wheat", "maize", "wheat", "maize"]

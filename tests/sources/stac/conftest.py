@@ -8,9 +8,8 @@ from typing import Any
 
 import geopandas
 import pytest
-import shapely
 from stac_server import FileServer, StacServer
-from stac_world import BANDS, PLANETARY, World
+from stac_world import BANDS, PLANETARY, World, outline
 
 from eocontrast.config.catalogues import CollectionParams, OwnCatalogParams, StacParams
 from eocontrast.config.labels import LabelsParams
@@ -38,8 +37,7 @@ class Place:
         """Return parameters of a square area around the point."""
         area = self.folder / "area.geojson"
         if not area.exists():
-            outline = shapely.box(*self.box(half))
-            geopandas.GeoDataFrame(geometry=[outline], crs=4326).to_file(area)
+            geopandas.GeoDataFrame(geometry=[outline(self.box(half))], crs=4326).to_file(area)
         assets = {band: PLANETARY[band] for band in BANDS}
         defaults: dict[str, Any] = {
             "catalog": OwnCatalogParams(
@@ -57,6 +55,7 @@ class Place:
             "block_km": 1,
             "seed": 0,
             "classes": {},
+            "label_collection": "none",
             "labels": LabelsParams(path=self.folder / "labels.geojson", class_column="crop"),
         }
         return StacParams(**{**defaults, **changes})

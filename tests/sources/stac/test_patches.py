@@ -35,6 +35,7 @@ def params(
         "block_km": 3,
         "seed": 0,
         "classes": {},
+        "label_collection": "none",
         "labels": LabelsParams(path=folder / "none.geojson", class_column="class"),
     }
     return StacParams(**{**defaults, **changes})

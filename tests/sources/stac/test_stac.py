@@ -22,8 +22,9 @@ from eocontrast.runtime.errors import UserError
 from eocontrast.sources import stac
 from eocontrast.sources.labels.masks import place_labels
 from eocontrast.sources.stac import load
-from eocontrast.sources.stac.observe import Reader, Record
+from eocontrast.sources.stac.observe import Reader
 from eocontrast.sources.stac.patches import Patch, patches_of
+from eocontrast.sources.stac.record import Record
 
 Place = Any
 MakePlace = Callable[[float, float], Place]
@@ -64,8 +65,13 @@ def errors(place: Place, source: Source) -> tuple[float, float]:
 
 @pytest.mark.parametrize(
     ("lon", "lat", "zones"),
-    [(9.3, 48.0, {32632}), (12.0, 48.0, {32632, 32633}), (12.0, -34.0, {32732, 32733})],
-    ids=["one zone", "zone border", "southern zone border"],
+    [
+        (9.3, 48.0, {32632}),
+        (12.0, 48.0, {32632, 32633}),
+        (12.0, -34.0, {32732, 32733}),
+        (180.0, -17.0, {32760, 32701}),
+    ],
+    ids=["one zone", "zone border", "southern zone border", "antimeridian"],
 )
 def test_patches_lie_on_the_truth(
     make_place: MakePlace, lon: float, lat: float, zones: set[int]
@@ -74,11 +80,11 @@ def test_patches_lie_on_the_truth(
     west, south, east, north = place.box(0.03)
     for epsg in zones:
         # scenes of two zones overlap, as tiles of Sentinel-2 do
-        first = lon - 0.01 if epsg % 100 == 33 else west
-        last = lon + 0.01 if epsg % 100 == 32 and len(zones) > 1 else east
+        first = lon - 0.01 if epsg % 100 in (33, 1) else west
+        last = lon + 0.01 if epsg % 100 in (32, 60) and len(zones) > 1 else east
         box = (first, south, last, north)
         place.world.add_s2(f"S2_{epsg}", "2023-06-01", OLD, epsg=epsg, bbox=box)
-    place.world.add_s1("S1", "2023-06-02", epsg=min(zones), bbox=(west, south, east, north))
+    place.world.add_s1("S1", "2023-06-02", epsg=max(zones), bbox=(west, south, east, north))
     source = fetch(place)
     found = {int(name.split("_")[0]) for name in source.manifest.id}
     assert found == zones
@@ -153,6 +159,30 @@ def test_mosaic_of_two_baselines(make_place: MakePlace) -> None:
     records = json.loads((place.out / "report.json").read_text())["patches"]
     assert any(len(record["s2"]) == 2 for record in records)
     assert max(errors(place, source)) < 0.5
+
+
+def test_lies_about_the_offset_leave_the_statistics(make_place: MakePlace) -> None:
+    place = make_place(9.3, 48.0)
+    west, south, east, north = place.box(0.02)
+    lying = {**NEW, "earthsearch:boa_offset_applied": False}
+    for name, box, offset, properties in (
+        ("old", (west, 47.999, 9.301, north), 0, OLD),
+        ("new", (9.299, 47.999, east, north), 1000, NEW),
+        ("lying old", (west, south, 9.301, 48.001), 0, lying),
+        ("lying new", (9.299, south, east, 48.001), 1000, OLD),
+    ):
+        place.world.add_s2(name, "2023-06-01", properties, epsg=32632, bbox=box, offset=offset)
+    place.world.add_s1("S1", "2023-06-02", epsg=32632, bbox=place.box(0.02))
+    source = fetch(place)
+    rasters = [read_raster(place.out / p, source.s2) for p in source.manifest.s2]
+    truth = [place.world.optical(*pixels(raster.grids[0])) for raster in rasters]
+    held = np.stack([raster.values for raster in rasters])
+    for statistic in (np.mean, np.std):
+        found, expected = statistic(held, (0, 2, 3)), statistic(np.stack(truth), (0, 2, 3))
+        # bilinear pixels at the edges of fields are between both fields
+        np.testing.assert_allclose(found, expected, rtol=0.01)
+    report = json.loads((place.out / "report.json").read_text())
+    assert report["offset_contradicted"] == ["lying new", "lying old"]
 
 
 def test_clearest_observation_is_taken(place: Place) -> None:
@@ -320,7 +350,10 @@ def test_labelled_patches_come_first(place: Place) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dates": ("2020-05-01/2020-06-01",)}, "has no items of sentinel-1-rtc for .*2020-05-01"),
+        (
+            {"dates": ("2020-05-01/2020-06-01",)},
+            "no items of sentinel-1-rtc for .*in 2020-05-01.* but it has items of 2023-06-03",
+        ),
         ({"orbit": "ascending"}, "1 items of sentinel-1-rtc .* none of an ascending orbit"),
         ({"bands": ("B02", "B12")}, "sentinel-2-l2a has no asset for B12; it has B02"),
         ({"block_km": 0.4}, "holds no two patches of 320 m"),
@@ -331,6 +364,13 @@ def test_labelled_patches_come_first(place: Place) -> None:
 def test_mistake_is_named(place: Place, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         fetch(place, place.params(**changes))
+
+
+def test_area_outside_the_catalogue_is_named(place: Place) -> None:
+    swapped = geopandas.GeoDataFrame(geometry=[shapely.box(47.98, 9.28, 48.02, 9.32)], crs=4326)
+    swapped.to_file(place.folder / "swapped.geojson")
+    with pytest.raises(UserError, match=r"at any date; it spans 47.98, 9.28, .* swapped\?"):
+        fetch(place, place.params(area=place.folder / "swapped.geojson"))
 
 
 def test_unknown_asset_is_named(place: Place) -> None:
@@ -352,7 +392,7 @@ def test_labels_beside_the_area_are_named(place: Place) -> None:
 
 
 def test_silent_catalogue_is_named(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eocontrast.sources.stac.search.RETRIES", 0)
+    monkeypatch.setattr("eocontrast.sources.stac.api.RETRIES", 0)
     params = place.params()
     place.api.stop()
     with pytest.raises(UserError, match="does not answer a search of sentinel-1-rtc"):

@@ -67,7 +67,7 @@ def place_labels(source: Source, rasters: Path, params: LabelsParams) -> Source:
 def _from_vectors(source: Source, rasters: Path, vectors: Vectors) -> Source:
     # values begin at 1, since 0 is what most viewers show as transparent
     classes = source.classes or {name: value for value, name in enumerate(vectors.names, start=1)}
-    source = replace(source, classes=classes, palette=palette(classes))
+    source = replace(source, classes=classes, palette={**palette(classes), **vectors.colours})
     burner = Burner(vectors)
     homes, shared = _homes(source, rasters, burner)
     if not (homes != "").any():
@@ -168,7 +168,7 @@ def _with_masks(source: Source, rasters: Path, draw: Draw) -> Source:
         name = f"{FOLDER}/{row['id']}.tif" if labelled.any() else ""
         labels.append(name)
         if name:
-            _write(rasters / name, np.where(labelled, mask, unused), grid, unused)
+            write_mask(rasters / name, np.where(labelled, mask, unused), grid, unused)
     if len(held) < 2:
         names = [name for name, value in source.classes.items() if value in held]
         raise UserError(
@@ -178,7 +178,8 @@ def _with_masks(source: Source, rasters: Path, draw: Draw) -> Source:
     return replace(source, manifest=source.manifest.assign(label=labels))
 
 
-def _write(path: Path, mask: NDArray[Any], grid: Grid, nodata: int) -> None:
+def write_mask(path: Path, mask: NDArray[Any], grid: Grid, nodata: int) -> None:
+    """Write class values as a GeoTIFF, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     shape = {"count": 1, "height": grid.height, "width": grid.width, "dtype": "uint16"}
     place = {"crs": grid.crs, "transform": grid.transform, "nodata": nodata}

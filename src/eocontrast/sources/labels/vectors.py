@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,12 @@ _BEGINNINGS: dict[str, tuple[bytes, ...]] = {
     ".parquet": (b"PAR1",),
 }
 
+COLOUR_COLUMNS = ("colour", "color", "fill", "marker-color")
+"""Columns that may hold `#rrggbb`; the last two are those of the simplestyle specification.
+
+https://github.com/mapbox/simplestyle-spec/tree/master/1.1.0
+"""
+
 SUFFIXES = tuple(_BEGINNINGS)
 """Suffixes of the vector files that are read."""
 
@@ -48,6 +54,7 @@ class Vectors:
         geometry: Geometries in the CRS of the file.
         classes: Index of the class of each geometry in `names`.
         names: Names of the classes in the order of their indices.
+        colours: `#rrggbb` by class, of those whose features state one.
     """
 
     path: Path
@@ -55,6 +62,7 @@ class Vectors:
     geometry: geopandas.GeoSeries
     classes: NDArray[np.intp]
     names: tuple[str, ...]
+    colours: dict[str, str] = field(default_factory=dict)
 
     def in_crs(self, crs: CRS) -> NDArray[Any]:
         """Return the geometries in another CRS."""
@@ -101,7 +109,8 @@ def read_vectors(path: Path, class_column: str, classes: Mapping[str, int]) -> V
     names = _names(frame[class_column])
     order = _order(path, class_column, names, classes)
     index = [order.index(name) for name in names]
-    return Vectors(path, kind, frame.geometry, np.array(index, dtype=np.intp), order)
+    numbers = np.array(index, dtype=np.intp)
+    return Vectors(path, kind, frame.geometry, numbers, order, _colours(frame, names))
 
 
 def _read(path: Path) -> geopandas.GeoDataFrame:
@@ -151,6 +160,17 @@ def _names(values: pd.Series) -> pd.Series:
     if numbers.notna().all() and (numbers == numbers.round()).all():
         return numbers.astype("int64").astype(str)
     return values.astype(str).str.strip()
+
+
+def _colours(frame: geopandas.GeoDataFrame, names: pd.Series) -> dict[str, str]:
+    """Return the colour of each class whose features agree on one."""
+    columns = [name for name in frame.columns if str(name).lower() in COLOUR_COLUMNS]
+    if not columns:
+        return {}
+    stated = frame[columns[0]].astype(str).str.strip().str.lower()
+    valid = stated.str.fullmatch(r"#[0-9a-f]{6}")
+    by_class = stated[valid].groupby(names[valid]).unique()
+    return {str(name): held[0] for name, held in by_class.items() if len(held) == 1}
 
 
 def _order(

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
-from rasterio.errors import NotGeoreferencedWarning
 from tqdm import tqdm
 
 from eocontrast.config.catalogues import StacParams
@@ -26,8 +24,11 @@ from eocontrast.runtime.parallel import parallel_map
 from eocontrast.sources.labels.vectors import read_area
 from eocontrast.sources.manifest import palette
 from eocontrast.sources.stac.catalogs import catalog_of
-from eocontrast.sources.stac.observe import Reader, Record
+from eocontrast.sources.stac.cover import label_patches
+from eocontrast.sources.stac.load import quiet
+from eocontrast.sources.stac.observe import Reader
 from eocontrast.sources.stac.patches import Patch, patches_of
+from eocontrast.sources.stac.record import Record
 from eocontrast.sources.stac.report import write_report
 from eocontrast.sources.stac.search import find_items
 
@@ -66,12 +67,18 @@ def fetch(folder: Path, params: StacParams, workers: int | None = None) -> Sourc
             bar.update(len(batch))
     ordered = [records[patch.name] for patch in patches]
     write_report(folder, patches, ordered)
-    return _source(folder, here, params, patches, ordered)
+    source = _source(folder, here, params, patches, ordered)
+    if params.label_collection == "none":
+        return source
+    return label_patches(source, folder, here, params, patches)
+
+
+_NOT_PIXELS = {"labels", "label_collection", "classes", "patches", "seed", "area"}
 
 
 def _digest(params: StacParams) -> str:
     """Name the folder after all that determines a patch; labels and their number do not."""
-    told = params.model_dump(mode="json", exclude={"labels", "classes", "patches", "seed", "area"})
+    told = params.model_dump(mode="json", exclude=_NOT_PIXELS)
     told["area"] = file_sha256(params.area)  # another area has other items
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -90,9 +97,7 @@ def _fetch(params: StacParams, here: Path, patches: list[Patch]) -> list[Record]
     catalog = catalog_of(params.catalog)
     s1, s2 = find_items(catalog, params, read_area(params.area), here)
     reader = Reader(catalog, params, s1, s2, here)
-    with warnings.catch_warnings(), ThreadPoolExecutor(THREADS) as pool:
-        # odc-loader warps arrays whose transform is the identity, which rasterio warns of
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    with quiet(), ThreadPoolExecutor(THREADS) as pool:
         return list(pool.map(reader.fetch, patches))
 
 

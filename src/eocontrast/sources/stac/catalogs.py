@@ -5,6 +5,8 @@ Names are those of the catalogues' own documentation:
 - https://planetarycomputer.microsoft.com/dataset/sentinel-2-l2a and /sentinel-1-rtc
 - https://earth-search.aws.element84.com/v1/collections/sentinel-2-c1-l2a
 - https://documentation.dataspace.copernicus.eu/APIs/STAC.html, collection sentinel-2-l2a
+- https://planetarycomputer.microsoft.com/dataset/esa-worldcover, whose metadata come from
+  https://github.com/stactools-packages/esa-worldcover/blob/main/examples/collection.json
 
 Only the Planetary Computer has terrain-corrected Sentinel-1 on a map's grid. The other catalogues
 have ground-range products, which need SNAP or pyroSAR first, and Earth Search's are requester pays.
@@ -37,6 +39,17 @@ _RTC = CollectionParams(
 )
 
 
+_COVER = CollectionParams(
+    url=_PLANETARY,
+    collection="esa-worldcover",
+    assets={},
+    units="DN",
+    scene_classification=None,
+    signing="planetary_computer",
+    headers={},
+)
+
+
 def _sentinel2(url: str, collection: str, names: Mapping[str, str], scl: str) -> CollectionParams:
     signing = "planetary_computer" if url == _PLANETARY else "none"
     return CollectionParams(
@@ -59,6 +72,7 @@ class Catalog:
         s2: Sentinel-2's collection.
         variables: Environment variables that its files need.
         options: GDAL's options for its files.
+        cover: Where a collection of labels lies.
         licence: Licence for model cards.
     """
 
@@ -67,6 +81,7 @@ class Catalog:
     variables: tuple[str, ...] = ()
     options: dict[str, str] = field(default_factory=dict)
     licence: str = "Copernicus Sentinel data, free and open; Sentinel-1 RTC CC-BY-4.0"
+    cover: CollectionParams = _COVER
 
 
 PRESETS: dict[Preset, Catalog] = {
@@ -107,7 +122,7 @@ def catalog_of(params: Preset | OwnCatalogParams) -> Catalog:
         UserError: an environment variable that it needs is not set.
     """
     if isinstance(params, OwnCatalogParams):
-        catalog = Catalog(params.s1, params.s2, licence="unspecified")
+        catalog = Catalog(params.s1, params.s2, licence="unspecified", cover=params.s2)
     else:
         catalog = PRESETS[params]
     headers = [*catalog.s1.headers.values(), *catalog.s2.headers.values()]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import odc.stac
 import pystac
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from requests.exceptions import RequestException
 
 from eocontrast.config.catalogues import CollectionParams
@@ -35,6 +37,14 @@ def configure(options: Mapping[str, str]) -> None:
     """Set GDAL's options for this process, those of a catalogue after `OPTIONS`."""
     every: dict[str, Any] = {**OPTIONS, **options}
     odc.stac.configure_rio(cloud_defaults=True, **every)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Ignore a warning of rasterio: odc-loader warps arrays whose transform is the identity."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
 
 
 def signing_of(collection: CollectionParams) -> Callable[[str], str] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -25,6 +25,7 @@ from eocontrast.sources.stac.catalogs import Catalog
 from eocontrast.sources.stac.load import configure, load, signing_of
 from eocontrast.sources.stac.offset import OFFSET, Decision, dark_end, decide
 from eocontrast.sources.stac.patches import Patch
+from eocontrast.sources.stac.record import Record
 from eocontrast.sources.stac.search import Items, Observation
 
 UNCLEAR = (0, 1, 3, 8, 9, 10)
@@ -41,33 +42,6 @@ LOOKED_AT = 8
 
 NOT_RECEIVED = -32768.0
 """Value for no data of the Planetary Computer's Sentinel-1; zero and less are no power either."""
-
-
-@dataclass
-class Record:
-    """Outcome of one patch.
-
-    Attributes:
-        id: Name of the patch.
-        cause: Reason why it is left out; empty if it was written.
-        s1: Items of Sentinel-1.
-        s2: Items of Sentinel-2.
-        s1_time: Time of Sentinel-1's observation.
-        s2_time: Time of Sentinel-2's observation.
-        days_apart: Days between the two.
-        unclear: Share of pixels without a clear view.
-        offsets: Decision on the offset by item of Sentinel-2.
-    """
-
-    id: str
-    cause: str = ""
-    s1: list[str] = field(default_factory=list)
-    s2: list[str] = field(default_factory=list)
-    s1_time: str = ""
-    s2_time: str = ""
-    days_apart: float = 0.0
-    unclear: float = 0.0
-    offsets: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 class Reader:
@@ -133,9 +107,7 @@ class Reader:
 
     def _pairs(self, patch: Patch) -> tuple[list[tuple[Observation, Observation]], str]:
         """Return observations of both sensors near in time, the least cloudy first, or a cause."""
-        wanted = self.catalog.s2.assets
-        needed = [*(wanted[band] for band in self.params.bands), self._scl()]
-        optical = [o for o in self.s2.over(patch) if _complete(o, needed)]
+        optical = self._optical(patch)
         if not optical:
             return [], "no s2 in the dates"
         radar = [o for o in self.s1.over(patch) if _complete(o, [*self.catalog.s1.assets.values()])]
@@ -147,13 +119,23 @@ class Reader:
             "" if near else "no s1 near in time"
         )
 
+    def _optical(self, patch: Patch) -> list[Observation]:
+        """Return the observations of Sentinel-2 that have all bands."""
+        wanted = self.catalog.s2.assets
+        needed = [*(wanted[band] for band in self.params.bands), self._scl()]
+        return [o for o in self.s2.over(patch) if _complete(o, needed)]
+
+    def _unclear(self, patch: Patch, s2: Observation) -> NDArray[np.bool_]:
+        """Return the pixels without a clear view."""
+        classes = self._load(patch, s2.items, self.catalog.s2, [self._scl()], "nearest", 0)[0]
+        return np.isin(classes, UNCLEAR)
+
     def _clearest(
         self, patch: Patch, pairs: Sequence[tuple[Observation, Observation]]
     ) -> tuple[Observation, Observation, NDArray[np.bool_]] | None:
         best: tuple[Observation, Observation, NDArray[np.bool_]] | None = None
         for s2, s1 in pairs[:LOOKED_AT]:
-            classes = self._load(patch, s2.items, self.catalog.s2, [self._scl()], "nearest", 0)[0]
-            unclear = np.isin(classes, UNCLEAR)
+            unclear = self._unclear(patch, s2)
             if best is None or unclear.mean() < best[2].mean():
                 best = s2, s1, unclear
             if unclear.mean() <= CLEAR_ENOUGH:

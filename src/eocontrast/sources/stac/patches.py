@@ -96,14 +96,12 @@ def _in_zone(area: shapely.Geometry, epsg: int, params: StacParams) -> list[Patc
     zone, southern = epsg % 100, epsg >= 32700
     west = -180 + 6 * (zone - 1)
     south, north = (-80, 0) if southern else (0, 84)
-    forth = Transformer.from_crs(4326, epsg, always_xy=True)
     back = Transformer.from_crs(epsg, 4326, always_xy=True)
     # a patch may reach beyond its zone
     near = area.intersection(shapely.box(west - 0.2, south - 0.2, west + 6.2, north + 0.2))
     if near.is_empty or near.area == 0:
         return []
-    # straight lines of the area are straight in longitude and latitude, as GeoJSON has them
-    metres = shapely.transform(shapely.segmentize(near, 0.05), _applied(forth))
+    metres = in_metres(near, epsg)
     size = PIXEL * params.patch_size
     in_block = round(1000 * params.block_km / size)
     if in_block < 2:
@@ -119,11 +117,11 @@ def _in_zone(area: shapely.Geometry, epsg: int, params: StacParams) -> list[Patc
         )
     left, top = size * columns, size * (rows + 1)
     squares = shapely.box(left, top - size, left + size, top)
-    lon, lat = _unwrapped(back, west)(np.column_stack([left + size / 2, top - size / 2])).T
+    lon, lat = unwrapped(back, west)(np.column_stack([left + size / 2, top - size / 2])).T
     centred = (west <= lon) & (lon < west + 6) & ((lat < 0) == southern)
     shapely.prepare(metres)
     kept = np.flatnonzero(centred & shapely.contains(metres.buffer(1), squares))
-    outlines = shapely.transform(squares[kept], _unwrapped(back, west))
+    outlines = shapely.transform(squares[kept], unwrapped(back, west))
     return [
         Patch(
             f"{epsg}_{columns[n]:05d}_{rows[n]:05d}",
@@ -150,11 +148,19 @@ def _free_cells(
     return grid[0].ravel(), grid[1].ravel()
 
 
-def _applied(transformer: Transformer) -> Any:  # noqa: ANN401 - a function of points (n, 2)
+def in_metres(area: shapely.Geometry, epsg: int) -> shapely.Geometry:
+    """Return an area of longitude and latitude on the plane of a zone."""
+    forth = Transformer.from_crs(4326, epsg, always_xy=True)
+    # straight lines of the area are straight in longitude and latitude, as GeoJSON has them
+    return shapely.transform(shapely.segmentize(area, 0.05), applied(forth))
+
+
+def applied(transformer: Transformer) -> Any:  # noqa: ANN401 - a function of points (n, 2)
+    """Return a function of points (n, 2)."""
     return lambda points: np.column_stack(transformer.transform(points[:, 0], points[:, 1]))
 
 
-def _unwrapped(transformer: Transformer, west: float) -> Any:  # noqa: ANN401 - as `_applied`
+def unwrapped(transformer: Transformer, west: float) -> Any:  # noqa: ANN401 - as `applied`
     """Return a function of points whose longitudes do not jump at the antimeridian."""
 
     def transform(points: NDArray[Any]) -> NDArray[Any]:

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 
 from eocontrast.runtime.files import whole, write_text
-from eocontrast.sources.stac.observe import Record
 from eocontrast.sources.stac.patches import Patch
+from eocontrast.sources.stac.record import Record
 
 FOUND = "pair"
 _COLOURS = ("#009e73", "#d55e00", "#0072b2", "#cc79a7", "#e69f00", "#000000")

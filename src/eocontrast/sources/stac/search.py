@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -11,23 +11,14 @@ from typing import Any
 
 import pystac
 import shapely
-from pystac_client import Client
-from pystac_client.exceptions import APIError
-from pystac_client.stac_api_io import StacApiIO
-from requests.exceptions import RequestException
-from urllib3 import Retry
 
 from eocontrast.config.catalogues import CollectionParams, StacParams
+from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import write_text
-from eocontrast.sources.stac.catalogs import Catalog, headers_of
+from eocontrast.sources.stac.api import ask
+from eocontrast.sources.stac.catalogs import Catalog
 from eocontrast.sources.stac.patches import Patch, around
-
-RETRIES = 8
-"""Tries of one request; with a factor of 0.5 the waits add up to two minutes."""
-
-SIMPLE_DEGREES = 0.01
-"""Tolerance by which an area is simplified: services limit the length of a request."""
 
 
 @dataclass(frozen=True)
@@ -102,21 +93,21 @@ def baseline(item: pystac.Item) -> str:
 
 
 def find_items(
-    catalog: Catalog, params: StacParams, area: shapely.Geometry, folder: Path
+    catalog: Catalog,
+    params: StacParams,
+    area: shapely.Geometry,
+    folder: Path,
+    sensors: Collection[Sensor] = SENSORS,
 ) -> tuple[Items, Items]:
     """Return the items of Sentinel-1 and of Sentinel-2; each is asked for once and kept.
 
     Raises:
         UserError: a catalogue does not answer, or has no items; says what each filter removed.
     """
-    margin = timedelta(days=params.max_days_apart + 1)
     ranges = [tuple(map(date.fromisoformat, text.split("/"))) for text in params.dates]
-    s1 = _kept(
-        folder / "s1_items.json",
-        catalog.s1,
-        area,
-        [(first - margin, last + margin) for first, last in ranges],
-    )
+    margin = timedelta(days=params.max_days_apart + 1)
+    around_them = [(first - margin, last + margin) for first, last in ranges]
+    s1 = _kept(folder / "s1_items.json", catalog.s1, area, around_them) if "s1" in sensors else []
     s2 = _kept(folder / "s2_items.json", catalog.s2, area, ranges)
     of_orbit = [i for i in s1 if i.properties.get("sat:orbit_state") == params.orbit]
     if s1 and not of_orbit:
@@ -124,14 +115,31 @@ def find_items(
             f"{len(s1)} items of {catalog.s1.collection} lie in {params.area} near the dates, none "
             f"of an {params.orbit} orbit; set sources.stac.orbit to the other direction"
         )
-    for name, items, collection in (("s1", of_orbit, catalog.s1), ("s2", s2, catalog.s2)):
+    held: dict[Sensor, tuple[list[pystac.Item], CollectionParams]] = {
+        "s1": (of_orbit, catalog.s1),
+        "s2": (s2, catalog.s2),
+    }
+    for sensor, (items, collection) in held.items():
+        if sensor not in sensors:
+            continue
         if not items:
-            raise UserError(
-                f"{collection.url} has no items of {collection.collection} for {params.area} and "
-                f"{', '.join(params.dates)} ({name}); check that area and dates are right"
-            )
+            raise UserError(_without_items(collection, params, area))
         _check_assets(items, collection, params)
     return Items(of_orbit), Items(s2)
+
+
+def _without_items(collection: CollectionParams, params: StacParams, area: shapely.Geometry) -> str:
+    """Return a message that says whether the area or the dates have no items."""
+    where = f"{collection.url} has no items of {collection.collection} for {params.area}"
+    of_any_date = ask(collection, area, None, most=1)
+    if not of_any_date:
+        bounds = ", ".join(f"{x:.4g}" for x in area.bounds)
+        return (
+            f"{where} at any date; it spans {bounds} (west, south, east, north): is it outside the "
+            "catalogue, or are longitude and latitude swapped?"
+        )
+    other = str(of_any_date[0]["properties"].get("datetime"))[:10]
+    return f"{where} in {', '.join(params.dates)}, but it has items of {other}; choose other dates"
 
 
 def _check_assets(
@@ -165,38 +173,8 @@ def _kept(
     if not file.exists():
         found: dict[str, dict[str, Any]] = {}
         for first, last in ranges:
-            found |= {item["id"]: item for item in _ask(collection, area, first, last)}
+            days = f"{first.isoformat()}T00:00:00Z/{last.isoformat()}T23:59:59Z"
+            found |= {item["id"]: item for item in ask(collection, area, days)}
         # unsigned: a signature is a secret, and expires
         write_text(file, json.dumps([found[name] for name in sorted(found)]))
     return [pystac.Item.from_dict(item) for item in json.loads(file.read_text())]
-
-
-def _ask(
-    collection: CollectionParams, area: shapely.Geometry, first: date, last: date
-) -> list[dict[str, Any]]:
-    retry = Retry(
-        total=RETRIES,
-        backoff_factor=0.5,
-        status_forcelist=(429, 500, 502, 503, 504),
-        allowed_methods=None,
-    )
-    simple = area.simplify(SIMPLE_DEGREES).buffer(SIMPLE_DEGREES)
-    try:
-        client = Client.open(
-            collection.url,
-            headers=headers_of(collection),
-            stac_io=StacApiIO(max_retries=retry, timeout=60, headers=headers_of(collection)),
-        )
-        found = client.search(
-            collections=[collection.collection],
-            intersects=shapely.geometry.mapping(simple),
-            datetime=f"{first.isoformat()}T00:00:00Z/{last.isoformat()}T23:59:59Z",
-            limit=100,
-        )
-        return list(found.items_as_dicts())
-    except (APIError, RequestException, NotImplementedError) as error:
-        raise UserError(
-            f"{collection.url} does not answer a search of {collection.collection}: "
-            f"{' '.join(str(error).split())[:300]}; check the address and your network, then run "
-            "the same command again"
-        ) from error
