@@ -94,6 +94,7 @@ def area_images(arguments: argparse.Namespace) -> dict[Sensor, Image]:
     with _extra():
         from eocontrast.sources.stac.area import area_file
         from eocontrast.sources.stac.scene import write_scene
+    # bands are the model's: a catalogue has them all
     model, _ = load_finetuned(arguments.model)
     if "s2" not in model.inputs:
         raise UserError("this model takes s1 alone; --area maps with models that take s2")

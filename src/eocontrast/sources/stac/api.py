@@ -69,7 +69,7 @@ def _answering(collection: CollectionParams) -> Iterator[Client]:
         total=RETRIES,
         backoff_factor=0.5,
         status_forcelist=(429, 500, 502, 503, 504),
-        allowed_methods=None,
+        allowed_methods=None,  # searches are POST, which is not repeated by default
     )
     headers = headers_of(collection)
     try:

@@ -23,6 +23,7 @@ def area_file(text: str, out: Path) -> Path:
     Raises:
         UserError: the box is outside the globe or the zones of UTM, or upside down.
     """
+    # four numbers are a box; no file is named so
     try:
         west, south, east, north = (float(part) for part in text.split(","))
     except ValueError:
@@ -37,6 +38,7 @@ def area_file(text: str, out: Path) -> Path:
             f"--area is {text}; expected west,south,east,north with longitudes within 180 degrees, "
             "and south < north between -80 and 84, where the zones of UTM end"
         )
+    # GeoJSON cuts shapes at the antimeridian (RFC 7946, section 3.1.9)
     across = [shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)]
     boxes = across if west >= east else [shapely.box(west, south, east, north)]
     frame = geopandas.GeoDataFrame(geometry=boxes, crs=4326)

@@ -66,6 +66,7 @@ def read_cover(name: str, metadata: dict[str, Any]) -> Cover:
             f"the collection {name} states no classes for its assets ({', '.join(assets)}); "
             "download a raster of it, and name its classes under sources.stac.classes"
         )
+    # https://github.com/stac-extensions/classification#class-object
     classes, colours = {}, {}
     for entry in stated[asset]:
         label = str(entry.get("description") or entry.get("name")).strip()
@@ -98,6 +99,7 @@ def label_patches(
     configure(catalog.options)
     held = set(source.manifest.id)
     wanted = [patch for patch in patches if patch.name in held]
+    # beside the rasters: a second run draws none again
     masks = here / params.label_collection
 
     def draw(patch: Patch) -> set[int]:
@@ -111,6 +113,7 @@ def label_patches(
     with quiet(), ThreadPoolExecutor(THREADS) as pool:
         drawing = tqdm(pool.map(draw, wanted), "labels", len(wanted), unit="patch", disable=None)
         seen = set[int]().union(*drawing)
+    # a class without pixels would be scored as never found
     classes = {name: value for name, value in cover.classes.items() if value in seen}
     if len(classes) < 2:
         raise UserError(
@@ -142,6 +145,7 @@ def _described(collection: CollectionParams, params: StacParams, here: Path) -> 
             f"{collection.url} has no items of {collection.collection} for {params.area}; choose "
             "another area, or bring a file of labels"
         )
+    # WorldCover has maps of 2020 and 2021 by two algorithms, which must not mix
     newest = max(_year(item) for item in items)
     cover = read_cover(collection.collection, kept["collection"])
     return cover, Items([item for item in items if _year(item) == newest])

@@ -73,6 +73,7 @@ class Mosaicker(Reader):
         missing = self._inside(patch)
         area = missing.sum()
         for s2 in optical[:LOOKED_AT]:
+            # the first clear view counts, so that neighbours come from one day if they can
             wanted = ~self._unclear(patch, s2) & missing
             if wanted.any():
                 numbers, decisions = self._numbers(patch, s2)
@@ -91,6 +92,7 @@ class Mosaicker(Reader):
         """Return backscatter in dB, each pixel of the first observation that has it."""
         mosaic = np.full((2, patch.side, patch.side), np.nan, np.float32)
         inside = self._inside(patch)
+        # a swath of 250 km may end within a tile
         for s1 in {tuple(s1.names): s1 for s1 in radar}.values():
             missing = np.isnan(mosaic) & inside
             if not missing.any():

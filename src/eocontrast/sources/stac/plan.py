@@ -109,6 +109,7 @@ def plan_area(params: StacParams, labels: FoundLabels, test_fraction: float) -> 
     patches = patches_of(params)
     amounts = np.zeros((len(patches), len(labels.classes)), np.int64)
     seen: set[int] = set()
+    # drawn as the masks will be, so that counts are those of training
     for row, patch in zip(amounts, patches, strict=True):
         indices, numbers = labels.draw(patch.grid)
         np.add.at(row, indices[indices != NOTHING], 1)
@@ -148,6 +149,7 @@ def fill_params(params: Any, plan: AreaPlan) -> None:  # noqa: ANN401 - a round-
     own["dates"] = list(source.dates)
     for name in ("orbit", "patch_size", "patches", "block_km", "seed"):
         own[name] = getattr(source, name)
+    # stated, so that their order does not change with the file
     own["classes"] = dict(plan.labels.classes)
     own["labels"]["path"] = source.labels.path.as_posix()
     own["labels"]["class_column"] = source.labels.class_column

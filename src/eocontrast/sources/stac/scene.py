@@ -97,6 +97,7 @@ def lay_tiles(area: shapely.Geometry, name: Path) -> tuple[Grid, list[Patch]]:
     Raises:
         UserError: the area is too large for one image.
     """
+    # of a cut area the middle would lie on the other side of the globe
     area = _unwrapped_area(area)
     middle = area.centroid
     epsg = (32600 if middle.y >= 0 else 32700) + int((middle.x + 180) // 6) % 60 + 1
@@ -162,6 +163,7 @@ def _assemble(here: Path, sensor: Sensor, grid: Grid, tiles: Sequence[Patch]) ->
         for tile in tiles:
             column = round((tile.left - grid.transform.c) / PIXEL)
             row = round((grid.transform.f - tile.top) / PIXEL)
+            # tiles reach beyond the area, the image does not
             height, width = min(SIDE, grid.height - row), min(SIDE, grid.width - column)
             with rasterio.open(here / sensor / f"{tile.name}.tif") as part:
                 values = part.read()[:, :height, :width]
