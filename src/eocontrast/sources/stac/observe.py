@@ -23,7 +23,7 @@ from eocontrast.runtime.files import write_text
 from eocontrast.sources.scenes.cut import write_patch
 from eocontrast.sources.stac.catalogs import Catalog
 from eocontrast.sources.stac.load import configure, load, signing_of
-from eocontrast.sources.stac.offset import OFFSET, Decision, dark_end, decide
+from eocontrast.sources.stac.offset import OFFSET, Decision, decide
 from eocontrast.sources.stac.patches import Patch
 from eocontrast.sources.stac.record import Record
 from eocontrast.sources.stac.search import Items, Observation
@@ -184,7 +184,7 @@ class Reader:
             return self._decided(item)
 
     def _decided(self, item: pystac.Item) -> Decision:
-        file = self.folder / "offsets" / f"{item.id}.json"
+        file = self.folder / "dark_ends" / f"{item.id}.json"
         if file.exists():
             return Decision(**json.loads(file.read_text()))
         names = [self.catalog.s2.assets[band] for band in self.params.bands]
@@ -199,12 +199,13 @@ class Reader:
             dtype="uint16",
             nodata=0,
         )
-        decision = decide(item, {name: dark_end(loaded[name].to_numpy()) for name in names})
+        numbers = np.stack([loaded[name].to_numpy().squeeze() for name in names])
+        decision = decide(item, numbers)
         if decision.contradicts:
             stated, held = ("is", "is not") if decision.stated else ("is not", "is")
             print(
                 f"warning: {item.id}: its metadata say that the offset of {OFFSET} {stated} in its "
-                f"pixels, but it {held}: the darkest band begins at {decision.darkest:.0f}"
+                f"pixels, but by the dark end of its bands it {held}"
             )
         write_text(file, json.dumps(asdict(decision)) + "\n")
         return decision

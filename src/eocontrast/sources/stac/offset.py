@@ -7,7 +7,6 @@ catalogues take it off and say so, some do not, and some say the opposite of wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,18 +14,10 @@ import pystac
 from numpy.typing import NDArray
 
 from eocontrast.patches import inputs
+from eocontrast.rasters.offsets import Evidence, dark_ends, offset_by_content
 from eocontrast.sources.stac.search import baseline
 
 OFFSET = int(inputs.OFFSET)
-
-DARK_SHARE = 0.5
-"""Percentile that is the dark end of a band: shadows and water, but not single bad pixels."""
-
-CLEAR_OF = 900
-"""Dark end below which the offset cannot be there: it would be a reflectance of -0.01."""
-
-BRIGHT = 1400
-"""Dark end above which a band proves nothing: it may be snow or sand without the offset."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +27,12 @@ class Decision:
     Attributes:
         present: Whether 1000 has to be taken off.
         stated: What the metadata say; None if they say nothing.
-        darkest: Dark end of the darkest band.
+        evidence: What the dark ends of the bands show, as `offset_by_content` names it.
     """
 
     present: bool
     stated: bool | None
-    darkest: float
+    evidence: Evidence
 
     @property
     def contradicts(self) -> bool:
@@ -65,24 +56,16 @@ def stated_offset(item: pystac.Item) -> bool | None:
     return any(offset < 0 for offset in offsets) if offsets else None
 
 
-def dark_end(values: NDArray[np.integer]) -> float:
-    """Return the dark end of a band, NaN without pixels; 0 is no data."""
-    held = values[values > 0]
-    return float(np.percentile(held, DARK_SHARE)) if held.size else float("nan")
-
-
-def decide(item: pystac.Item, dark_ends: Mapping[str, float]) -> Decision:
-    """Decide by the darkest band, and by the metadata if that is too bright to tell.
+def decide(item: pystac.Item, numbers: NDArray[np.integer]) -> Decision:
+    """Decide by the dark ends of the bands, and by the metadata if those do not tell.
 
     Args:
         item: Item of Sentinel-2.
-        dark_ends: Dark end of each band, by `dark_end`.
+        numbers: Digital numbers of its bands, (bands, H, W); 0 is no data.
     """
     stated = stated_offset(item)
-    finite = [value for value in dark_ends.values() if np.isfinite(value)]
-    darkest = min(finite, default=float("nan"))
-    if darkest < CLEAR_OF:
-        return Decision(False, stated, darkest)
-    if darkest < BRIGHT:
-        return Decision(True, stated, darkest)
-    return Decision(bool(stated), stated, darkest)
+    counts = dark_ends(np.where(numbers == 0, np.float32("nan"), numbers), "DN")
+    assert counts is not None
+    evidence = offset_by_content(counts)
+    clear = {"present": True, "absent": False}.get(evidence, bool(stated))
+    return Decision(clear, stated, evidence)

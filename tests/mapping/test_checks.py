@@ -1,0 +1,120 @@
+"""Pixel size and offset of a scene, compared with those of training."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from raster_files import write_raster
+from rasterio import Affine
+
+from eocontrast.mapping.checks import Resolution
+from eocontrast.mapping.scenes import Image, open_scene
+from eocontrast.mapping.tiles import Tile
+from eocontrast.modalities import Modality
+from eocontrast.patches.inputs import InputSpec
+from eocontrast.rasters.values import Declared
+from eocontrast.runtime.errors import UserError
+
+BANDS = ("B02", "B03", "B08")
+SPEC = InputSpec(Modality(BANDS, "DN", (0, 10000)), (1000,) * 3, (300,) * 3, 16)
+OLD = np.random.default_rng(0).integers(60, 4000, (3, 40, 40)).astype(np.uint16)
+NEW = OLD + np.uint16(1000)
+SNOW = np.random.default_rng(1).integers((6000, 6500, 1300), (9000, 9500, 5000), (1600, 3)).T
+
+
+def written(folder: Path, values: NDArray[Any], metres: float = 10, **options: object) -> str:
+    grid = Affine(metres, 0, 600000, 0, -metres, 5300000)
+    options = {"crs": "EPSG:32633", "transform": grid, **options}
+    return str(write_raster(folder / "s2.tif", values, **options))
+
+
+def read(
+    path: str, spec: InputSpec, offset: float | None = None, resolution: Resolution | None = None
+) -> NDArray[np.integer]:
+    files = Declared() if offset is None else Declared(offset=offset)
+    with open_scene({"s2": Image(path, files=files)}, {"s2": spec}, True, resolution) as scene:
+        return scene.read(Tile(0, 0, scene.grid.height, scene.grid.width))["s2"]
+
+
+@pytest.mark.parametrize(
+    ("trained", "values", "offset", "expected"),
+    [
+        (False, OLD, None, 0),
+        (False, NEW, None, "no band goes below .* --s2-offset -1000"),
+        (False, NEW, -1000, -1000),
+        (True, NEW, None, 0),
+        (True, OLD, None, "no offset of 1000, .* --s2-offset 1000"),
+        (True, OLD, 1000, 1000),
+        (None, NEW, None, "no band goes below"),
+        (None, OLD, None, "may hold the offset.*--s2-offset 0 "),
+        (None, OLD, 0, 0),
+    ],
+)
+def test_offset_meets_that_of_training(
+    tmp_path: Path,
+    trained: bool | None,
+    values: NDArray[np.uint16],
+    offset: float | None,
+    expected: float | str,
+) -> None:
+    spec, path = replace(SPEC, pixel=10, with_offset=trained), written(tmp_path, values)
+    if isinstance(expected, str):
+        with pytest.raises(UserError, match=expected):
+            read(path, spec, offset)
+    else:
+        np.testing.assert_array_equal(read(path, spec, offset), values + float(expected))
+
+
+@pytest.mark.parametrize("trained", [True, False, None])
+def test_offset_of_the_header(
+    tmp_path: Path, trained: bool | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, NEW, scales=(1e-4,) * 3, offsets=(-0.1,) * 3)
+    spec = replace(SPEC, pixel=10, with_offset=trained)
+    if trained is False:
+        np.testing.assert_array_equal(read(path, spec), OLD)
+        assert "the offset that the header states is taken off" in capsys.readouterr().err
+        return
+    with pytest.raises(UserError, match=r"header states an offset.*Pass --s2-offset 0 to keep it"):
+        read(path, spec)
+    np.testing.assert_array_equal(read(path, spec, -1000), OLD)
+
+
+def test_bright_ground_is_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Snow is dark in the short-wave infrared only, so nothing is refused."""
+    values = SNOW.reshape(3, 40, 40).astype(np.uint16)
+    path = written(tmp_path, values)
+    np.testing.assert_array_equal(read(path, replace(SPEC, pixel=10, with_offset=False)), values)
+    assert "too bright to show whether" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("metres", [0.5, 20, 60])
+def test_pixels_of_another_size(
+    tmp_path: Path, metres: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, spec = written(tmp_path, OLD, metres), replace(SPEC, pixel=10, with_offset=False)
+    with pytest.raises(UserError, match=f"pixels of {metres:g} m, but .* 10 m"):
+        read(path, spec)
+    assert read(path, spec, resolution="scene").shape == (3, 40, 40)
+    assert read(path, spec, resolution="model").shape == (3, 4 * metres, 4 * metres)
+    assert "are resampled to the model's 10 m" in capsys.readouterr().err
+
+
+def test_weights_without_pixel_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = replace(SPEC, with_offset=False)
+    read(written(tmp_path, OLD), spec)
+    assert "do not state the pixel size of training; 10 m is assumed" in capsys.readouterr().err
+    path = written(tmp_path, OLD, 20)
+    for resolution in (None, "model"):
+        with pytest.raises(UserError, match="do not state the size"):
+            read(path, spec, resolution=resolution)  # type: ignore[arg-type]
+    assert read(path, spec, resolution="scene").shape == (3, 40, 40)
+
+
+def test_scene_without_georeference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(write_raster(tmp_path / "s2.tif", OLD))
+    read(path, replace(SPEC, pixel=10, with_offset=False))
+    assert "no georeference; its pixels are assumed to have 10 m" in capsys.readouterr().err
