@@ -26,9 +26,8 @@ SNOW = np.random.default_rng(1).integers((6000, 6500, 1300), (9000, 9500, 5000),
 
 
 def written(folder: Path, values: NDArray[Any], metres: float = 10, **options: object) -> str:
-    grid = Affine(metres, 0, 600000, 0, -metres, 5300000)
-    options = {"crs": "EPSG:32633", "transform": grid, **options}
-    return str(write_raster(folder / "s2.tif", values, **options))
+    place = {"crs": "EPSG:32633", "transform": Affine(metres, 0, 600000, 0, -metres, 5300000)}
+    return str(write_raster(folder / "s2.tif", values, "GTiff", **place, **options))
 
 
 def read(
@@ -108,9 +107,10 @@ def test_weights_without_pixel_size(tmp_path: Path, capsys: pytest.CaptureFixtur
     read(written(tmp_path, OLD), spec)
     assert "do not state the pixel size of training; 10 m is assumed" in capsys.readouterr().err
     path = written(tmp_path, OLD, 20)
-    for resolution in (None, "model"):
+    resolutions: tuple[Resolution | None, ...] = (None, "model")
+    for resolution in resolutions:
         with pytest.raises(UserError, match="do not state the size"):
-            read(path, spec, resolution=resolution)  # type: ignore[arg-type]
+            read(path, spec, resolution=resolution)
     assert read(path, spec, resolution="scene").shape == (3, 40, 40)
 
 

@@ -21,6 +21,9 @@ RADAR = ("VV", "VH")
     [
         ("B2", "B02"), ("b8a", "B8A"), ("B11_20m", "B11"), ("rededge3", "B07"), ("nir08", "B8A"),
         ("swir22", "B12"), ("B4, central wavelength 665 nm", "B04"), ("coastal", "B01"),
+        ("Red Edge 1", "B05"), ("rededge075", "B06"), ("nir_narrow", "B8A"), ("SWIR 1", "B11"),
+        ("Sentinel-2 B04", "B04"), ("S2A_B8A", "B8A"), ("water vapour", "B09"),
+        ("Sigma0_VV_slv1_12Mar2020", "VV"), ("S1A_IW_20200101T051234_VH", "VH"),
         ("Gamma0_VV_db", "VV"), ("vh", "VH"), ("Sigma0_VH", "VH"), ("Intensity_VV", "VV"),
         ("Band 2", None), ("bands", None), ("B13", None), ("VV_VH_ratio", None), ("QA60", None),
     ],

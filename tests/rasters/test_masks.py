@@ -93,6 +93,53 @@ def test_mask_of_several_bands(tmp_path: Path, bands: int, message: str) -> None
         read_mask_raster(path)
 
 
+ONE_HOT = np.stack([MASK[0] == 1, MASK[0] == 2, MASK[0] == 7]).astype(np.uint8)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("value", [1, 255])
+def test_one_hot_mask(tmp_path: Path, value: int) -> None:
+    """One band per class, in the order of the classes, whose values are not sorted."""
+    bands = ONE_HOT * np.uint8(value)
+    bands[:, :2] = 0
+    expected = np.where(MASK[0] == 1, 30, 10)
+    expected[:2] = -1
+    path = write_mask(tmp_path / "m.tif", bands, crs="EPSG:32633")
+    assert mask_size(path, (30, 10, 20), "one_hot") == MASK.shape[1:]
+    np.testing.assert_array_equal(
+        read_mask_raster(path, (30, 10, 20), "one_hot").values[0], expected
+    )
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [("two classes", "a pixel of two classes"), ("shares", "the value 3"), ("few", "has 2 bands")],
+)
+def test_one_hot_mask_is_refused(tmp_path: Path, fault: str, message: str) -> None:
+    bands = ONE_HOT[: 2 if fault == "few" else 3] * np.uint8(7)
+    bands[0, 5, 5], bands[1, 5, 5] = (7, 7) if fault == "two classes" else (3, 0)
+    path = write_mask(tmp_path / "m.tif", bands, crs="EPSG:32633")
+    with pytest.raises(RasterError, match=message):
+        read_mask_raster(path, (1, 2, 7), "one_hot")
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_alpha_of_a_mask(tmp_path: Path) -> None:
+    bands = np.concatenate([MASK, np.where(MASK == 1, 255, 0).astype(np.uint8)])
+    for name, driver in (("m.png", "PNG"), ("m.tif", "GTiff")):
+        form = {"ALPHA": "YES"} if driver == "GTiff" else {}
+        path = write_mask(tmp_path / name, bands, driver, **form)
+        np.testing.assert_array_equal(read_mask_raster(path).values, np.where(MASK == 1, 1, -1))
+
+
+@pytest.mark.parametrize("header", [{"scales": (10.0,)}, {"offsets": (1.0,)}])
+def test_scaled_mask_is_refused(tmp_path: Path, header: dict[str, object]) -> None:
+    path = write_raster(tmp_path / "m.tif", MASK, "GTiff", **header)
+    with pytest.raises(RasterError, match=r"declares scale .* class values as they are"):
+        mask_size(path)
+
+
 @pytest.mark.parametrize("nodata", [0, 1, 255])
 def test_class_that_means_no_data(tmp_path: Path, nodata: int) -> None:
     path = write_raster(tmp_path / "m.tif", noise(1, 4, 4), nodata=nodata)

@@ -151,6 +151,38 @@ def test_physical_values(
     np.testing.assert_allclose(to_units(stored, (scale,), (offset,), units, word), expected)
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_mask_per_band(tmp_path: Path) -> None:
+    """A `.msk` file without the flag of a common mask holds one mask per band."""
+    path = write_raster(tmp_path / "a.tif", values("uint16", 1, 900))
+    masks = np.full((2, 16, 16), 255, np.uint8)
+    masks[0, :4], masks[1, 12:] = 0, 0
+    with rasterio.open(
+        f"{path}.msk", "w", driver="GTiff", dtype="uint8", count=2, height=16, width=16
+    ) as raster:
+        raster.write(masks)
+        raster.update_tags(INTERNAL_MASK_FLAGS_1=0, INTERNAL_MASK_FLAGS_2=0)
+    missing, reasons = read(path, "DN")
+    np.testing.assert_array_equal(missing, (masks == 0).any(0))
+    assert reasons == {"mask": 128}
+
+
+def test_no_data_per_band_in_a_sidecar(tmp_path: Path) -> None:
+    bands = values("uint16", 100, 900)
+    bands[0, :4], bands[1, 12:], bands[1, :2] = 11, 22, 11
+    path = write_raster(tmp_path / "a.tif", bands)
+    entries = (
+        f'<PAMRasterBand band="{k}"><NoDataValue>{v}</NoDataValue></PAMRasterBand>'
+        for k, v in ((1, 11), (2, 22))
+    )
+    path.with_name("a.tif.aux.xml").write_text(f"<PAMDataset>{''.join(entries)}</PAMDataset>")
+    missing, reasons = read(path, "DN")
+    assert missing[:4].all()
+    assert missing[12:].all()
+    assert missing.sum() == 128
+    assert reasons == {"nodata": 128}
+
+
 def test_control_points_are_refused(tmp_path: Path) -> None:
     corners = [(0, 0, 12.0, 46.2), (0, 16, 12.2, 46.2), (16, 0, 12.0, 46.0)]
     gcps = [GroundControlPoint(row, col, x, y) for row, col, x, y in corners]

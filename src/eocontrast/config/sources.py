@@ -14,6 +14,7 @@ from eocontrast.config.labels import LabelsParams
 from eocontrast.config.schema import PositiveInt, Section, Seed, or_word
 from eocontrast.labels import MAX_CLASSES
 from eocontrast.modalities import Modality, Units
+from eocontrast.rasters.masks import MaskKind
 from eocontrast.rasters.values import Declared
 
 SourceName = Literal[
@@ -199,6 +200,7 @@ class ManifestParams(Section):
 
     `classes` maps a class name to its value in mask rasters. If it is empty, the classes are those
     of the vector file of labels. With `find_overlaps`, patches that share ground are one group.
+    `masks` says if mask rasters hold class values, or one band per class (`one_hot`).
     """
 
     path: Path
@@ -207,6 +209,7 @@ class ManifestParams(Section):
     classes: dict[str, Annotated[int, Field(ge=0, le=65535)]]
     labels: LabelsParams
     find_overlaps: bool = True
+    masks: MaskKind = "values"
 
     @field_validator("classes")
     @classmethod

@@ -167,7 +167,7 @@ def _read(source: Source, bands: StoreBands, row: dict[str, str], column: str) -
     path = (source.rasters or Path()) / row[column]
     try:
         if column == "label":
-            return read_mask_raster(path, source.classes.values())
+            return read_mask_raster(path, source.classes.values(), source.masks)
         sensor: Sensor = "s1" if column == "s1" else "s2"
         raster = read_raster(str(path), source.modalities[sensor], source.declared(sensor))
         return replace(raster, values=bands[sensor].keep(raster.values))

@@ -16,6 +16,9 @@ _COMMON = {
     "coastal": "B01", "blue": "B02", "green": "B03", "red": "B04", "rededge1": "B05",
     "rededge2": "B06", "rededge3": "B07", "nir": "B08", "nir08": "B8A", "nir09": "B09",
     "cirrus": "B10", "swir16": "B11", "swir22": "B12", "swir1": "B11", "swir2": "B12",
+    "rededge071": "B05", "rededge075": "B06", "rededge078": "B07", "coastalaerosol": "B01",
+    "aerosol": "B01", "narrownir": "B8A", "nirnarrow": "B8A", "watervapour": "B09",
+    "watervapor": "B09",
 }  # fmt: skip
 # "B4, central wavelength 665 nm" is GDAL's description, "B04_10m" that of Level-2A files
 _OPTICAL = re.compile(
@@ -25,18 +28,23 @@ _POLARISATIONS = {"vv", "vh", "hh", "hv"}
 _RADAR_WORDS = {
     "sigma0", "gamma0", "beta0", "sigma", "gamma", "beta", "sigma0t", "gamma0t", "nought", "db",
     "linear", "power", "intensity", "amplitude", "backscatter", "rtc", "grd", "s1", "sar",
+    "s1a", "s1b", "s1c", "iw", "ew", "sentinel1", "mst",
 }  # fmt: skip
+# SNAP adds the date to the bands of a stack: Sigma0_VV_slv1_12Mar2020
+_STACK = re.compile(r"slv\d+|\d{1,2}[a-z]{3}\d{4}|\d{8}(?:t\d{6})?")
+_SENSOR = re.compile(r"(?:s2[abc]?|sentinel-?2[abc]?)[\s_.-]+")
 
 
 def standard_name(text: str) -> str | None:
     """Return the standard name of a band, such as B02 or VV; None for unknown names."""
-    name = text.strip().lower()
-    if name in _COMMON:
-        return _COMMON[name]
+    name = _SENSOR.sub("", text.strip().lower(), count=1)
+    common = re.sub(r"[\s_.-]", "", name)
+    if common in _COMMON:
+        return _COMMON[common]
     match = _OPTICAL.fullmatch(name)
     if match:
         return f"B{'8A' if match[3] else f'{int(match[1] or match[2]):02d}'}"
-    words = re.split(r"[\s_.-]+", name)
+    words = [word for word in re.split(r"[\s_.-]+", name) if not _STACK.fullmatch(word)]
     polarisation = [word for word in words if word in _POLARISATIONS]
     if len(polarisation) == 1 and {*words} - _POLARISATIONS <= _RADAR_WORDS:
         return polarisation[0].upper()

@@ -42,8 +42,10 @@ class BandFile:
         """Read which pixels the file's own masks call valid; None if it has none."""
         flags = [self.raster.mask_flag_enums[number - 1] for number in self.numbers]
         # GDAL takes alpha for a mask in files of two or four bands only, even if it is infrared
+        # a mask per band has no flag at all
         masked = any(
-            MaskFlags.per_dataset in each and MaskFlags.alpha not in each for each in flags
+            not each or (MaskFlags.per_dataset in each and MaskFlags.alpha not in each)
+            for each in flags
         )
         if not masked and self.alpha is None:
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,37 +18,48 @@ from eocontrast.rasters.open import RasterError, gdal_settings, open_raster
 from eocontrast.rasters.read import Raster
 from eocontrast.rasters.values import IMPOSSIBLE, Reason, mark_missing
 
+MaskKind = Literal["values", "one_hot"]
+"""Class values in one band, or one band per class."""
+
 _COLOURS = {ColorInterp.red, ColorInterp.green, ColorInterp.blue}
 
 
-def mask_size(path: Path, classes: Collection[int] = ()) -> tuple[int, int]:
+def mask_size(
+    path: Path, classes: Collection[int] = (), kind: MaskKind = "values"
+) -> tuple[int, int]:
     """Return height and width of a mask in pixels, from its header alone.
 
     Args:
         path: The mask.
         classes: Values of the classes.
+        kind: As in `read_mask_raster`.
 
     Raises:
         RasterError: it cannot be opened, or its header shows that it holds no class values.
     """
     with open_raster(path) as raster:
-        _check_mask(path, raster, classes)
+        _check_mask(path, raster, classes, kind)
         return raster.height, raster.width
 
 
-def read_mask_raster(path: Path, classes: Collection[int] = ()) -> Raster:
+def read_mask_raster(
+    path: Path, classes: Collection[int] = (), kind: MaskKind = "values"
+) -> Raster:
     """Read the class values; pixels without data are -1, which is no class value.
 
     Args:
         path: The mask.
         classes: Values of the classes.
+        kind: Class values in one band, or one band per class, in the order of `classes`.
 
     Raises:
         RasterError: it cannot be read, its header shows that it holds no class values, or it holds
             values that are not whole numbers.
     """
     with gdal_settings(), open_raster(path) as raster:
-        _check_mask(path, raster, classes)
+        _check_mask(path, raster, classes, kind)
+        if kind == "one_hot":
+            return _read_one_hot(path, raster, classes)
         band, window = BandFile(path, raster, [1], alpha_band(raster, [1])), whole_window(raster)
         values, valid = band.read(window, None), band.valid(window, None)
         _refuse_fractions(path, values)
@@ -61,6 +72,25 @@ def read_mask_raster(path: Path, classes: Collection[int] = ()) -> Raster:
     return Raster(values, grids, turned=turned)
 
 
+def _read_one_hot(path: Path, raster: DatasetReader, classes: Collection[int]) -> Raster:
+    """Read one band per class; pixels that no band marks are -1."""
+    numbers = [*range(1, len(classes) + 1)]
+    file = BandFile(path, raster, numbers, alpha_band(raster, numbers))
+    values, valid = (read(whole_window(raster), None) for read in (file.read, file.valid))
+    assert values is not None
+    odd = np.setdiff1d(np.nan_to_num(values), [0, values.max()])
+    marked = (values != 0) & np.isfinite(values)
+    if odd.size or (marked.sum(axis=0) > 1).any():
+        what = f"the value {odd[0]:g}" if odd.size else "a pixel of two classes"
+        message = f"{path} holds {what}, expected 0 or one other value, and one class per pixel"
+        raise RasterError("mask", f"{message}; set sources.manifest.masks to values, or mend it")
+    if valid is not None:
+        marked &= valid
+    # 64 bits hold every class value and -1
+    picked = np.where(marked.any(0), np.array([*classes], np.int64)[marked.argmax(0)], -1)[None]
+    return Raster(picked, (Grid.of(raster),), turned=any(reversed_axes(raster.transform)))
+
+
 def _refuse_fractions(path: Path, values: NDArray[Any]) -> None:
     if values.dtype.kind != "f":
         return
@@ -70,15 +100,35 @@ def _refuse_fractions(path: Path, values: NDArray[Any]) -> None:
         raise RasterError("mask", message)
 
 
-def _check_mask(path: Path, raster: DatasetReader, classes: Collection[int]) -> None:
+def _check_mask(
+    path: Path, raster: DatasetReader, classes: Collection[int], kind: MaskKind
+) -> None:
     """Refuse files whose values cannot be class values."""
     _refuse_lossy(path, raster)
+    if kind == "one_hot":
+        if raster.count < len(classes):
+            count = f"{raster.count} {'band' if raster.count == 1 else 'bands'}"
+            message = f"{path} has {count}, expected one per class: {len(classes)}"
+            raise RasterError("mask", f"{message}; set sources.manifest.masks to values")
+        return
     bands = [n for n in raster.indexes if raster.colorinterp[n - 1] != ColorInterp.alpha]
     if bands != [1]:
         colours = _COLOURS & set(raster.colorinterp)
         what = "a colour picture" if colours else f"{len(bands)} bands, such as one per class"
-        cure = "map each colour to its class" if colours else "write the class of each pixel"
+        cure = (
+            "map each colour to its class"
+            if colours
+            else "set sources.manifest.masks to one_hot if each band is a class, or write the "
+            "class of each pixel"
+        )
         message = f"{path} holds {what}, expected class values in a single band; {cure}"
+        raise RasterError("mask", message)
+    scale, offset = raster.scales[0], raster.offsets[0]
+    if (scale, offset) != (1, 0):
+        message = (
+            f"{path}: its header declares scale {scale:g} and offset {offset:g}, expected class "
+            "values as they are; unset both (gdal_edit.py -unsetscale -unsetoffset)"
+        )
         raise RasterError("mask", message)
     nodata = raster.nodatavals[0]
     if nodata is not None and nodata in classes:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from eocontrast.modalities import Modality, Sensor
+from eocontrast.rasters.masks import MaskKind
 from eocontrast.rasters.values import AUTOMATIC, Declared
 from eocontrast.runtime.errors import COMES_BACK, UserError, readable
 from eocontrast.runtime.files import write_text
@@ -44,6 +45,7 @@ class Source:
         licence: Licence of the data set, for model cards.
         files: What the user declares about no-data values and offsets, by sensor; empty for
             published archives.
+        masks: Class values in one band, or one band per class in the order of `classes`.
     """
 
     s1: Modality
@@ -55,6 +57,7 @@ class Source:
     name: str = "unknown"
     licence: str = "unknown"
     files: dict[Sensor, Declared] = field(default_factory=dict)
+    masks: MaskKind = "values"
 
     @property
     def modalities(self) -> dict[Sensor, Modality]:
@@ -73,6 +76,8 @@ class Source:
         del declaration["manifest"]
         if not self.files:
             del declaration["files"]
+        if self.masks == "values":
+            del declaration["masks"]
         declaration["rasters"] = None if self.rasters is None else self.rasters.as_posix()
         # classes keep their order: it is the order of the class indices
         write_text(folder / "source.json", json.dumps(declaration, indent=1) + "\n")

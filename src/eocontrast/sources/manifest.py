@@ -64,7 +64,10 @@ def describe(params: ManifestParams) -> Source:
         table["group"] = _group_by_ground(params.path, table, params.s2.bands)
     sensors = (params.s1.modality(), params.s2.modality())
     files: dict[Sensor, Declared] = {"s1": params.s1.files(), "s2": params.s2.files()}
-    return Source(*sensors, classes, palette(classes), table, licence="unspecified", files=files)
+    return Source(
+        *sensors, classes, palette(classes), table,
+        licence="unspecified", files=files, masks=params.masks,
+    )  # fmt: skip
 
 
 def _group_by_ground(path: Path, table: pd.DataFrame, bands: Sequence[str]) -> list[str]:
@@ -184,7 +187,7 @@ def _check_rasters(table: pd.DataFrame, params: ManifestParams) -> None:
             _check_size(bands_size(first, s1, params.s1.files()), expected)
         if label and named_classes(label, [*params.classes]) is None:
             with located(path, row, name, "label"):
-                _check_size(mask_size(Path(label), values), expected)
+                _check_size(mask_size(Path(label), values, params.masks), expected)
 
 
 def _check_size(size: tuple[int, int], s2: tuple[int, int]) -> None:
