@@ -14,11 +14,11 @@ from tempfile import TemporaryDirectory
 import torch
 from shipped import PARAMS
 
-from eocontrast.cli.import_weights import read_checkpoint
 from eocontrast.config.params import load_params
 from eocontrast.curve.plan_arms import read_arms
 from eocontrast.models.point_files import INDEX, read_index
 from eocontrast.models.weights import Pretrained, save_weights
+from eocontrast.published.checkpoints import read_checkpoint
 from eocontrast.rasters.source import read_source
 from eocontrast.runtime.errors import UserError
 from eocontrast.sources.download.archives import unpack

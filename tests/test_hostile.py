@@ -23,11 +23,11 @@ from safetensors.torch import save
 from servers import HttpServer
 from shipped import NO_LABELS
 
-from eocontrast.cli.import_weights import read_checkpoint
 from eocontrast.cli.main import main
 from eocontrast.config.sources import ManifestParams, ModalityParams
 from eocontrast.models.weights import Pretrained, load_weights, save_weights
 from eocontrast.patches.store import PatchStore
+from eocontrast.published.checkpoints import read_checkpoint
 from eocontrast.rasters.open import open_raster
 from eocontrast.runtime.errors import UserError
 from eocontrast.sources.download.archives import unpack

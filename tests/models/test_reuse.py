@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 import eocontrast
-from eocontrast.cli.import_weights import input_spec
 from eocontrast.config.pretraining import BackboneParams, ImportedRun
 from eocontrast.modalities import SENSORS, SENTINEL2_L1C, Sensor
 from eocontrast.models.reuse import load_backbone
 from eocontrast.models.weights import Pretrained
 from eocontrast.patches.store import PatchStore
 from eocontrast.pretraining.run import pretrain_run
+from eocontrast.published.convert import input_spec
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import file_sha256
 

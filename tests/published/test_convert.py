@@ -12,14 +12,11 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from eocontrast.cli.import_weights import (
-    input_spec,
-    published_backbones,
-    read_checkpoint,
-    timm_backbone,
-)
 from eocontrast.modalities import SENSORS, SENTINEL2_L1C, Modality, Sensor
 from eocontrast.models.backbones import Architecture, create_backbone
+from eocontrast.published.checkpoints import read_checkpoint
+from eocontrast.published.convert import input_spec, timm_backbone
+from eocontrast.published.papers import published_backbones
 from eocontrast.runtime.errors import UserError
 
 State = dict[str, Tensor]

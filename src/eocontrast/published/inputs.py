@@ -1,0 +1,103 @@
+"""Inputs that published weights expect: bands in order, units, ranges, scaling and size.
+
+Statistics of SSL4EO-S12 are those of its authors' writer, which pretraining read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C, SENTINEL2_L2A, Modality
+from eocontrast.patches.inputs import InputSpec
+
+SIDE = 224
+"""Pixels of a side in the pretraining of all of these."""
+
+_S1_MEAN, _S1_SD = (-12.548, -20.192), (5.257, 5.912)
+_S2_MEAN = (
+    *(1605.575, 1390.782, 1314.873, 1363.525, 1549.444, 2091.749, 2371.717),
+    *(2299.905, 2560.295, 830.066, 22.104, 2177.072, 1524.065),
+)
+_S2_SD = (
+    *(786.787, 850.348, 875.065, 1138.850, 1122.178, 1161.592, 1274.392),
+    *(1248.429, 1345.527, 577.316, 51.154, 1336.099, 1136.538),
+)
+_RGB = ("B04", "B03", "B02")
+_SATLAS = (*_RGB, "B05", "B06", "B07", "B08", "B11", "B12")
+_TCI = (0.0, 3558.0)
+"""Digital numbers that ESA's true-colour image of level 1C maps to 8 bits."""
+
+_SECO_LOW, _SECO_HIGH = (0.0, 2.0, 3.0), (129.0, 103.0, 88.0)
+"""Quantiles of SeCo's 8-bit red, green and blue, from its data set class."""
+
+_BYTE = 10000 / 255
+"""Digital numbers of one step of 8 bits."""
+
+
+def _s2(bands: Sequence[str], scaling: str) -> InputSpec:
+    """Return an input of some bands with the statistics of SSL4EO-S12."""
+    whole = InputSpec(SENTINEL2_L1C, _S2_MEAN, _S2_SD, SIDE, scaling)  # type: ignore[arg-type]
+    return whole.select(bands)
+
+
+def _pictures(
+    low: Sequence[float], high: Sequence[float], mean: Sequence[float], sd: Sequence[float]
+) -> InputSpec:
+    """Return red, green and blue that become 0 to 1 between two ends, then z-scores.
+
+    Args:
+        low: Digital number per band that becomes 0.
+        high: Digital number per band that becomes 1.
+        mean: Mean of the pictures from 0 to 1.
+        sd: Standard deviation, likewise.
+    """
+    ends = tuple(zip(low, high, strict=True))
+    return InputSpec(
+        Modality(_RGB, "DN", SENTINEL2_L1C.valid_range),
+        tuple(a + m * (b - a) for m, (a, b) in zip(mean, ends, strict=True)),
+        tuple(s * (b - a) for s, (a, b) in zip(sd, ends, strict=True)),
+        SIDE,
+        clip=ends,
+    )
+
+
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_DINOV3 = ((0.430, 0.411, 0.296), (0.213, 0.156, 0.143))
+
+_TRUE_COLOUR = ((_TCI[0],) * 3, (_TCI[1],) * 3)
+
+_INPUTS: dict[str, Callable[[], InputSpec]] = {
+    "ssl4eo_10k": lambda: _s2(SENTINEL2_L1C.bands, "division"),
+    "ssl4eo_10k_rgb": lambda: _s2(_RGB, "division"),
+    "ssl4eo_2sd_s1": lambda: InputSpec(SENTINEL1, _S1_MEAN, _S1_SD, SIDE, "two_sd"),
+    "ssl4eo_2sd_s2": lambda: _s2(SENTINEL2_L1C.bands, "two_sd"),
+    # decibels as they are; a missing pixel gets SSL4EO-S12's mean, since 0 dB would be a city
+    "closp_s1": lambda: InputSpec(
+        SENTINEL1, (0.0, 0.0), (1.0, 1.0), SIDE, missing=(_S1_MEAN[0], _S1_MEAN[1])
+    ),
+    "closp_s2": lambda: _s2(SENTINEL2_L1C.bands, "division"),
+    "seco_eco": lambda: _s2(SENTINEL2_L2A.bands, "division"),
+    "seco": lambda: _pictures(
+        [_BYTE * v for v in _SECO_LOW], [_BYTE * v for v in _SECO_HIGH], *_IMAGENET
+    ),
+    "satlas": lambda: replace(_s2(_SATLAS, "division"), clip=(_TCI,) * 3 + ((0.0, 8160.0),) * 6),
+    "imagenet": lambda: _pictures(*_TRUE_COLOUR, *_IMAGENET),
+    "imagenet_half": lambda: _pictures(*_TRUE_COLOUR, (0.5,) * 3, (0.5,) * 3),
+    "dinov3_sat": lambda: _pictures(*_TRUE_COLOUR, *_DINOV3),
+}
+
+
+_OFFSET_UNKNOWN = ("closp_s2", "seco_eco")
+"""Inputs whose publication does not say which processing baseline its products have.
+
+The others saw reflectance without the offset of 1000: SSL4EO-S12 and SeCo ended before it came.
+"""
+
+
+def expected_input(key: str) -> InputSpec:
+    """Return the input that a catalogue's key names; `_224` at its end adds the resize."""
+    base = key.removesuffix(f"_{SIDE}")
+    offset = None if base in _OFFSET_UNKNOWN or base.endswith("_s1") else False
+    resize = SIDE if base != key else 0
+    return replace(_INPUTS[base](), resize=resize, pixel=10.0, with_offset=offset)
