@@ -121,7 +121,7 @@ def input_spec(
         mean, sd = [modality.valid_range[0]] * bands, [1.0] * bands
     if not len(mean) == len(sd) == bands or min(sd) <= 0:
         raise UserError(
-            f"scaling band_statistics needs {bands} means and positive deviations, one a band, but "
+            f"scaling {scaling} needs {bands} means and positive deviations, one a band, but "
             f"got the means {list(mean)} and the deviations {list(sd)}"
         )
     offset = with_offset if modality.units in ("DN", "reflectance") else None

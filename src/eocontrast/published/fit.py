@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import timm
+import torch
 from timm.models.swin_transformer import checkpoint_filter_fn
 from torch import nn
 
@@ -41,8 +42,11 @@ def fitted(
 ) -> State:
     """Return exactly the tensors of timm's model, named as `Pretrained` names them."""
     bands = spec.modality.bands
-    expected = create_backbone(architecture, len(bands)).state_dict()
+    expected = _expected(architecture, len(bands))
     tensors = _without_head(_as_timm(state), architecture, expected)
+    # old versions of torch did not count batches; nothing reads the count
+    uncounted = [n for n in expected if n.endswith("num_batches_tracked") and n not in tensors]
+    tensors |= {name: torch.zeros((), dtype=torch.long) for name in uncounted}
     missing, unexpected = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
     if missing or unexpected:
         differences = (("missing", missing), ("unexpected", unexpected))
@@ -54,6 +58,12 @@ def fitted(
         if not tensors[name].isfinite().all():
             raise UserError(f"{prefix}{name} holds values that are no numbers: a run that failed?")
     return {f"{sensor}.{name}": tensors[name].to(t.dtype) for name, t in expected.items()}
+
+
+def _expected(architecture: Architecture, in_chans: int) -> State:
+    """Return the model's tensors without memory: names and shapes are all that is compared."""
+    with torch.device("meta"):
+        return create_backbone(architecture, in_chans).state_dict()
 
 
 def _as_timm(state: State) -> State:
@@ -136,7 +146,7 @@ def _whose(number: int, bands: Sequence[str]) -> str:
 
 def found_prefix(state: State, architecture: Architecture, sensor: Sensor) -> str:
     """Find the text before the model's names; the user chooses if there are several models."""
-    expected = list(create_backbone(architecture, in_chans=1).state_dict())
+    expected = list(_expected(architecture, 1))
     names = _as_timm(state).keys()
     ends = [name.removesuffix(expected[0]) for name in names if name.endswith(expected[0])]
     matches = {

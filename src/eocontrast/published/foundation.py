@@ -32,7 +32,7 @@ class Foundation:
         )
 
 
-_TORCHGEO = "torchgeo>=0.10; python_version >= '3.12'"
+_TORCHGEO = "torchgeo>=0.10"  # from Python 3.12 on
 
 _BOTH, _CC_BY = "s1 s2", "CC-BY-4.0"
 

@@ -1,4 +1,4 @@
-"""Downloads of large files over FTP and HTTP(S), resumed where they stopped and verified by MD5."""
+"""Downloads over FTP and HTTP(S), resumed where they stopped and verified by their digest."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def fetch_file(
         url: ftp, ftps, http or https address; may contain a user and a password.
         target: where to store the file.
         md5: expected digest in lower-case hex.
-        sha256: expected digest in lower-case hex, in place of `md5`. Both are empty if the server
+        sha256: expected digest in place of `md5`, or its first digits. Both are empty if the server
             packs the file anew for every request, and then the caller verifies what it holds.
         beside: bytes that must stay free for the unpacked content; None reserves the file's size.
         attempts: consecutive connections that may fail without receiving a new byte.
@@ -86,7 +86,7 @@ def fetch_file(
     """
     kind, expected = ("sha256", sha256) if sha256 else ("md5", md5)
     digest_of = file_sha256 if sha256 else file_md5
-    if target.exists() and expected in ("", digest_of(target)):
+    if target.exists() and (not expected or digest_of(target).startswith(expected)):
         return target
     partial = target.with_name(f"{target.name}.partial")
     try:
@@ -94,7 +94,7 @@ def fetch_file(
         for _ in range(2 if partial.exists() else 1):
             _download(url, partial, beside, attempts, pause, stall)
             digest = digest_of(partial)
-            if expected in ("", digest):
+            if digest.startswith(expected):
                 os.replace(partial, target)
                 return target
             partial.unlink()

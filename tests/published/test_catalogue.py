@@ -1,0 +1,114 @@
+"""Every entry of the catalogue on a checkpoint with its names and shapes, against plain timm."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from checkpoints import drawn, shrunken, wraps
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eocontrast.models.reuse import load_backbone
+from eocontrast.published.catalogue import Entry, catalogue, entry
+from eocontrast.published.convert import convert
+
+ENTRIES = catalogue()
+PATCH = 64
+S1 = np.array([-12.548, -20.192]), np.array([5.257, 5.912])
+S2 = (
+    np.array([1605.575, 1390.782, 1314.873, 1363.525, 1549.444, 2091.749, 2371.717, 2299.905,
+              2560.295, 830.066, 22.104, 2177.072, 1524.065]),
+    np.array([786.787, 850.348, 875.065, 1138.850, 1122.178, 1161.592, 1274.392, 1248.429,
+              1345.527, 577.316, 51.154, 1336.099, 1136.538]),
+)  # fmt: skip
+BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
+RGB = [3, 2, 1]
+ORDER = {
+    "ssl4eo_10k_rgb": RGB, "seco": RGB, "imagenet": RGB, "imagenet_half": RGB, "dinov3_sat": RGB,
+    "satlas": [3, 2, 1, 4, 5, 6, 7, 11, 12], "seco_eco": [*range(10), 11, 12],
+}  # fmt: skip
+
+
+def images(sensor: str) -> NDArray[np.float64]:
+    """Values of two smooth patches in dB or DN, as the store keeps them."""
+    mean, sd = S1 if sensor == "s1" else S2
+    rng = np.random.default_rng(0)
+    coarse = torch.from_numpy(rng.normal(size=(2, len(mean), 8, 8)))
+    smooth = F.interpolate(coarse, (PATCH, PATCH), mode="bicubic").numpy()
+    values = mean[:, None, None] + sd[:, None, None] * smooth
+    return values.round(2) if sensor == "s1" else values.clip(0, 12000).round()
+
+
+def by_hand(inputs: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Input arithmetic as the publications describe it."""
+    base, mean, sd = inputs.removesuffix("_224"), *(S1 if values.shape[1] == 2 else S2)
+    x = values[:, ORDER.get(base, slice(None))]
+    middle, spread = mean[:, None, None], sd[:, None, None]
+    if "2sd" in base:
+        return ((x - (middle - 2 * spread)) / (4 * spread)).clip(0, 1)
+    if base == "closp_s1":
+        return x.clip(-40, 10)
+    if base == "satlas":
+        top = np.array([3558.0] * 3 + [8160.0] * 6)[:, None, None]
+        return (x / top).clip(0, 1)
+    if base in ("imagenet", "imagenet_half", "dinov3_sat"):
+        m, s = {
+            "imagenet": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+            "imagenet_half": ([0.5] * 3, [0.5] * 3),
+            "dinov3_sat": ([0.430, 0.411, 0.296], [0.213, 0.156, 0.143]),
+        }[base]
+        return ((x / 3558).clip(0, 1) - np.array(m)[:, None, None]) / np.array(s)[:, None, None]
+    if base == "seco":
+        low, high = np.array([0, 2, 3.0])[:, None, None], np.array([129, 103, 88.0])[:, None, None]
+        byte = (x * 255 / 10000).clip(low, high)
+        unit = (byte - low) / (high - low)
+        m, s = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+        return (unit - m[:, None, None]) / s[:, None, None]
+    return (x / 10000).clip(0, 1)
+
+
+def plain(each: Entry, state: dict[str, Tensor], x: NDArray[np.float64], options: Any) -> Tensor:  # noqa: ANN401
+    """Features of timm's own model with the same tensors."""
+    more = {**each.options, **options}
+    if more.pop("dynamic_img_pad", False) or "vit" in each.model:
+        more["dynamic_img_size"] = True
+    model = timm.create_model(each.model, num_classes=0, in_chans=x.shape[1], **more)
+    model.load_state_dict(state)
+    tensor = torch.from_numpy(x).float()
+    if each.inputs.endswith("_224"):
+        tensor = F.interpolate(tensor, (224, 224), mode="bilinear", antialias=True)
+    with torch.no_grad():
+        features: Tensor = model.eval()(tensor)
+    return features
+
+
+def imported(each: Entry, saved: object, folder: Path, options: dict[str, Any]) -> Any:  # noqa: ANN401
+    """The backbone that a user loads after the import."""
+    torch.save(saved, folder / "w.pth")
+    convert(folder / "w.pth", each, "0" * 64, options).save(folder / "w.safetensors")
+    return load_backbone(folder / "w.safetensors", each.sensor)
+
+
+def prepared(backbone: Any, sensor: str, values: NDArray[np.float64]) -> Tensor:  # noqa: ANN401
+    names, units = (("VV", "VH"), "dB") if sensor == "s1" else (BANDS, "DN")
+    made: Tensor = backbone.input_spec.prepare(values, bands=names, units=units, check_scale=False)
+    return made
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+@torch.no_grad()
+def test_features_equal_plain_timm(name: str, tmp_path: Path) -> None:
+    each = entry(name)
+    options = shrunken(each)
+    state, other = drawn(each, options), drawn(each, options, seed=1)
+    values = images(each.sensor)
+    expected = plain(each, state, by_hand(each.inputs, values), options)
+    scale = float(expected.abs().max())
+    for wrap in wraps(each):
+        backbone = imported(each, wrap(state, other), tmp_path, options)
+        found = backbone(prepared(backbone, each.sensor, values))
+        torch.testing.assert_close(found / scale, expected / scale, rtol=1e-5, atol=1e-5)
