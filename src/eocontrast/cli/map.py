@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from eocontrast.cli.params import read_params, write_params
 from eocontrast.cli.start import add_scene_arguments, cutting_of, scene_images
 from eocontrast.modalities import Sensor
-from eocontrast.runtime.errors import UserError
+from eocontrast.runtime.errors import UserError, named
 from eocontrast.runtime.files import refuse_existing
 
 if TYPE_CHECKING:  # torch takes seconds
@@ -123,7 +123,7 @@ def _train(
     store = folder / "store"
     build_store(folder / "manifests", store, folder / "audit.json", **settings)
     arm, init = _arm(params, images), folder / "init.safetensors"
-    run = params.pretrain.runs[arm.init]
+    run = named("pretrain.runs", arm.init, params.pretrain.runs)
     backbone = params.backbones[run.backbone]
     deque(pretrain_run(run, backbone, PatchStore(store), init, params.precision), maxlen=0)
     recipes = params.finetune.recipe

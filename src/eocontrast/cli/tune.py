@@ -62,7 +62,7 @@ def try_arms(
     """
     for name in names or params.label_curve.named_arms:
         arm = named("the arms of label_curve", name, params.label_curve.named_arms)
-        scratch = params.pretrain.runs[arm.init].method == "random"
+        scratch = params.pretrain.inits[arm.init].method == "random"
         tried = FROZEN if arm.frozen else (SCRATCH if scratch else FINETUNED)[arm.head]
         if arm.head == "knn":  # nothing is trained
             tried = [(arm.lr, arm.backbone_lr_scale)]
@@ -88,8 +88,9 @@ def try_pretraining(params: Params, store: Path, names: Sequence[str] = ()) -> I
     probes = {arm.init: (name, arm) for name, arm in arms if arm.frozen and arm.head != "knn"}
     for init in names or probes:
         name, arm = named("the inits of frozen arms", init, probes)
-        run = params.pretrain.runs[init]
-        assert isinstance(run, ContrastiveRun)
+        run = params.pretrain.inits[init]
+        if not isinstance(run, ContrastiveRun):
+            continue  # trained elsewhere
         for batch_size, lr in PRETRAINING:
             setting = {"batch_size": batch_size, "lr": lr}
             with tempfile.TemporaryDirectory() as temporary:

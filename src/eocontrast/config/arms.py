@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
-from eocontrast.config.pretraining import PretrainRun
+from eocontrast.config.pretraining import Init
 from eocontrast.config.schema import Name, PositiveFloat, Section, Share
 from eocontrast.modalities import Sensor
 from eocontrast.models.fusion import STREAMS, Fusion, Head
@@ -82,14 +83,14 @@ def check_head(where: str, arm: Arm) -> None:
         )
 
 
-def check_init(where: str, arm: Arm, run: PretrainRun, backbone: str) -> None:
+def check_init(where: str, arm: Arm, run: Init, models: Sequence[str]) -> None:
     """Check that an arm can start from the weights of a pretraining run.
 
     Args:
         where: Key of the arm in params.yaml.
         arm: The arm.
         run: The run that it starts from.
-        backbone: timm's name of that run's backbone.
+        models: timm's names of that run's backbones.
 
     Raises:
         ValueError: names `where`, what is impossible and what is possible.
@@ -101,14 +102,20 @@ def check_init(where: str, arm: Arm, run: PretrainRun, backbone: str) -> None:
         raise ValueError(
             f"{where}: {what} needs a pretrained init, but {arm.init} is of method random"
         )
-    if arm.head == "swin_unet" and not backbone.startswith("swin_"):
+    if arm.fusion == "scales" and len({*models}) > 1:
         raise ValueError(
-            f"{where}: head swin_unet decodes a Swin Transformer, but {arm.init} is a {backbone}; "
+            f"{where}: fusion scales joins maps of one architecture, but {arm.init} has "
+            f"{' and '.join(models)}; use fusion late"
+        )
+    if arm.head == "swin_unet" and not all(model.startswith("swin_") for model in models):
+        raise ValueError(
+            f"{where}: head swin_unet decodes a Swin Transformer, but {arm.init} is a "
+            f"{' and '.join(models)}; "
             "use an init whose backbone is a swin_*"
         )
 
 
-def _check_pretrained(where: str, arm: Arm, run: PretrainRun) -> None:
+def _check_pretrained(where: str, arm: Arm, run: Init) -> None:
     if arm.head == "unet":
         raise ValueError(
             f"{where}: head unet is the baseline from scratch, but {arm.init} is pretrained; use "

@@ -14,6 +14,7 @@ from eocontrast.config.finetuning import FinetuneParams
 from eocontrast.config.headline import AUTO, NONE, HeadlineParams
 from eocontrast.config.mistakes import in_short, of_values, of_yaml
 from eocontrast.config.pretraining import BackboneParams, PretrainParams, check_run
+from eocontrast.config.published import PublishedRun
 from eocontrast.config.schema import (
     Fraction,
     Name,
@@ -25,6 +26,7 @@ from eocontrast.config.schema import (
 )
 from eocontrast.config.sources import ManifestParams, SourceName, SourcesParams
 from eocontrast.modalities import SENSORS, SENTINEL1, SENTINEL2_L1C, Sensor
+from eocontrast.published.catalogue import entry
 from eocontrast.runtime.errors import UserError, readable
 
 
@@ -202,7 +204,7 @@ class Params(Section):
             known_name(f"pretrain.runs.{name}.backbone", run.backbone, self.backbones)
             check_run(f"pretrain.runs.{name}", run)
         for init, arms in self.label_curve.arms.items():
-            known_name(f"the init of label_curve.arms.{init}", init, self.pretrain.runs)
+            known_name(f"the init of label_curve.arms.{init}", init, self.pretrain.inits)
             for name, arm in arms.items():
                 self._check_arm(f"label_curve.arms.{init}.{name}", arm)
         self._check_arm("finetune", self.single_arm)
@@ -222,7 +224,7 @@ class Params(Section):
                 continue
             known_name(f"{where}.{field}", name, known)
             arms = [curve.named_arms[member] for member in known[name]]
-            random = all(self.pretrain.runs[arm.init].method == "random" for arm in arms)
+            random = all(self.pretrain.inits[arm.init].method == "random" for arm in arms)
             if arms[0].task != kind or random != (field == "supervised"):
                 raise ValueError(
                     f"{where}.{field} is {name}, which is no {field} arm of {kind}; name another, "
@@ -243,10 +245,14 @@ class Params(Section):
                 )
 
     def _check_arm(self, where: str, arm: Arm) -> None:
-        known_name(f"{where}.init", arm.init, self.pretrain.runs)
+        known_name(f"{where}.init", arm.init, self.pretrain.inits)
         check_head(where, arm)
-        run = self.pretrain.runs[arm.init]
-        check_init(where, arm, run, self.backbones[run.backbone].name)
+        run = self.pretrain.inits[arm.init]
+        if isinstance(run, PublishedRun):
+            models = [entry(run.names[s]).model for s in arm.sensors if s in run.names]
+        else:
+            models = [self.backbones[run.backbone].name]
+        check_init(where, arm, run, models)
 
     def _check_ensemble(self, where: str, name: str, ensemble: Ensemble) -> None:
         arms = self.label_curve.named_arms

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
+from eocontrast.config.published import PublishedRun, check_catalogue
 from eocontrast.config.schema import Fraction, Name, PositiveFloat, PositiveInt, Section, Seed
 from eocontrast.modalities import SENSORS, Scaling, Sensor
+from eocontrast.published.catalogue import entry
+from eocontrast.runtime.errors import UserError
 
 
 class BackboneParams(Section):
@@ -43,7 +46,8 @@ class RandomRun(Section):
 class ContrastiveRun(Section):
     """Parameters that all contrastive methods share.
 
-    Each of the `seeds` is one training, with weights of its own.
+    Each of the `seeds` is one training, with weights of its own. `init_from` names published
+    weights that training continues from: one name, or one a sensor; none draws them.
     """
 
     backbone: Name
@@ -58,6 +62,15 @@ class ContrastiveRun(Section):
     lr: PositiveFloat
     weight_decay: Annotated[float, Field(ge=0)]
     temperature: PositiveFloat
+    init_from: tuple[str, ...] = ()
+
+    @field_validator("init_from", mode="before")
+    @classmethod
+    def _as_names(cls, value: Any) -> Any:  # noqa: ANN401 - not validated yet
+        """Accept a single name, and `none`."""
+        if isinstance(value, str):
+            return () if value == "none" else (value,)
+        return value
 
     @property
     def seed(self) -> Seed:
@@ -141,10 +154,41 @@ PretrainRun = Annotated[
 ]
 
 
+Init = RandomRun | SimCLRRun | DualSimCLRRun | MMARun | ImportedRun | PublishedRun
+"""Anything that an arm may start from."""
+
+
 class PretrainParams(Section):
-    """Pretraining runs by name: a method on a backbone each."""
+    """Pretraining runs by name: a method on a backbone each; and published weights by name."""
 
     runs: dict[Name, PretrainRun]
+    published: dict[Name, PublishedRun]
+
+    @property
+    def inits(self) -> dict[Name, Init]:
+        """Return all that an arm may start from, by name."""
+        return {**self.runs, **self.published}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_its_section(cls, raw: Any) -> Any:  # noqa: ANN401 - not validated yet
+        """Refuse published weights among the runs, which depend on data and backbones."""
+        runs = raw.get("runs") if isinstance(raw, dict) else None
+        for name, run in runs.items() if isinstance(runs, dict) else ():
+            if isinstance(run, dict) and run.get("method") == "published":
+                raise ValueError(
+                    f"pretrain.runs.{name} is of method published: list it under "
+                    f"pretrain.published.{name}, with s1, s2 or both alone"
+                )
+        return raw
+
+    @model_validator(mode="after")
+    def _check_published(self) -> Self:
+        for name, run in self.published.items():
+            if name in self.runs:
+                raise ValueError(f"pretrain.runs and pretrain.published both have {name}")
+            check_catalogue(f"pretrain.published.{name}", run)
+        return self
 
 
 def check_run(where: str, run: PretrainRun) -> None:
@@ -162,8 +206,21 @@ def check_run(where: str, run: PretrainRun) -> None:
     if isinstance(run, ContrastiveRun):
         if len(set(run.seeds)) != len(run.seeds):
             raise ValueError(f"{where}.seeds names a seed twice: {list(run.seeds)}")
+        _check_start(where, run)
         _check_lengths(where, run)
         _check_groups(f"{where}.groups_per_batch is {run.groups_per_batch}", run)
+
+
+def _check_start(where: str, run: ContrastiveRun) -> None:
+    try:
+        sensors = [entry(name).sensor for name in run.init_from]
+    except UserError as error:
+        raise ValueError(f"{where}.init_from: {error}") from error
+    if run.init_from and sorted(sensors) != sorted(run.sensors):
+        raise ValueError(
+            f"{where}.init_from names weights of {' and '.join(sensors)}, but the run trains "
+            f"{' and '.join(run.sensors)}: name one for each sensor"
+        )
 
 
 def _check_lengths(where: str, run: ContrastiveRun) -> None:

@@ -79,7 +79,7 @@ def write_cards(
     pretraining gives equal weights.
     """
     facts = {}
-    for name in params.pretrain.runs:
+    for name in params.pretrain.inits:
         file = Pretrained.load(pretrained / f"{name}.safetensors")
         own = [curve for curve in curves.values() if curve.result.init == name]
         write_text(metrics / f"cards/{name}.md", pretrained_card(file, own))

@@ -92,7 +92,7 @@ def start(params: Params, arm: Arm, pretrained: Path, seed: int) -> tuple[Path, 
 
     Seeds of fine-tuning take turns: seed k starts from pretraining k modulo their number.
     """
-    seeds = params.pretrain.runs[arm.init].seeds
+    seeds = params.pretrain.inits[arm.init].seeds
     origin = seeds[seed % len(seeds)]
     return pretrained_file(pretrained, arm.init, seeds, origin), origin
 

@@ -25,6 +25,7 @@ from eocontrast.patches.store import PatchStore
 from eocontrast.pretraining.batches import split_rows
 from eocontrast.pretraining.loop import Views, pretrain
 from eocontrast.pretraining.objectives import MMA, DualSimCLR, SimCLR
+from eocontrast.pretraining.start import load_starts, published_starts, started_specs
 from eocontrast.pretraining.views import PairViews, SimCLRViews
 from eocontrast.training.checkpoint import Metrics
 from eocontrast.training.devices import Precision, accelerator, deterministic
@@ -66,9 +67,13 @@ def pretrain_run(
     if isinstance(run, ImportedRun):
         load_pinned(run.file, run.sha256, architecture, store.specs).save(weights)
         return
-    specs, described = _specs(run, backbone, store), run.model_dump(mode="json")
+    described = run.model_dump(mode="json")
+    names = () if isinstance(run, RandomRun) else run.init_from
+    starts = published_starts(names, architecture, store.specs)
+    specs = started_specs(starts, _specs(run, backbone, store))
     made = Pretrained(run.method, architecture, specs, {}, store.digest, described)
-    made = replace(made, data=store.data)
+    origins = tuple(origin for start in starts.values() for origin in start.origins)
+    made = replace(made, data=store.data, origins=origins)
     if isinstance(run, RandomRun):
         create_backbone(architecture, in_chans=1)  # refuses an unknown model here, not hours later
         made.save(weights)
@@ -76,6 +81,7 @@ def pretrain_run(
     deterministic(run.seed)
     device = accelerator(precision)
     backbones = {sensor: Backbone(architecture, {sensor: spec}) for sensor, spec in specs.items()}
+    load_starts(starts, backbones)
     metrics: Metrics = {}
     for metrics in pretrain(*_method(run, backbones), store, run, device, checkpoint):
         yield metrics
