@@ -13,7 +13,7 @@ from eocontrast.tracking.tracker import flatten
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 PAPERS = ("p1", "p2")
 SIZES = ("quick", "gpu")
-SETS = ("bigearthnet",)
+SETS = ("bigearthnet", "published")
 
 
 def read(paper: str) -> Params:

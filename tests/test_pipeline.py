@@ -202,6 +202,7 @@ EDITS: dict[str, set[str]] = {
     "normalisation/audit.py": {"normalise"},
     "patches/augment.py": {"normalise", "pretrain", *GRID, *TESTS},
     "pretraining/loop.py": {"pretrain"},
+    "published/catalogue.py": {"label_curve"},
     "rasters/read.py": {"download", "normalise"},
     "runtime/files.py": set(),
     "sources/manifest.py": {"download"},

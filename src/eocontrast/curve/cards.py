@@ -11,7 +11,8 @@ import pandas as pd
 from huggingface_hub import ModelCard, ModelCardData
 
 from eocontrast.curve.label_curve import ArmCurve
-from eocontrast.models.weights import Pretrained
+from eocontrast.models.weights import Origin, Pretrained
+from eocontrast.published.catalogue import OPEN_LICENCES
 
 _HUB_LICENCES = {"apache-2.0", "cc-by-4.0", "cdla-permissive-1.0", "mit", "unknown"}
 _LIMITS = """\
@@ -38,10 +39,12 @@ backbone = eocontrast.load_backbone("weights.safetensors", "{sensor}")
 images = backbone.input_spec.prepare(values, bands={list(modality.bands)}, units="{modality.units}")
 features = backbone(images)  # values: (images, bands, height, width)
 ```"""
+    others = {f"architecture of {s}": f"timm `{a.name}`" for s, a in pretrained.others.items()}
     facts = {
         "method": pretrained.method,
         "architecture": f"timm `{name}`, one per sensor",
         "options": pretrained.architecture.options,
+        **others,
         "patches": pretrained.patches or "unknown",
         **pretrained.run,
         **{f"{metric} of held-out pairs": value for metric, value in pretrained.health.items()},
@@ -55,7 +58,29 @@ features = backbone(images)  # values: (images, bands, height, width)
     inputs: dict[str, Any] = {sensor: spec.to_dict() for sensor, spec in specs.items()}
     source = {**pretrained.data, "digest": pretrained.digest}
     title = f"{name}, pretrained by {pretrained.method}"
-    return card(title, facts, inputs, scores, source, "image-feature-extraction", usage)
+    kind, origins = "image-feature-extraction", pretrained.origins
+    return card(title, facts, inputs, scores, source, kind, usage, origins)
+
+
+def _descent(origins: Sequence[Origin]) -> str:
+    """Return a line per published ancestor, with what to cite."""
+    return "\n".join(
+        f"- `{o['name']}`, pretrained on {o['data']}, {o['licence']}. Cite: {o['citation']}. "
+        f"File: {o['address'] or 'from its authors'} (sha256 {o['sha256']})"
+        for o in origins
+    )
+
+
+def _passing_on(origins: Sequence[Origin]) -> str:
+    """Return a warning if a licence of an ancestor limits passing the weights on."""
+    limited = [o for o in origins if o["licence"] not in OPEN_LICENCES]
+    if not limited:
+        return ""
+    named = ", ".join(f"`{o['name']}` ({o['licence']})" for o in limited)
+    return (
+        f" **Read before you publish**: {named} is under no open licence, which may forbid or "
+        "limit passing these weights on."
+    )
 
 
 def card(
@@ -66,9 +91,12 @@ def card(
     data: Mapping[str, str],
     pipeline: str,
     usage: str = "",
+    origins: Sequence[Origin] = (),
 ) -> str:
     """Put a card together, with the metadata that the Hugging Face Hub reads."""
-    licence = data.get("licence", "unknown")
+    licences = [data.get("licence", "unknown"), *(origin["licence"] for origin in origins)]
+    # of joined weights the data's licence holds several already
+    licence = " and ".join(dict.fromkeys(each for text in licences for each in text.split(" and ")))
     facts = {"data": data.get("name", "unknown"), "digest": data["digest"] or "unknown", **facts}
     lines = (f"- {k}: {v if isinstance(v, str) else json.dumps(v)}" for k, v in facts.items())
     bands = pd.DataFrame.from_dict(inputs, orient="index").explode(["bands", "mean", "sd"])
@@ -79,8 +107,11 @@ def card(
         "## Scores on the test split, with 95 % intervals": table or "None.",
         "## Intended use and limits": _LIMITS,
         "## Licence": "The weights come under the terms of the data they were trained on: "
-        f"{licence}. The code that made and loads them is licensed under Apache-2.0.",
+        f"{licence}. The code that made and loads them is licensed under Apache-2.0."
+        + _passing_on(origins),
     }
+    if origins:
+        parts["## Published weights that these descend from"] = _descent(origins)
     # the Hub knows licences by its own identifiers, and has a field for the name of any other
     known = licence.lower() in _HUB_LICENCES
     metadata = ModelCardData(

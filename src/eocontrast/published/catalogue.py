@@ -33,7 +33,7 @@ class Entry:
         options: Keyword arguments of `timm.create_model`; `global_pool` is the pooling.
         method: Method of pretraining.
         inputs: Key of the expected input in `published.inputs`.
-        address: Path on the Hugging Face Hub; `none` if the file has to be at hand.
+        address: URL, or path on the Hugging Face Hub; `none` if the file has to be at hand.
         sha256: SHA-256 in hex, or its first digits if the publisher gives only these; `unknown`.
         licence: Licence of the weights.
         source: Key of the publication.
@@ -61,10 +61,18 @@ class Entry:
         """Return the file's name at its publisher."""
         return f"{self.name}.file" if self.address == "none" else self.address.rpartition("/")[2]
 
+    def url(self, hub: str) -> str:
+        """Return the file's URL.
+
+        Args:
+            hub: Server of the Hugging Face Hub or of its mirror, without a slash at its end.
+        """
+        return self.address if "://" in self.address else f"{hub}/{self.address}"
+
     @property
     def origin(self) -> dict[str, str]:
         """Return what a descendant has to say about these weights."""
-        where = f"https://huggingface.co/{self.address}" if self.address != "none" else ""
+        where = "" if self.address == "none" else self.url("https://huggingface.co")
         facts = {"name": self.name, "licence": self.licence, "citation": self.citation}
         return {**facts, "address": where, "data": self.data}
 

@@ -31,4 +31,5 @@ def finetuned_card(evaluations: Sequence[Evaluation], provenance: Mapping[str, s
     data = {**spec.data, "digest": spec.data_digest}
     title = f"{spec.architecture.name}, fine-tuned for {spec.task}"
     kind = "segmentation" if spec.task == "segmentation" else "classification"
-    return card(title, facts, spec.to_dict()["inputs"], scores, data, f"image-{kind}")
+    inputs = spec.to_dict()["inputs"]
+    return card(title, facts, inputs, scores, data, f"image-{kind}", origins=spec.origins)

@@ -76,7 +76,7 @@ def fetch_weights(
     server = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     target = folder / entry.file
     digest = "" if expected == UNKNOWN else expected
-    fetch_file(f"{server}/{entry.address}", target, sha256=digest)
+    fetch_file(entry.url(server), target, sha256=digest)
     try:
         sha256 = file_sha256(target)
         made = convert(target, entry, sha256)
