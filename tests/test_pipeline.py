@@ -369,17 +369,17 @@ def test_mlflow_draws_the_curve_over_the_number_of_labels(clones: list[Path]) ->
 
 
 def test_an_experiment_trains_one_point(experiments: list[Experiment]) -> None:
-    assert stages_run(experiments[0].output) == ["finetune", "evaluate"]
+    assert stages_run(experiments[0].output) == ["check", "finetune", "evaluate"]
     assert experiments[0].scores["fraction"] == 0.1
 
 
 def test_other_arm_trains_one_point(experiments: list[Experiment]) -> None:
-    assert stages_run(experiments[1].output) == ["finetune", "evaluate"]
+    assert stages_run(experiments[1].output) == ["check", "finetune", "evaluate"]
     assert experiments[1].scores["init"] == "mma"
 
 
 def test_segmenter_trains_one_point(experiments: list[Experiment]) -> None:
-    assert stages_run(experiments[2].output) == ["finetune", "evaluate"]
+    assert stages_run(experiments[2].output) == ["check", "finetune", "evaluate"]
     scores, left = experiments[2].scores, experiments[2].left
     assert 0 < scores["mIoU"] < 1
     assert {"s1.mIoU", "s2.mIoU"} <= scores.keys()
@@ -482,7 +482,7 @@ def test_multi_label_trains_all_arms(
     output = readme(clone, "labels=multi_label")
     trained = {f"finetune_grid@{init}" for init in INITS}
     scored = {"evaluate", "evaluate_grid", "label_curve"}
-    assert set(stages_run(output)) == {"finetune", *trained, *scored}
+    assert set(stages_run(output)) == {"check", "finetune", *trained, *scored}
     summary = json.loads((clone / "metrics/summary.json").read_text())
     assert set(summary) == {"multi_label", "segmentation"}
     assert summary["multi_label"]["metric"] == "macro_F1"
@@ -503,6 +503,8 @@ def test_multi_label_trains_all_arms(
             "finetune: fusion early stacks both sensors in one backbone",
         ),
         (("finetune.fraction=1.5",), "finetune.fraction is 1.5"),
+        (("finetune.init=dual_simclr",), "use finetune.arm=dual_simclr"),
+        (("backbones.resnet.name=resnet81",), "did you mean resnet"),
     ],
 )
 def test_what_cannot_be_is_named_before_anything_is_trained(
@@ -511,8 +513,12 @@ def test_what_cannot_be_is_named_before_anything_is_trained(
     # the last experiment's parameters still stand in this clone
     given = ("finetune.arm=dual_simclr", "finetune.fraction=1.0", "finetune.fusion=from-arm")
     before = len(mlflow_runs(clones[0]))
+    models = {path.name for path in (clones[0] / "models/finetuned").iterdir()}
     output = experiment(clones[0], *given, *changes, expect=255)
     assert says in output
+    assert "git restore params.yaml" in output
+    assert stages_run(output) == ["check"]
+    assert {path.name for path in (clones[0] / "models/finetuned").iterdir()} == models
     assert "Traceback" not in output
     assert len(mlflow_runs(clones[0])) == before
 

@@ -147,7 +147,13 @@ def test_width_is_that_of_features(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["levit_128s", "pit_ti_224", "mixer_s32_224"])
-def test_fixed_size_is_refused(name: str) -> None:
+def test_fixed_size_is_that_of_patches(name: str) -> None:
+    backbone = Backbone(Architecture(name), {"s2": S2}).eval()
+    assert backbone(batch(S2.patch_size)).shape == (2, backbone.num_features)
+
+
+def test_impossible_size_is_refused() -> None:
+    name = "halonet26t"
     with pytest.raises(UserError, match=rf"{name} does not take images of \d+ x \d+ pixels: "):
         Backbone(Architecture(name), {"s2": S2})
 

@@ -84,6 +84,11 @@ class FinetuneParams(Section):
             ValueError: the curve has no arm of that name.
         """
         known_name("finetune.arm", self.arm, arms)
+        if self.init in arms and self.init not in {arm.init for arm in arms.values()}:
+            raise ValueError(
+                f"finetune.init is {self.init!r}, which is an arm and not pretrained weights; use "
+                f"finetune.arm={self.init}, or an init such as {arms[self.init].init}"
+            )
         return arms[self.arm].model_copy(update=self.overrides())
 
     def rates_note(self, arms: Mapping[Name, Arm]) -> str:

@@ -16,7 +16,9 @@ def of_yaml(error: YAMLError) -> str:
 
 def of_values(error: ValidationError) -> str:
     """List every parameter that is missing, unknown or out of range, by its dotted key."""
-    return "; ".join(_of_value(problem) for problem in error.errors())
+    # a value that may also be the word `from-arm` would have two messages
+    problems = [p for p in error.errors() if "from-arm" not in str(p["loc"][-1:])]
+    return "; ".join(_of_value(problem) for problem in problems or error.errors())
 
 
 def in_short(value: object) -> str:
@@ -29,7 +31,10 @@ def _of_value(problem: ErrorDetails) -> str:
     # the union of methods puts its tag behind the run's name, which is no key of the file
     loc = problem["loc"]
     tagged = loc[:2] == ("pretrain", "runs") and len(loc) > 3
-    keys = ".".join(str(key) for key in (loc[:3] + loc[4:] if tagged else loc))
+    loc = loc[:3] + loc[4:] if tagged else loc
+    # so does the union with `from-arm`
+    loc = loc[:2] if loc[:1] == ("finetune",) and len(loc) == 3 and loc[1] != "recipe" else loc
+    keys = ".".join(str(key) for key in loc)
     if problem["type"] == "extra_forbidden":
         return f"{keys} is no parameter"
     message = problem["msg"].removeprefix("Value error, ")

@@ -144,6 +144,10 @@ class SSL4EOParams(Section):
     max_cloud: Annotated[float, Field(ge=0, le=1)]
 
 
+_DFC2020 = "https://huggingface.co/datasets/wangyi111/Copernicus-Bench/resolve/main/l2_dfc2020_s1s2"
+"""Longer than the 80 columns at which `dvc exp run -S` wraps a line of params.yaml."""
+
+
 class DFC2020Params(Section):
     """Folder or address of DFC2020, and the half of it that is trained on.
 
@@ -153,7 +157,7 @@ class DFC2020Params(Section):
     """
 
     path: Fetched
-    url: Address
+    url: Annotated[Address, BeforeValidator(lambda v: _DFC2020 if v == "publisher" else v)]
     md5s: Digests
     train: Literal["validation", "test"]
     splits: SplitLists

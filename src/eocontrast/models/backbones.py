@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from functools import partial
@@ -92,7 +93,7 @@ def _vgg_block(in_chans: int, width: int) -> nn.Module:
 
 _OWN: dict[str, Callable[..., nn.Module]] = {"mma_vgg": MMAVGG}
 
-_REFUSALS = (
+REFUSALS = (
     ArithmeticError,
     AssertionError,
     AttributeError,
@@ -117,13 +118,15 @@ def create_backbone(architecture: Architecture, in_chans: int) -> nn.Module:
     create = _OWN.get(name, partial(timm.create_model, name, num_classes=0))
     try:
         return create(in_chans=in_chans, **architecture.any_size())
-    except _REFUSALS as error:
+    except REFUSALS as error:
         why = " ".join(str(error).split())[:300]
         raise UserError(f"{name} cannot be built with options {options}: {why}") from error
 
 
-def _fitted(architecture: Architecture, in_chans: int, side: int) -> tuple[nn.Module, int]:
+def create_fitted(architecture: Architecture, in_chans: int, side: int) -> tuple[nn.Module, int]:
     """Create a model that takes images of a size, and return it with its number of features.
+
+    Models of a fixed size get timm's options for other sizes, if they have them.
 
     Raises:
         UserError: timm has no such model, or it takes images of another size only.
@@ -131,18 +134,18 @@ def _fitted(architecture: Architecture, in_chans: int, side: int) -> tuple[nn.Mo
     model = create_backbone(architecture, in_chans)
     try:
         return model, _width(model, in_chans, side)
-    except _REFUSALS as error:
+    except REFUSALS as error:
         why = " ".join(str(error).split())[:200] or type(error).__name__
-    # transformers with this option interpolate their position embeddings
-    dynamic = Architecture(architecture.name, {"dynamic_img_size": True, **architecture.options})
-    try:
-        model = create_backbone(dynamic, in_chans)
-        return model, _width(model, in_chans, side)
-    except (UserError, *_REFUSALS):
-        raise UserError(
-            f"{architecture.name} does not take images of {side} x {side} pixels: {why}. Set "
-            f"options.img_size to {side} if the model has it, or choose another model"
-        ) from None
+    # the first interpolates position embeddings, so that one set of weights serves every size
+    for option, value in (("dynamic_img_size", True), ("img_size", side)):
+        other = Architecture(architecture.name, {option: value, **architecture.options})
+        with suppress(UserError, *REFUSALS):
+            model = create_backbone(other, in_chans)
+            return model, _width(model, in_chans, side)
+    raise UserError(
+        f"{architecture.name} does not take images of {side} x {side} pixels: {why}. Choose "
+        "another crop or patch size, or another model (docs/methods.md)"
+    )
 
 
 @torch.no_grad()
@@ -180,7 +183,7 @@ class Backbone(nn.Module):
         self.images = Images(inputs)
         self.resize = max(spec.resize for spec in inputs.values())
         side = max(spec.side for spec in inputs.values())
-        self.timm, self.num_features = _fitted(architecture, self.images.in_chans, side)
+        self.timm, self.num_features = create_fitted(architecture, self.images.in_chans, side)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return pooled features (B, num_features) of integers (B, bands, H, W) per sensor."""
