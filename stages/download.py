@@ -11,7 +11,7 @@ from eocontrast.tracking.tracker import Tracker
 
 
 def main(name: SourceName, rasters: Path, manifests: Path) -> None:
-    params = load_params()
+    params, tracker = load_params(), Tracker("download")
     used = (params.data.pretrain, params.data.finetune)
     check_paths({source: rasters.with_name(source) for source in used}, params.sources)
     keep = params.data.keep_archives
@@ -19,7 +19,7 @@ def main(name: SourceName, rasters: Path, manifests: Path) -> None:
     described = getattr(params.sources, name).model_dump(mode="json")
     if "url" in described:  # MLflow may be shared
         described["url"] = without_credentials(described["url"])
-    with Tracker("download").stage_run(f"download@{name}", {"source": name, **described}) as run:
+    with tracker.stage_run(f"download@{name}", {"source": name, **described}) as run:
         run.log({"pairs": len(source.manifest)})
         run.file(manifests / "source.json")
         for report in sorted(manifests.glob("report.*")):  # of a catalogue, as a table and a map

@@ -17,7 +17,8 @@ from eocontrast.training.devices import accelerator, hardware
 
 
 def main(what: Literal["single", "grid"], patches: Path, models: Path, metrics: Path) -> None:
-    params, store, tracker = load_params(), PatchStore(patches), Tracker("evaluate")
+    params, tracker = load_params(), Tracker("evaluate")
+    store = PatchStore(patches)
     start, device = time.monotonic(), accelerator(params.precision)
     if what == "single":
         scored = evaluate_single(models, store, device, metrics)

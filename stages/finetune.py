@@ -26,13 +26,13 @@ from eocontrast.training.resuming import kept
 
 
 def main(name: str, store: Path, pretrained: Path, out: Path) -> None:
-    params = load_params()
+    params, tracker = load_params(), Tracker("finetune")
     if name == SINGLE and (note := params.finetune.rates_note(params.label_curve.named_arms)):
         print(note, file=sys.stderr)
     folders = stage_folders(name, params, store, pretrained, out)
     for reason in without_interval(PatchStore(store), folders):
         print(f"no interval can be given: {reason}", file=sys.stderr, flush=True)
-    jobs, tracker = most_labels_first(folders), Tracker("finetune")
+    jobs = most_labels_first(folders)
     with kept(points_digest(jobs)) as work:
         jobs = [job.moved(out, work or out) for job in jobs]
         for trained in tqdm(train_points(jobs), f"finetune {name}", len(jobs), disable=None):

@@ -12,7 +12,8 @@ from eocontrast.tracking.tracker import Tracker
 
 
 def main(metrics: Path, pretrained: Path) -> None:
-    curves, tracker = write_outputs(load_params(), metrics, pretrained), Tracker("label_curve")
+    params, tracker = load_params(), Tracker("label_curve")
+    curves = write_outputs(params, metrics, pretrained)
     tracker.curves(curves)
     with tracker.stage_run("label_curve", {"arms": len(curves)}) as run:
         for name in LOGGED:

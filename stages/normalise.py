@@ -10,12 +10,12 @@ from eocontrast.tracking.tracker import Tracker
 
 
 def main(manifests: Path, folder: Path, audit: Path) -> None:
-    params = load_params()
+    params, tracker = load_params(), Tracker("normalise")
     given = {**params.normalise.model_dump(), "fill_bands": params.fill_bands}
     finetuned = folder.name == params.data.finetune
     counts = build_store(manifests, folder, audit, **given, finetuned=finetuned)
     tags, told = {"data.digest": PatchStore(folder).digest}, params.normalise.model_dump()
-    with Tracker("normalise").stage_run(f"normalise@{folder.name}", told, tags) as run:
+    with tracker.stage_run(f"normalise@{folder.name}", told, tags) as run:
         run.log({f"patches.{name}": number for name, number in counts.items()})
         run.file(audit)
     print(", ".join(f"{number} {name}" for name, number in counts.items()))

@@ -56,7 +56,7 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
             {"finetune__lr": -1},
             r"yaml: finetune\.lr is -1: Input should be greater than 0\n",
         ),
-        ({"data__finetune": "sentinel"}, "'dfc2020', 'manifest' or 'stac'"),
+        ({"data__finetune": "sentinel"}, "data.finetune is 'sentinel'.*'manifest'"),
         ({"backbones__resnet__name": "resnet81"}, "backbones.resnet .* did you mean resnet"),
         (
             {"backbones__vgg": {"name": "mixer_s32_224", "options": {}, "scaling": "crop_maximum"}},

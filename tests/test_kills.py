@@ -313,7 +313,7 @@ def test_an_evaluation_that_was_killed_registers_one_model(quiet: Quiet) -> None
             end(process, signal.SIGKILL)
     complete(step, project)
     client = MlflowClient(tracking_uri=f"sqlite:///{project / 'mlflow.db'}")
-    assert len(client.search_model_versions("name = 'land-cover'")) == 1
+    assert len(client.search_model_versions("name = 'land-cover-single-label'")) == 1
 
 
 def test_a_pretraining_that_was_killed_is_one_run_with_one_curve(quiet: Quiet) -> None:

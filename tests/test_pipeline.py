@@ -409,7 +409,7 @@ def test_revisions_are_compared_as_the_readme_says(
 
 def test_the_single_run_is_a_registered_model_that_mlflow_serves(clones: list[Path]) -> None:
     client = MlflowClient(tracking_uri=f"sqlite:///{clones[1] / 'mlflow.db'}")
-    (version,) = client.search_model_versions("name = 'land-cover'")
+    (version,) = client.search_model_versions("name = 'land-cover-single-label'")
     (single,) = [r for r in mlflow_runs(clones[1]) if r.data.params.get("arm") == "single"]
     assert version.run_id == single.info.run_id
     kept = {file.path for file in client.list_artifacts(single.info.run_id)}

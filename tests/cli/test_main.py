@@ -330,3 +330,16 @@ def test_ctrl_c_is_one_line(
     monkeypatch.setattr("eocontrast.cli.audit.audit", interrupted)
     assert main(["audit", "nowhere"]) == 130
     assert capsys.readouterr().err == "eocontrast audit: stopped; nothing is left half\n"
+
+
+def test_model_after_open_list(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--fill-bands B10 MODEL` once took the model for a band."""
+    words = ["predict", "--s2", "S2.tif", "-o", "map.tif", "--fill-bands", "B10", "no.safetensors"]
+    assert main(words) == 2
+    assert "no.safetensors" in capsys.readouterr().err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert re.fullmatch(r"eocontrast \d+\.\d+\.\d+\n", capsys.readouterr().out)

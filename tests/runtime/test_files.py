@@ -12,7 +12,14 @@ import pytest
 
 from eocontrast.runtime import files
 from eocontrast.runtime.errors import UserError
-from eocontrast.runtime.files import check_free_disk, file_md5, file_sha256, whole, write_text
+from eocontrast.runtime.files import (
+    check_free_disk,
+    file_md5,
+    file_sha256,
+    find_hint,
+    whole,
+    write_text,
+)
 
 
 @pytest.mark.parametrize("free", [0, 2**20 - 1])
@@ -145,3 +152,19 @@ def test_code_digest_covers_the_package(
     with (package / module).open("a") as file:
         file.write("x = 1\n")
     assert files.code_sha256.__wrapped__() != same
+
+
+def test_hint_in_temporary_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`dvc exp run --temp` copies only tracked files, and names its root in DVC_ROOT."""
+    project, copy = tmp_path / "project", tmp_path / "project/.dvc/tmp/exps/x"
+    copy.mkdir(parents=True)
+    (project / "mine").mkdir()
+    (project / "mine/S2.tif").touch()
+    monkeypatch.chdir(copy)
+    monkeypatch.setenv("DVC_ROOT", str(project))
+    hint = find_hint(Path("mine/S2.tif"))
+    assert str(project / "mine/S2.tif") in hint
+    assert "dvc add" in hint
+    assert find_hint(Path("mine/S1.tif")) == "put it there, or correct its path"
+    monkeypatch.chdir(project)
+    assert find_hint(Path("gone.tif")) == "put it there, or correct its path"

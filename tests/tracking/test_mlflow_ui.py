@@ -216,8 +216,8 @@ def test_registry_lists_models(runs: Page, server: str) -> None:
     page.get_by_role("link", name="Model registry").click()
     with suppress(Exception):  # MLflow's own word on what is new in its registry
         page.get_by_role("button", name="Try it now").click(timeout=5000)
-    page.get_by_role("link", name="land-cover", exact=True).click()
-    for version in ("Version 1", "Version 4"):  # of the repro, and of the last experiment
+    page.get_by_role("link", name="land-cover-single-label", exact=True).click()
+    for version in ("Version 1", "Version 3"):  # of the repro, and of its last classifier
         expect(page.get_by_role("link", name=version)).to_be_visible()
     expect(page.get_by_text("mma, 11 labels")).to_be_visible()
     screenshot(page, "mlflow_registry")

@@ -16,9 +16,11 @@ import pytest
 from mlflow import MlflowClient
 
 from eocontrast.patches.store import PatchStore
-from eocontrast.tracking.registry import NAME, register
+from eocontrast.tracking.registry import register, registered_name
 from eocontrast.tracking.served import Served
 from eocontrast.tracking.tracker import Tracker
+
+NAME = registered_name("single_label")
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def registered(
     with Tracker("evaluate").start("single", {"arm": "single"}) as run:
         run.log({"test.AA": 0.5})
         for _ in range(2):  # as after a kill
-            assert register(run, file, mixed_store) == f"models:/{NAME}/1"
+            assert register(run, "single", file, mixed_store) == f"models:/{NAME}/1, alias champion"
     return uri, file, run.run_id
 
 

@@ -123,7 +123,7 @@ def test_point_and_evaluation_share_run(rows: Rows, tmp_path: Path) -> None:
         "test.s2.AA": 0.625,
         "test.s2.ECE": 0.1,
         "test.recall.Forest": 0.5,
-        "test.recall.Urban/Built-up": 1,
+        "test.recall.Urban_Built-up": 1,
     }
     params = row.data.params
     assert (params["arm"], params["init"], params["fraction"]) == (

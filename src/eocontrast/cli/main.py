@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     A user's mistake is one message on stderr and exit code 2, Ctrl-C is 130. The command exits
     quietly with 141 if stdout is closed early, for example by `head`.
     """
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_args(_model_first(sys.argv[1:] if argv is None else argv))
     try:
         code: int = arguments.run(arguments)
         sys.stdout.flush()  # here, not at the exit of Python, which would complain
@@ -46,6 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"eocontrast {arguments.command}: {lacking}", file=sys.stderr)
         return 2
     return code
+
+
+def _model_first(words: Sequence[str]) -> Sequence[str]:
+    """Move a model before the options, since `--fill-bands B10 MODEL` would take it for a band."""
+    models = [word for word in words[1:] if word.endswith(".safetensors")]
+    if words[:1] not in (["predict"], ["embed"]) or len(models) != 1:
+        return words
+    return [words[0], *models, *(word for word in words[1:] if word != models[0])]
 
 
 def _reader_has_gone() -> bool:

@@ -21,6 +21,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from eocontrast.runtime.errors import UserError
+from eocontrast.runtime.files import find_hint
 
 DRIVERS = ("GTiff", "PNG", "JPEG", "JP2OpenJPEG", "ENVI", "HFA")
 
@@ -64,7 +65,7 @@ def open_raster(path: Path) -> DatasetReader:
         RasterError: the file is missing, damaged, complex or of another format.
     """
     if not path.is_file():
-        raise RasterError("unreadable", f"{path}: no such file; put it there, or correct its path")
+        raise RasterError("unreadable", f"{path}: no such file; {find_hint(path)}")
     with gdal_settings(), warnings.catch_warnings():
         # patches without georeference are welcome: the manifest says which belong together
         warnings.simplefilter("ignore", NotGeoreferencedWarning)

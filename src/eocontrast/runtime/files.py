@@ -8,7 +8,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -41,6 +41,19 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     # pathlib raises OSError if the name is too long
     if os.path.exists(path) and not overwrite:
         raise UserError(f"{path} is there already: choose another name, or pass --overwrite")
+
+
+def find_hint(path: Path) -> str:
+    """Return what to do about a missing file, in a copy that DVC made for an experiment too."""
+    root = Path(os.environ.get("DVC_ROOT", ".")).absolute()
+    with suppress(ValueError):  # a path outside the copy
+        original = root / path.absolute().relative_to(Path.cwd())
+        if root != Path.cwd() and original.exists():
+            return (
+                f"{original} exists, but `dvc exp run --temp` and `--queue` work in a copy of what "
+                "git and DVC track: track it with `dvc add`, or write absolute paths"
+            )
+    return "put it there, or correct its path"
 
 
 def file_sha256(path: Path) -> str:

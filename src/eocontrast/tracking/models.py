@@ -33,10 +33,10 @@ def record(tracker: Tracker, scored: Scored, seconds: float) -> Run:
 
 def record_single(tracker: Tracker, scored: Scored, store: PatchStore, seconds: float) -> str:
     """Log the single run with its confusion figure, and return its URI in the registry."""
-    run, (_, file, (evaluation, *_)) = record(tracker, scored, seconds), scored
+    run, (arm, file, (evaluation, *_)) = record(tracker, scored, seconds), scored
     # MLflow copies files only, and no output of the stage may hold the figure
     with TemporaryDirectory() as folder:
         figure = Path(folder, "confusion.png")
         draw_confusion(evaluation.confusion, evaluation.spec.classes, figure)
         run.file(figure)
-    return register(run, file, store)
+    return register(run, arm, file, store)

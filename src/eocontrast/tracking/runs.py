@@ -1,16 +1,19 @@
-"""Open MLflow runs, and the time that a stage took."""
+"""Open MLflow runs, the time that a stage took, and what a server that went away did not get."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import chdir
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Metric
 
 from eocontrast.runtime.machine import process_start
 from eocontrast.runtime.signals import Stopped
+from eocontrast.tracking.missed import Missed
+from eocontrast.tracking.store import UNAVAILABLE, project_root, remote
 from eocontrast.tracking.views import SECONDS
 
 if TYPE_CHECKING:
@@ -20,14 +23,20 @@ if TYPE_CHECKING:
 class Run:
     """An open MLflow run, which ends as finished, as failed after an error, or as killed.
 
+    If the server goes away, the run goes on without it and keeps what it would have logged.
+
     Args:
         client: Client of the tracking store that holds the run.
-        run_id: MLflow's id of the run.
+        run_id: MLflow's id of the run, empty if the server has gone.
         ended: End in milliseconds since 1970, for a run that had ended and gets more metrics.
+        missed: Record of what the server does not get.
     """
 
-    def __init__(self, client: MlflowClient, run_id: str, ended: int | None = None) -> None:
-        self.client, self.run_id, self.ended = client, run_id, ended
+    def __init__(
+        self, client: MlflowClient, run_id: str, ended: int | None = None, *, missed: Missed
+    ) -> None:
+        self.client, self.run_id, self.ended, self.missed = client, run_id, ended, missed
+        self.closed = False
 
     def __enter__(self) -> Run:
         return self
@@ -35,7 +44,9 @@ class Run:
     def __exit__(self, kind: object, value: object, traceback: object) -> None:
         killed = isinstance(value, Stopped)
         status = "FINISHED" if kind is None else "KILLED" if killed else "FAILED"
-        self.client.set_terminated(self.run_id, status=status, end_time=self.ended)
+        self._do("end", status=status, time=self.ended or int(1000 * time.time()))
+        self.closed = True
+        self.missed.write(self.run_id)
 
     def log(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Log metrics at a step."""
@@ -47,30 +58,70 @@ class Run:
         All have the same time, so that MLflow keeps one copy of what a continued run logs again.
         """
         batch = [
-            Metric(name, float(value), 0, step)
+            (name, float(value), 0, step)
             for metrics, step in rows
             for name, value in metrics.items()
             if name != "epoch"  # the step already is the epoch
         ]
         for start in range(0, len(batch), 1000):  # MLflow's limit per call
-            self.client.log_batch(self.run_id, metrics=batch[start : start + 1000])
+            self._do("metrics", metrics=batch[start : start + 1000])
 
     def file(self, path: Path) -> None:
         """Keep a copy of a figure or table with the run."""
-        self.client.log_artifact(self.run_id, str(path))
+        self._do("file", path=str(path.absolute()))
 
     def text(self, name: str, text: str) -> None:
         """Keep a text with the run."""
-        self.client.log_text(self.run_id, text, name)
+        self._do("text", name=name, text=text)
+
+    def _do(self, what: str, **given: Any) -> None:  # noqa: ANN401 - as JSON holds it
+        if self.run_id and not self.missed.server_gone:
+            try:
+                perform(self.client, self.run_id, what, given)
+            except UNAVAILABLE as error:
+                if not remote(self.client.tracking_uri):
+                    raise
+                self.missed.gone(error)
+            else:
+                return
+        self.missed.add(what, given)
+        if self.closed:  # a card or a figure of a run that has ended
+            self.missed.write(self.run_id)
+
+
+def perform(client: MlflowClient, run_id: str, what: str, given: Mapping[str, Any]) -> None:
+    """Log one thing to a run.
+
+    Args:
+        client: Client of the store.
+        run_id: MLflow's id of the run.
+        what: `metrics`, `file`, `text` or `end`.
+        given: Arguments, as a `Missed` keeps them.
+    """
+    with chdir(project_root()):  # addresses of artifacts are relative to it
+        if what == "metrics":
+            client.log_batch(run_id, metrics=[Metric(*metric) for metric in given["metrics"]])
+        elif what == "file":
+            client.log_artifact(run_id, given["path"])
+        elif what == "text":
+            client.log_text(run_id, given["text"], given["name"])
+        else:
+            client.set_terminated(run_id, status=given["status"], end_time=given["time"])
 
 
 class StageRun(Run):
     """The run of a whole stage, which also logs the wall time."""
 
     def __exit__(self, kind: object, value: object, traceback: object) -> None:
-        # add to the seconds of a process that was stopped earlier
-        before = self.client.get_run(self.run_id).data.metrics.get(SECONDS, 0.0)
-        now = time.time()
+        before, now = 0.0, time.time()
+        if self.run_id and not self.missed.server_gone:
+            # add to the seconds of a process that was stopped earlier
+            try:
+                before = self.client.get_run(self.run_id).data.metrics.get(SECONDS, 0.0)
+            except UNAVAILABLE as error:
+                if not remote(self.client.tracking_uri):
+                    raise
+                self.missed.gone(error)
         took = round(before + now - process_start(), 1)
-        self.client.log_metric(self.run_id, SECONDS, took, timestamp=int(1000 * now))
+        self._do("metrics", metrics=[(SECONDS, took, int(1000 * now), 0)])
         super().__exit__(kind, value, traceback)

@@ -42,7 +42,15 @@ class Served:
         Raises:
             UserError: images that do not suit the weights.
         """
-        return self._probabilities(self._encode(images))
+        batch = self._encode(images)
+        counts = {sensor: len(stored) for sensor, stored in batch.items()}
+        if len(set(counts.values())) > 1:
+            found = ", ".join(f"{number} of {sensor}" for sensor, number in counts.items())
+            raise UserError(
+                f"the request has {found} images; expected one of each sensor per place. Send NaN "
+                "for a place that a sensor has no image of"
+            )
+        return self._probabilities(batch)
 
     def _probabilities(self, batch: Batch) -> NDArray[np.float32]:
         return self.task.predict(self.model, batch, self.device).cpu().numpy()
@@ -60,6 +68,9 @@ class Served:
         batch: Batch = {}
         for sensor, spec in self.model.inputs.items():
             bands, units = spec.modality.bands, spec.modality.units
+            if sensor not in images:
+                expected = ", ".join(self.model.inputs)
+                raise UserError(f"the request has no {sensor}; expected {expected}")
             try:
                 stored = spec.encode(images[sensor], bands=bands, units=units)
             except UserError as error:

@@ -6,31 +6,30 @@ test scores, so that a point is one row in MLflow's table.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from filelock import FileLock
-from mlflow import MlflowClient
 from mlflow.entities import Experiment, Param
 from mlflow.entities import Run as Row
 from mlflow.exceptions import MlflowException
 
+from eocontrast.runtime.errors import one_line
 from eocontrast.runtime.files import file_sha256
 from eocontrast.runtime.machine import process_start, processor, torch_version
+from eocontrast.tracking.missed import Missed, forget, kept_records
 from eocontrast.tracking.provenance import origin
-from eocontrast.tracking.runs import Run, StageRun
+from eocontrast.tracking.runs import Run, StageRun, perform
+from eocontrast.tracking.store import EXPERIMENT, UNAVAILABLE, open_store, remote
 from eocontrast.tracking.views import (
     HARDWARE_TAG,
     MAIN_METRIC,
     STAGE_TAG,
     TORCH_TAG,
     WEIGHTS_TAG,
+    allowed,
     point_name,
     point_params,
     point_scores,
@@ -44,31 +43,36 @@ if TYPE_CHECKING:  # torch and timm take seconds, and some stages do without
     from eocontrast.finetuning.run import Trained
     from eocontrast.models.finetuned import FinetunedSpec
 
-EXPERIMENT = "eocontrast"
 CHECKPOINT_TAG = "eocontrast.checkpoint"
+
+AnyRun = TypeVar("AnyRun", Run, StageRun)
+
+__all__ = ["EXPERIMENT", "Tracker", "allowed"]
 
 _LOG = logging.getLogger(__name__)
 
 
 class Tracker:
-    """The MLflow experiment of this project, as one stage writes to it."""
+    """The MLflow experiment of this project, as one stage writes to it.
+
+    A stage opens it before its work, so that a wrong address is reported at once.
+
+    Raises:
+        UserError: no tracking store answers.
+    """
 
     def __init__(self, stage: str) -> None:
         self.stage = stage
-        root = Path(os.environ.get("DVC_ROOT", ".")).absolute()
-        uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
-        # a relative artifact folder would vanish with the temporary folder of a queued run
-        artifacts = (root / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None
-        with _connect(uri) as self.client:
-            experiment = self._experiment(artifacts)
-            self.experiment_id = experiment.experiment_id
-            self._offer_views(experiment)
+        self.client, experiment = open_store()
+        self.experiment_id = experiment.experiment_id
+        self._offer_views(experiment)
+        self._log_missed()
 
     def start(
         self, name: str, params: Mapping[str, object], tags: Mapping[str, str] | None = None
     ) -> Run:
         """Open a run with its parameters, its commit and its DVC experiment."""
-        return Run(self.client, self._create(name, params, tags or {}))
+        return self._open(Run, name, params, tags or {})
 
     def stage_run(
         self,
@@ -87,7 +91,7 @@ class Tracker:
         """
         stage = {STAGE_TAG: name, HARDWARE_TAG: hardware or processor(), TORCH_TAG: torch_version()}
         start = int(1000 * process_start())
-        return StageRun(self.client, self._create(name, params, {**stage, **(tags or {})}, start))
+        return self._open(StageRun, name, params, {**stage, **(tags or {})}, start)
 
     def ran(self, name: str, hardware: str) -> None:
         """Record the time of a stage whose results are in the runs of points."""
@@ -113,8 +117,8 @@ class Tracker:
             every_tag = {**tags, CHECKPOINT_TAG: checkpoint.name}
             return self.stage_run(name, params, every_tag, hardware)
         self.client.update_run(row.info.run_id, status="RUNNING")
-        self._log_params(row.info.run_id, params)
-        return StageRun(self.client, row.info.run_id)
+        self._log_params(row.info.run_id, flatten(params))
+        return StageRun(self.client, row.info.run_id, missed=Missed({"name": name}))
 
     def finetuned(self, arm: str, trained: Trained) -> None:
         """Log a fine-tuned point: its parameters, and its losses by epoch."""
@@ -158,34 +162,82 @@ class Tracker:
     def reopen(self, weights: str, arm: str) -> Run | None:
         """Return the newest run of an arm that wrote weights of this digest, or None."""
         row = self._newest(f"tags.`{WEIGHTS_TAG}` = '{weights}' and params.arm = '{arm}'")
-        return None if row is None else Run(self.client, row.info.run_id, row.info.end_time)
+        if row is None:
+            return None
+        missed = Missed({"name": row.info.run_name})
+        return Run(self.client, row.info.run_id, row.info.end_time, missed=missed)
 
     def _newest(self, condition: str, name: str | None = None) -> Row | None:
         """Return the newest run that meets a condition and has this name, if one is given."""
-        rows = self.client.search_runs(
-            [self.experiment_id], filter_string=condition, order_by=["attributes.start_time DESC"]
-        )
+        try:
+            rows = self.client.search_runs(
+                [self.experiment_id],
+                filter_string=condition,
+                order_by=["attributes.start_time DESC"],
+            )
+        except UNAVAILABLE as error:
+            self._go_on(error)
+            return None
         return next((row for row in rows if name in (None, row.info.run_name)), None)
 
-    def _create(
+    def _open(
         self,
+        kind: type[AnyRun],
         name: str,
         params: Mapping[str, object],
         tags: Mapping[str, str],
         start: int | None = None,
-    ) -> str:
+    ) -> AnyRun:
         # tags are part of the same request: after a kill, every run can be found by them
         stage = {"dvc.stage": self.stage, "mlflow.source.name": self.stage}
+        created = {
+            "name": name,
+            "params": {k: str(v) for k, v in flatten(params).items()},
+            "tags": {**origin(), **stage, **tags},
+            "start": start or int(1000 * time.time()),
+        }
+        missed, run_id = Missed(created), ""
+        if not missed.server_gone:
+            try:
+                run_id = self._create(created)
+            except UNAVAILABLE as error:
+                self._go_on(error)
+        return kind(self.client, run_id, missed=missed)
+
+    def _create(self, created: Mapping[str, Any]) -> str:
         run = self.client.create_run(
-            self.experiment_id, start, tags={**origin(), **stage, **tags}, run_name=name
+            self.experiment_id, created["start"], tags=created["tags"], run_name=created["name"]
         )
-        self._log_params(run.info.run_id, params)
+        self._log_params(run.info.run_id, created["params"])
         return str(run.info.run_id)
+
+    def _go_on(self, error: BaseException) -> None:
+        """Continue without a server that went away; an error of a database stops the stage."""
+        if not remote(self.client.tracking_uri):
+            raise error
+        Missed({}).gone(error)
 
     def _log_params(self, run_id: str, params: Mapping[str, object]) -> None:
         # 6,000 characters are MLflow's limit
-        entries = [Param(allowed(key), str(value)[:6000]) for key, value in flatten(params).items()]
+        entries = [Param(allowed(key), str(value)[:6000]) for key, value in params.items()]
         self.client.log_batch(run_id, params=entries)
+
+    def _log_missed(self) -> None:
+        """Log what an earlier stage kept because the server had gone."""
+        for file, record in kept_records():
+            created, run_id = record["created"], record["run_id"]
+            weights = created.get("tags", {}).get(WEIGHTS_TAG)
+            if not run_id and weights and (row := self.reopen(weights, created["params"]["arm"])):
+                run_id = row.run_id  # the stage of its scores was faster
+            try:
+                run_id = run_id or self._create(created)
+                for what, given in record["entries"]:
+                    perform(self.client, run_id, what, given)
+            except UNAVAILABLE as error:
+                _LOG.warning("%s is still not logged to MLflow: %s", file, one_line(error))
+                return
+            forget(file)
+            print(f"logged to MLflow what it had missed of the run {created.get('name', run_id)!r}")
 
     def _offer_views(self, experiment: Experiment) -> None:
         """Write the views into private tags of MLflow, which another version may refuse."""
@@ -198,40 +250,6 @@ class Tracker:
             _LOG.warning(
                 "MLflow's page will offer no views, runs are logged all the same: %s", reason
             )
-
-    def _experiment(self, artifacts: str | None) -> Experiment:
-        experiment = self.client.get_experiment_by_name(EXPERIMENT)
-        if experiment is None:
-            # fails if another process was faster, for example on a server, which no lock guards
-            with suppress(MlflowException):
-                self.client.create_experiment(EXPERIMENT, artifact_location=artifacts)
-            experiment = self.client.get_experiment_by_name(EXPERIMENT)
-        if experiment is None:
-            raise RuntimeError(f"MLflow has no experiment {EXPERIMENT} and creates none")
-        return experiment
-
-
-@contextmanager
-def _connect(uri: str) -> Iterator[MlflowClient]:
-    """Yield a client; stages that start together open a database one after the other.
-
-    MLflow creates the tables of an SQLite file in hundreds of steps when a client first opens it.
-    Two processes that do so at once leave a database that neither can read.
-    """
-    path = uri.removeprefix("sqlite:///")
-    with nullcontext() if path == uri else FileLock(f"{path}.lock"):
-        yield MlflowClient(tracking_uri=uri)
-
-
-def allowed(key: str) -> str:
-    """Return a key without characters that MLflow refuses, as in a class named "Sea & Lake".
-
-    A digest keeps names apart that differ in such characters only.
-    """
-    safe = re.sub(r"[^\w\-.: /]", "_", key)[:200]
-    if safe == key:
-        return key
-    return f"{safe}-{hashlib.sha256(key.encode()).hexdigest()[:6]}"
 
 
 def flatten(params: Mapping[str, object], prefix: str = "") -> dict[str, object]:

@@ -7,6 +7,7 @@ the experiment that holds JSON, and a link in the experiment's description names
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -36,7 +37,7 @@ STAGE_TAG, HARDWARE_TAG, TORCH_TAG = "eocontrast.stage", "hardware", "torch"
 SECONDS = "seconds"
 """Metric of a stage's run: its wall time."""
 
-_PARAMS = ("arm", "init", "inputs", "fraction", "seed")  # all fit a screen of 1920 pixels
+_PARAMS = ("task", "arm", "init", "inputs", "fraction", "seed")  # all fit a screen of 1920 pixels
 _COLUMNS = (
     "attributes.`Source`",
     *(f"params.`{name}`" for name in _PARAMS),
@@ -96,10 +97,20 @@ def point_scores(evaluations: Sequence[Evaluation]) -> dict[str, float]:
     for alone in evaluations[1:]:
         metrics |= {f"test.{alone.inputs}.{name}": v for name, v in alone.scores.items()}
     for name, by_class in whole.by_class.items():
-        # MLflow refuses commas, ampersands and the like in names
-        safe = re.sub(r"[^/\w.\- :]", "_", name)
-        metrics[f"test.recall.{safe}"] = by_class["recall"]
+        # MLflow would open a section of charts at a slash
+        metrics[allowed(f"test.recall.{name.replace('/', '_')}")] = by_class["recall"]
     return {name: value for name, value in metrics.items() if value == value}
+
+
+def allowed(key: str) -> str:
+    """Return a key without characters that MLflow refuses, as in a class named "Sea & Lake".
+
+    A digest keeps names apart that differ in such characters only.
+    """
+    safe = re.sub(r"[^\w\-.: /]", "_", key)[:200]
+    if safe == key:
+        return key
+    return f"{safe}-{hashlib.sha256(key.encode()).hexdigest()[:6]}"
 
 
 def rounded(score: float) -> float:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 from eocontrast.runtime.errors import UserError
+from eocontrast.runtime.files import find_hint
 
 # first bytes, because GDAL would also open a text file that names other files or addresses
 _BEGINNINGS: dict[str, tuple[bytes, ...]] = {
@@ -136,7 +137,7 @@ def _read(path: Path) -> geopandas.GeoDataFrame:
 
 def _check_format(path: Path) -> None:
     if not path.is_file():
-        raise UserError(f"{path}: no such file of labels; put it there, or correct its path")
+        raise UserError(f"{path}: no such file of labels; {find_hint(path)}")
     beginnings = _BEGINNINGS.get(path.suffix.lower())
     if beginnings is None:
         raise UserError(f"{path}: expected a vector file, {', '.join(SUFFIXES)}; export it as one")
