@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
@@ -17,6 +18,7 @@ from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
+from mlflow.store.db.utils import _get_latest_schema_revision
 from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -154,17 +156,20 @@ def _create(path: Path) -> None:
 
 
 def _await_tables(path: Path, patience: float = 30) -> None:
-    """Wait while another process, such as `mlflow ui`, creates the tables of a new file."""
-    began, before = time.monotonic(), -1
-    while time.monotonic() - began < patience and time.time() - path.stat().st_mtime < 5:
+    """Wait while another process, such as `mlflow ui`, creates the tables of a file.
+
+    It is at work while the file changes and its version is not the last one of MLflow's migrations.
+    """
+    while time.time() - path.stat().st_mtime < patience:
         with suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=patience)) as database:
-            (version,) = database.execute("PRAGMA schema_version").fetchone()
-            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
-            # the migrations note their version from the first one on; the last one changes no more
-            if "alembic_version" in tables and version == before:
+            if database.execute("SELECT version_num FROM alembic_version").fetchone() == (_head(),):
                 return
-            before = version
         time.sleep(0.5)
+
+
+@cache
+def _head() -> str:
+    return str(_get_latest_schema_revision())
 
 
 def _localise(root: Path) -> bool:
