@@ -169,7 +169,7 @@ def _await_tables(path: Path, patience: float = 30) -> None:
 
 @cache
 def _head() -> str:
-    return str(_get_latest_schema_revision())
+    return str(_get_latest_schema_revision())  # type: ignore[no-untyped-call]
 
 
 def _localise(root: Path) -> bool:
