@@ -1,8 +1,17 @@
-"""Rules of the audit: what each one means, and what to do about it."""
+"""Rules of the audit, with their meaning and cure; the table of them in docs/data.md.
+
+`python -m eocontrast.normalisation.rules` writes the table, `--check` compares it.
+"""
 
 from __future__ import annotations
 
+import argparse
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from eocontrast.runtime.files import write_text
 
 
 @dataclass(frozen=True)
@@ -115,3 +124,38 @@ def rules_table() -> str:
     ]
     header = ["| rule | severity | what was found | what to do |", "|---|---|---|---|"]
     return "\n".join([*header, *rows])
+
+
+def with_table(page: str) -> str:
+    """Return the text of a page with the table of rules in place of its own."""
+    first = rules_table().splitlines()[0]
+    before, found, rest = page.partition(first + "\n")
+    if not found:
+        return page
+    lines = rest.splitlines(keepends=True)
+    end = next((k for k, line in enumerate(lines) if not line.startswith("|")), len(lines))
+    return f"{before}{rules_table()}\n{''.join(lines[end:])}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the table into docs/data.md, or compare the two; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("page", nargs="?", type=Path, default=Path("docs/data.md"))
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args(arguments)
+    page = options.page.read_text(encoding="utf-8")
+    wanted = with_table(page)
+    if rules_table() not in wanted:
+        print(f"{options.page} has no table of rules, expected its header line", file=sys.stderr)
+        return 2
+    if not options.check:
+        write_text(options.page, wanted)
+    elif wanted != page:
+        run = "run `python -m eocontrast.normalisation.rules`"
+        print(f"{options.page} has another table than the code: {run}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
