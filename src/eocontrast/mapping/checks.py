@@ -33,6 +33,7 @@ def scene_grid(
     Raises:
         UserError: the pixels differ, or weights do not state theirs, and the user does not decide.
     """
+    # both sensors of a store share one grid; imported backbones may differ
     sizes = [spec.pixel for spec in inputs.values() if spec.pixel]
     expected, metres = max(sizes, default=None), grid.metres
     if metres is None:
@@ -111,6 +112,7 @@ def _check_offset(
             )
         _say(f"{sensor}: the offset that the {stated.by} states is taken off, as in training")
         return
+    # a product of before 2022 states 0, whatever its ground looks like
     evidence = "absent" if stated else offset_by_content(counts)
     if evidence == "present" and not spec.with_offset:
         raise UserError(

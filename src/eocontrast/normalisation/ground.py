@@ -62,6 +62,7 @@ def _offsets(source: Source, patches: Sequence[Patch], severity: Severity) -> It
     declared = source.declared("s2").offset != "auto"
     stated = [] if declared else [patch for patch in patches if _taken_off(patch)]
     silent = [p for p in patches if declared or not p.evidence.get("offset")]
+    # patches without optical values have no dark ends
     dark = {patch.id: ends for patch in silent if (ends := _dark(patch)) is not None}
     kinds: dict[str, Evidence] = {name: offset_by_content(ends) for name, ends in dark.items()}
     lifted = [name for name, kind in kinds.items() if kind == "present"]
@@ -69,6 +70,7 @@ def _offsets(source: Source, patches: Sequence[Patch], severity: Severity) -> It
     near = [name for name in without if not is_dark(dark[name])]
     # ground gets darker without a step at 1000, so many patches just above it are an offset
     clear = len(lifted) >= 2 * (len(near) + 1)
+    # a statement shows the kind of product as well as dark ground does
     others = without or [patch.id for patch in stated]
     if lifted and others and (clear or not near):
         message = (

@@ -77,6 +77,7 @@ def offset_by_content(counts: DarkEnds) -> Evidence:
     Args:
         counts: As `dark_ends` returns them, also summed over files.
     """
+    # bands of one value, or without data, show no ground
     bands = counts[:, counts[0] > 0]
     share = bands[1:] / bands[0]
     if (share[1] > DARK_SHARE).any():
