@@ -97,11 +97,17 @@ def rows(repeat: Repeat, found: Mapping[str, Any] | None) -> list[tuple[str, ...
                 name.replace("_", " "),
                 f"`{best['arm']}` {best['value']:.3f}",
                 f"`{arm}` {point['value']:.3f}",
-                f"{gap['value']:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f})",
+                _difference(gap),
                 f"`{max(scores, key=lambda a: scores[a])}`",
             )
         )
     return made
+
+
+def _difference(gap: Mapping[str, Any]) -> str:
+    if gap["low"] is None:  # one test group, for example
+        return f"{gap['value']:+.3f} (no interval)"
+    return f"{gap['value']:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f})"
 
 
 def main() -> None:

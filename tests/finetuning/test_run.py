@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from specs import make_arm
 
 from eocontrast.config.arms import Arm
 from eocontrast.config.finetuning import Recipes
+from eocontrast.evaluation.evaluate import evaluate
 from eocontrast.evaluation.prediction import load_model
 from eocontrast.finetuning import run as points
 from eocontrast.finetuning.budgets import label_budget
@@ -169,6 +171,26 @@ def test_frozen_backbones_embed_once(
     one = other(jobs["frozen"][0], arm=changed(FROZEN, fusion="s2", modality_dropout=0.0))
     list(train_points([other(one, out=tmp_path / "s2"), other(both[0], out=tmp_path / "late")]))
     assert len(calls) == 3
+
+
+def test_frozen_heads_of_two_pretrainings(
+    jobs: dict[str, list[Job]], mixed_folder: Path, inits: dict[str, Path], tmp_path: Path
+) -> None:
+    """Each head is trained and scored on the features of its own pretraining."""
+    store, device = PatchStore(mixed_folder), accelerator("no")
+    weights = Pretrained.load(inits["dual_simclr"])
+    shrunk = {name: tensor.mul(0.5).to(tensor.dtype) for name, tensor in weights.tensors.items()}
+    second = tmp_path / "second.safetensors"
+    replace(weights, tensors=shrunk).save(second)
+    first = other(jobs["frozen"][0], out=tmp_path / "a")
+    moved = other(jobs["frozen"][1], out=tmp_path / "a", init=second, pretraining_seed=1)
+    trained = {found.file.name: found for found in train_points([first, moved])}
+    files = [trained[job.file.name].file for job in (first, moved)]
+    assert [trained[file.name].spec.pretraining_seed for file in files] == [0, 1]
+    together = list(evaluate([[file] for file in files], store, device))
+    for file, scored in zip(files, together, strict=True):
+        (alone,) = evaluate([[file]], store, device)
+        assert alone[0][0].predictions.equals(scored[0][0].predictions)
 
 
 def test_points_are_named_by_all_that_determines_them(
