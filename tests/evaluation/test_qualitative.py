@@ -11,6 +11,7 @@ from eocontrast.evaluation import qualitative
 from eocontrast.evaluation.evaluate import evaluate
 from eocontrast.evaluation.qualitative import (
     class_maps,
+    image_titles,
     optical_image,
     radar_image,
     varied_patches,
@@ -120,6 +121,24 @@ def test_missing_pixels_are_black_and_do_not_spoil_the_patch(
     image = optical_image(mixed_store, rows)
     assert not image[0, 0].any()
     assert image[0, 1:].max() == 255
+
+
+@pytest.mark.parametrize(
+    ("s1", "s2", "titles"),
+    [
+        (("VV", "VH"), ("B02", "B03", "B04", "B08"), ["true colour", "VV, VH, VV - VH"]),
+        (("VV",), ("B11", "B08", "B03"), ["B11, B08, B03", "VV"]),
+        (("VH",), ("B08",), ["B08", "VH"]),
+    ],
+)
+def test_titles_name_the_shown_bands(
+    mixed_store: PatchStore, s1: tuple[str, ...], s2: tuple[str, ...], titles: list[str]
+) -> None:
+    for sensor, bands in (("s1", s1), ("s2", s2)):
+        spec = mixed_store.specs[sensor]
+        modality = replace(spec.modality, bands=bands)
+        mixed_store.specs[sensor] = replace(spec, modality=modality)
+    assert [title.split("\n")[1] for title in image_titles(mixed_store)] == titles
 
 
 def test_bands_of_true_colour_are_stretched_alike(mixed_store: PatchStore) -> None:

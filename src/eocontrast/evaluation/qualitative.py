@@ -19,6 +19,8 @@ from eocontrast.patches.store import PatchStore, Rows
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import whole
 
+TRUE_COLOUR = ("B04", "B03", "B02")
+
 Images = NDArray[np.uint8]
 """Red, green and blue, (n, H, W, 3)."""
 
@@ -55,7 +57,7 @@ def write_maps(
             "ids": store.index["id"].to_numpy(dtype=str)[rows],
             "optical": optical_image(store, rows),
             "radar": radar_image(store, rows),
-            "image_titles": np.array(["Sentinel-2\ntrue colour", "Sentinel-1\nVV, VH, VV - VH"]),
+            "image_titles": np.array(image_titles(store)),
             "classes": np.array(store.classes),
             "palette": np.array([store.palette[name] for name in store.classes]),
             "ground_truth": store.masks(rows)[:, 0].numpy().astype(np.uint8),
@@ -100,13 +102,28 @@ def class_maps(
     return maps
 
 
+def image_titles(store: PatchStore) -> list[str]:
+    """Return the titles of the optical and the radar image, with the bands that they show."""
+    optical, radar = (store.specs[sensor].modality.bands for sensor in ("s2", "s1"))
+    shown = [optical[number] for number in _optical_bands(optical)]
+    true = shown == list(TRUE_COLOUR)
+    first, last = radar[0], radar[-1]
+    pair = first if first == last else f"{first}, {last}, {first} - {last}"
+    colours = "true colour" if true else ", ".join(dict.fromkeys(shown))
+    return [f"Sentinel-2\n{colours}", f"Sentinel-1\n{pair}"]
+
+
 def optical_image(store: PatchStore, rows: Rows) -> Images:
     """Return red, green and blue of Sentinel-2 if its bands are named, else its first three."""
-    bands = store.specs["s2"].modality.bands
-    rgb = [bands.index(name) for name in ("B04", "B03", "B02") if name in bands]
-    chosen = rgb if len(rgb) == 3 else [min(number, len(bands) - 1) for number in range(3)]
+    chosen = _optical_bands(store.specs["s2"].modality.bands)
     # one stretch for all three: a stretch per band would change their colours
     return _stretched(_decoded(store, "s2", rows)[:, chosen], axis=(1, 2, 3))
+
+
+def _optical_bands(bands: Sequence[str]) -> list[int]:
+    """Return the positions of the bands that are shown as red, green and blue."""
+    rgb = [bands.index(name) for name in TRUE_COLOUR if name in bands]
+    return rgb if len(rgb) == 3 else [min(number, len(bands) - 1) for number in range(3)]
 
 
 def radar_image(store: PatchStore, rows: Rows) -> Images:
