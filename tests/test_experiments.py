@@ -13,7 +13,7 @@ from eocontrast.tracking.tracker import flatten
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 PAPERS = ("p1", "p2")
 SIZES = ("quick", "gpu")
-SETS = ("bigearthnet", "published")
+SETS = ("bigearthnet", "ombria", "published")
 
 
 def read(paper: str) -> Params:
@@ -48,6 +48,16 @@ def trained(params: Params) -> dict[str, ContrastiveRun]:
 def test_experiment_files() -> None:
     named = {f"{name}.yaml" for name in (*PAPERS, *SIZES, *SETS)}
     assert named <= {path.name for path in EXPERIMENTS.iterdir()}
+
+
+def test_ombria_arms_and_fractions() -> None:
+    params = read("ombria")
+    assert (params.data.pretrain, params.data.finetune) == ("ombria", "ombria")
+    assert params.label_curve.fractions == (0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
+    arms = params.label_curve.named_arms
+    assert {"s1", "s2", "early", "late", "unet", "swin_unet", "swin_unet_dual"} <= set(arms)
+    assert {f"{m}{f}" for m in ("simclr", "mma", "dual_simclr") for f in ("", "_frozen")} <= {*arms}
+    assert {arm.init for arm in arms.values()} == set(params.pretrain.runs)
 
 
 @pytest.mark.parametrize("paper", PAPERS)
