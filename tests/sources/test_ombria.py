@@ -120,6 +120,16 @@ def test_black_pixels_are_data(data: Path) -> None:
         assert audit_sensor("0001", sensor, modality, raster.values, missing) == []
 
 
+def test_audit_finds_undeclared_eight_bits(data: Path) -> None:
+    reflectance = replace(ombria.FALSE_COLOUR, valid_range=(0.0, 10000.0))
+    source = read(data)
+    raster = read_raster(source.manifest["s2"][0], reflectance, source.declared("s2"))
+    missing = np.zeros(raster.values.shape[1:], np.bool_)
+    found = audit_sensor("0001", "s2", reflectance, raster.values, missing)
+    assert [finding.rule for finding in found] == ["implausible_units"]
+    assert "looks like an image of 8 bits" in found[0].message
+
+
 def test_values_beyond_eight_bits() -> None:
     reason = implausible(np.array([200.0, 2600.0]), ombria.FALSE_COLOUR)
     assert "an image of 8 bits cannot hold" in reason
