@@ -100,6 +100,7 @@ def card(
     facts = {"data": data.get("name", "unknown"), "digest": data["digest"] or "unknown", **facts}
     lines = (f"- {k}: {v if isinstance(v, str) else json.dumps(v)}" for k, v in facts.items())
     bands = pd.DataFrame.from_dict(inputs, orient="index").explode(["bands", "mean", "sd"])
+    bands = bands.dropna(axis="columns", how="all")  # what nobody recorded needs no column
     table = pd.DataFrame(scores).round(3).astype(object).fillna("").to_markdown(index=False)
     parts = {
         f"# {title}": "\n".join(lines),
