@@ -134,9 +134,8 @@ def test_missing_pixels_are_black_and_do_not_spoil_the_patch(
 def test_titles_name_the_shown_bands(
     mixed_store: PatchStore, s1: tuple[str, ...], s2: tuple[str, ...], titles: list[str]
 ) -> None:
-    for sensor, bands in (("s1", s1), ("s2", s2)):
-        spec = mixed_store.specs[sensor]
-        modality = replace(spec.modality, bands=bands)
+    for sensor, spec in mixed_store.specs.items():
+        modality = replace(spec.modality, bands={"s1": s1, "s2": s2}[sensor])
         mixed_store.specs[sensor] = replace(spec, modality=modality)
     assert [title.split("\n")[1] for title in image_titles(mixed_store)] == titles
 
