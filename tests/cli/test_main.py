@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torchvision
+from numpy.typing import NDArray
 from ruamel.yaml import YAML
 from shipped import PARAMS
 
@@ -23,7 +24,10 @@ from eocontrast.runtime.files import file_sha256
 WriteSource = Callable[..., Path]
 
 BODY = ("--model", "resnet10t", "--option", "channels=[8, 8, 16, 16]", "--sensor", "s2")
-INPUT = ("--bands", "B02", "B03", "B04", "--units", "DN", "--valid-range", "0", "10000")
+INPUT = (
+    *("--bands", "B02", "B03", "B04", "--units", "DN", "--valid-range", "0", "10000"),
+    *("--pixel", "10", "--offset", "without"),
+)
 SCALE = ("--scaling", "crop_maximum", "--patch-size", "64")
 
 
@@ -164,7 +168,10 @@ def test_an_audit_of_sound_pairs_says_so(
 def test_an_audit_that_finds_errors_lists_them_and_fails(
     write_source: WriteSource, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    raw, out = write_source(), tmp_path / "audit.json"
+    def shade(place: int, s1: NDArray[Any], s2: NDArray[Any]) -> None:
+        s2[:, 0] = 150  # ground as dark as values without an offset of 1000 have
+
+    raw, out = write_source(edit=shade), tmp_path / "audit.json"
     for place in (3, 8):
         (raw / f"s2/{place}.tif").unlink()
     assert main(["audit", str(raw), "-o", str(out)]) == 1

@@ -168,8 +168,8 @@ def test_lies_about_the_offset_leave_the_statistics(make_place: MakePlace) -> No
     for name, box, offset, properties in (
         ("old", (west, 47.999, 9.301, north), 0, OLD),
         ("new", (9.299, 47.999, east, north), 1000, NEW),
-        ("lying old", (west, south, 9.301, 48.001), 0, lying),
-        ("lying new", (9.299, south, east, 48.001), 1000, OLD),
+        ("lying_old", (west, south, 9.301, 48.001), 0, lying),
+        ("lying_new", (9.299, south, east, 48.001), 1000, OLD),
     ):
         place.world.add_s2(name, "2023-06-01", properties, epsg=32632, bbox=box, offset=offset)
     place.world.add_s1("S1", "2023-06-02", epsg=32632, bbox=place.box(0.02))
@@ -182,7 +182,7 @@ def test_lies_about_the_offset_leave_the_statistics(make_place: MakePlace) -> No
         # bilinear pixels at the edges of fields are between both fields
         np.testing.assert_allclose(found, expected, rtol=0.01)
     report = json.loads((place.out / "report.json").read_text())
-    assert report["offset_contradicted"] == ["lying new", "lying old"]
+    assert report["offset_contradicted"] == ["lying_new", "lying_old"]
 
 
 def test_clearest_observation_is_taken(place: Place) -> None:
