@@ -42,14 +42,15 @@ def summary(low: float = -0.05) -> dict[str, Any]:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A committed project whose pages are what its metrics give."""
     (tmp_path / "docs").mkdir()
-    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics/ombria").mkdir(parents=True)
     (tmp_path / "README.md").write_text(
         "before\n<!-- headline -->\nold\n<!-- /headline -->\nafter\n"
     )
     marked = "<!-- table single_label -->\n<!-- /table single_label -->\n"
     (tmp_path / "docs/results.md").write_text(marked)
-    (tmp_path / "metrics/summary.json").write_text(json.dumps(summary()))
-    for figure in pages.FIGURES:
+    for run in ("", "ombria/"):
+        (tmp_path / f"metrics/{run}summary.json").write_text(json.dumps(summary()))
+    for figure in pages.FIGURES.values():
         (tmp_path / "metrics" / figure).write_bytes(figure.encode())
     monkeypatch.chdir(tmp_path)
     assert pages.main([]) == 0
@@ -127,5 +128,31 @@ def test_check_finds_committed_difference(
 
 
 def test_check_names_missing_file(project: Path) -> None:
-    with pytest.raises(UserError, match=r"metrics/summary\.json of nowhere cannot be read"):
+    with pytest.raises(UserError, match=r"README\.md of nowhere cannot be read"):
         pages.main(["--check", "nowhere"])
+
+
+def test_kept_run_has_own_markers(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    clone = tmp_path_factory.mktemp("clone")
+    (clone / "metrics").mkdir()
+    for name in pages.KEPT_FILES:
+        (clone / "metrics" / name).write_text(f"{name} of another run")
+    results = summary()
+    results["single_label"]["supervised"]["late"] = points(0.11, 0.22)
+    (clone / "metrics/summary.json").write_text(json.dumps(results))
+    page = project / "docs/results.md"
+    marked = "<!-- ombria table single_label -->\n<!-- /ombria table single_label -->\n"
+    page.write_text(page.read_text() + marked)
+    assert pages.main(["--keep", "ombria", "--of", str(clone)]) == 0
+    default, kept = page.read_text().split("<!-- ombria table single_label -->")
+    assert "0.22 (0.12-0.32)" in kept
+    assert "0.22" not in default
+    figure = (project / "docs/figures/ombria.png").read_text()
+    assert figure == "label_curve.png of another run"
+    commit(project)
+    assert pages.main(["--check"]) == 0
+
+
+def test_run_without_results_is_not_kept(project: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"summary\.json is missing; run `dvc repro`"):
+        pages.main(["--keep", "ombria", "--of", str(tmp_path / "docs")])

@@ -1,8 +1,10 @@
-"""Numbers of the committed run in README.md and docs/results.md.
+"""Numbers of the committed runs in README.md and docs/results.md.
 
 `python -m eocontrast.curve.pages` rewrites the text between markers such as `<!-- headline -->` and
 `<!-- /headline -->`, and copies the figures to `docs/figures/`, which no run overwrites.
-`--check [REVISION]` compares pages, figures and metrics of one commit instead.
+`--check [REVISION]` compares pages, figures and metrics of one commit instead. `--keep NAME` copies
+the results of the run in `metrics/` to `metrics/NAME/` first, for a run of other data; with
+`--of FOLDER` those of the run in another clone. Its markers begin with its name.
 """
 
 from __future__ import annotations
@@ -21,7 +23,23 @@ from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import whole, write_text
 
 PAGES = ("README.md", "docs/results.md")
-FIGURES = ("label_curve.png", "qualitative.png")
+FIGURES = {
+    "label_curve.png": "label_curve.png",
+    "qualitative.png": "qualitative.png",
+    "ombria.png": "ombria/label_curve.png",
+}
+"""Path within `metrics/` by name in `docs/figures/`."""
+
+KEPT_RUNS = ("ombria",)
+"""Runs on other data whose results are kept beside those of the default run."""
+
+TESTED_ON = {
+    "": "the simulated scenes of the default run",
+    "ombria": "the 70 real test places of OMBRIA",
+}
+
+KEPT_FILES = ("summary.json", "headline.json", "label_curve.csv", "label_curve.png")
+"""Results of such a run. Panels of maps stay out, because they show the data."""
 
 Summary = Mapping[str, Any]
 """Results by task, as `label_curve.summarise` returns them."""
@@ -32,20 +50,20 @@ def headline_text(summary: Summary) -> str:
     return "\n\n".join(filter(None, map(_paragraph, summary.values()))) + "\n"
 
 
-def sign_text(summary: Summary) -> str:
+def sign_text(summary: Summary, run: str = "") -> str:
     """Return whether 10 % of the labels were enough, in a sentence per task."""
-    sentences = [_sign(name, task) for name, task in summary.items()]
+    sentences = [_sign(name, task, TESTED_ON[run]) for name, task in summary.items()]
     return " ".join(filter(None, sentences)) + "\n"
 
 
-def _sign(name: str, task: Mapping[str, Any]) -> str:
+def _sign(name: str, task: Mapping[str, Any], tested_on: str) -> str:
     _, arm = compared_arms(task)
     if arm is None:
         return ""
     share = f"{100 * nearest(task['pretrained'][arm])['fraction']:g} % of the labels"
     gap = nearest(task["difference_to_best_supervised"][arm])
     what = "segmentation" if name == "segmentation" else "classification"
-    start = f"On the simulated scenes of the default run, {share} after pretraining"
+    start = f"On {tested_on}, {share} after pretraining"
     if gap["low"] is None:
         return f"{start} could not be compared with all labels without it ({what})."
     if gap["high"] < 0:
@@ -80,15 +98,17 @@ def _score(point: Mapping[str, Any]) -> str:
     return f"{point['value']:.2f} ({point['low']:.2f}-{point['high']:.2f})"
 
 
-def blocks(summary: Summary) -> dict[str, str]:
-    """Return the generated text of every marker."""
-    tables = {f"table {name}": table(task) for name, task in summary.items()}
-    return {"sign": sign_text(summary), "headline": headline_text(summary), **tables}
+def blocks(summary: Summary, run: str = "") -> dict[str, str]:
+    """Return the generated text of every marker of a run."""
+    prefix = f"{run} " if run else ""
+    tables = {f"{prefix}table {name}": table(task) for name, task in summary.items()}
+    texts = {"sign": sign_text(summary, run), "headline": headline_text(summary)}
+    return {**{f"{prefix}{name}": text for name, text in texts.items()}, **tables}
 
 
-def fill(text: str, summary: Summary) -> str:
-    """Return a page with the text between its markers generated anew."""
-    for name, block in blocks(summary).items():
+def fill(text: str, summary: Summary, run: str = "") -> str:
+    """Return a page with the text between the markers of a run generated anew."""
+    for name, block in blocks(summary, run).items():
         start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         before, found, rest = text.partition(start)
         if found:
@@ -96,16 +116,41 @@ def fill(text: str, summary: Summary) -> str:
     return text
 
 
+def _filled(text: str, read: Callable[[str], bytes]) -> str:
+    """Return a page with the numbers of all runs."""
+    for run in ("", *KEPT_RUNS):
+        text = fill(text, json.loads(read(str(Path("metrics", run, "summary.json")))), run)
+    return text
+
+
+def keep(run: str, source: Path, root: Path) -> None:
+    """Copy the results of the run in `source` to `metrics/<run>/` of the project in `root`.
+
+    Raises:
+        UserError: the run has no such result.
+    """
+    for name in KEPT_FILES:
+        file = source / "metrics" / name
+        if not file.is_file():
+            raise UserError(f"{file} is missing; run `dvc repro` in {source} first")
+        target = root / "metrics" / run / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with whole(target) as partial:
+            partial.write_bytes(file.read_bytes())
+
+
 def write(root: Path) -> None:
     """Rewrite the pages from `metrics/` and copy its figures."""
-    summary = json.loads((root / "metrics/summary.json").read_text(encoding="utf-8"))
+
+    def read(path: str) -> bytes:
+        return (root / path).read_bytes()
+
     for page in PAGES:
-        path = root / page
-        write_text(path, fill(path.read_text(encoding="utf-8"), summary))
-    for figure in FIGURES:
-        (root / "docs/figures").mkdir(exist_ok=True)
+        write_text(root / page, _filled(read(page).decode(), read))
+    (root / "docs/figures").mkdir(exist_ok=True)
+    for figure, path in FIGURES.items():
         with whole(root / "docs/figures" / figure) as partial:
-            partial.write_bytes((root / "metrics" / figure).read_bytes())
+            partial.write_bytes(read(f"metrics/{path}"))
 
 
 def differences(read: Callable[[str], bytes]) -> list[str]:
@@ -117,15 +162,14 @@ def differences(read: Callable[[str], bytes]) -> list[str]:
     Returns:
         Lines of a diff; none if the pages are what the metrics give.
     """
-    summary = json.loads(read("metrics/summary.json"))
     lines: list[str] = []
     for page in PAGES:
         text = read(page).decode()
-        now, then = text.splitlines(), fill(text, summary).splitlines()
+        now, then = text.splitlines(), _filled(text, read).splitlines()
         lines += difflib.unified_diff(now, then, page, "generated", lineterm="", n=0)
-    for figure in FIGURES:
-        if read(f"docs/figures/{figure}") != read(f"metrics/{figure}"):
-            lines.append(f"docs/figures/{figure} is not metrics/{figure}")
+    for figure, path in FIGURES.items():
+        if read(f"docs/figures/{figure}") != read(f"metrics/{path}"):
+            lines.append(f"docs/figures/{figure} is not metrics/{path}")
     return lines
 
 
@@ -150,7 +194,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Rewrite the pages, or check those of a commit; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m eocontrast.curve.pages", description=__doc__)
     parser.add_argument("--check", nargs="?", const="HEAD", metavar="REVISION")
-    revision = parser.parse_args(arguments).check
+    parser.add_argument("--keep", choices=KEPT_RUNS, metavar="NAME")
+    parser.add_argument("--of", type=Path, default=Path(), metavar="FOLDER")
+    parsed = parser.parse_args(arguments)
+    if parsed.keep:
+        keep(parsed.keep, parsed.of, Path())
+    revision = parsed.check
     if revision is None:
         write(Path())
         return 0
