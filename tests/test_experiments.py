@@ -86,7 +86,8 @@ def test_recipe_as_published(paper: str) -> None:
 @pytest.mark.parametrize("paper", [*PAPERS, *SIZES, *SETS])
 def test_every_run_has_arm(paper: str) -> None:
     params = read(paper)
-    assert {arm.init for arm in params.label_curve.named_arms.values()} == set(params.pretrain.runs)
+    inits = {arm.init for arm in params.label_curve.named_arms.values()}
+    assert inits == {*params.pretrain.runs, *params.pretrain.published}
 
 
 @pytest.mark.parametrize("paper", PAPERS)

@@ -79,7 +79,7 @@ def test_the_method_trains(tiny_store: PatchStore) -> None:
     run = page["BarlowTwinsRun"](
         method="barlow_twins",
         backbone="resnet",
-        seed=0,
+        seeds=(0,),
         epochs=3,
         warmup_epochs=1,
         batch_size=16,

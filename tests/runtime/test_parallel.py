@@ -79,7 +79,8 @@ def test_workers_follow_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_user_error_reaches_the_caller(workers: int) -> None:
-    with pytest.raises(UserError, match="0 is no good"):
+    # with two workers, any call may be the first that fails
+    with pytest.raises(UserError, match=r"\d is no good"):
         list(parallel_map(refuse, numbers(3), workers))
 
 

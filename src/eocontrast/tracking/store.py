@@ -182,10 +182,11 @@ def _localise(root: Path) -> bool:
     with closing(sqlite3.connect(root / "mlflow.db", timeout=60)) as database, database:
         for table, column in _LOCATIONS:
             with suppress(sqlite3.OperationalError):  # a version of MLflow without this column
-                like = f"SELECT DISTINCT {column} FROM {table} WHERE {column} LIKE ?"
+                # tables and columns are those of _LOCATIONS, never a user's
+                like = f"SELECT DISTINCT {column} FROM {table} WHERE {column} LIKE ?"  # nosec B608
                 for (uri,) in database.execute(like, (f"%/{ARTIFACTS}%",)).fetchall():
                     if (new := _relative(uri, root)) is not None:
-                        update = f"UPDATE {table} SET {column} = ? WHERE {column} = ?"
+                        update = f"UPDATE {table} SET {column} = ? WHERE {column} = ?"  # nosec B608
                         changed += database.execute(update, (new, uri)).rowcount
                         folders.add(uri.partition(f"/{ARTIFACTS}")[0].removeprefix("file://"))
     moved = folders - {str(root), quote(str(root))}
