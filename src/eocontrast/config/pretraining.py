@@ -155,7 +155,7 @@ PretrainRun = Annotated[
 
 
 Init = RandomRun | SimCLRRun | DualSimCLRRun | MMARun | ImportedRun | PublishedRun
-"""Anything that an arm may start from."""
+"""Weights that an arm may start from, or none."""
 
 
 class PretrainParams(Section):

@@ -13,7 +13,7 @@ from eocontrast.models.segmenters import create_unet, pad_to_multiple
 from eocontrast.runtime.errors import UserError
 
 Part = Literal["features", "maps", "unet"]
-"""What is used of a model: pooled features, feature maps, or the encoder of a U-Net."""
+"""Part of a model in use: pooled features, feature maps, or the encoder of a U-Net."""
 
 _CHANNELS = 3
 """Any number serves: only the first layer depends on it."""
@@ -24,7 +24,7 @@ def check_sizes(architecture: Architecture, part: Part, sides: Collection[int]) 
 
     Args:
         architecture: Model and its options.
-        part: What is used of it.
+        part: Part of it in use.
         sides: Pixels along a side of the square images.
 
     Raises:
@@ -36,6 +36,7 @@ def check_sizes(architecture: Architecture, part: Part, sides: Collection[int]) 
     else:
         model, _ = create_fitted(architecture, _CHANNELS, largest)
     model.eval()
+    # the model was fitted to the largest, so that a refusal of it is told first
     for side in sorted(sides, reverse=True):
         try:
             _forward(model, part, torch.zeros(1, _CHANNELS, side, side))

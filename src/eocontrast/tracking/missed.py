@@ -20,7 +20,7 @@ _gone: list[str] = []
 """First error of a server in this process. It is asked no more, since each try takes time."""
 
 _unlogged: dict[str, list[str]] = {}
-"""What was not logged, by the name of its run."""
+"""Names of what the server did not get, by the name of the run."""
 
 
 def kept_folder() -> Path:
@@ -52,12 +52,14 @@ class Missed:
                 "stage goes on without it",
                 file=sys.stderr,
             )
+            # at the end, once: a line for each metric would bury the stage's own
             atexit.register(_report)
         _gone.append(one_line(error))
 
     def add(self, what: str, given: dict[str, Any]) -> None:
         """Keep what was not logged, with a copy of its file."""
         if what == "file":
+            # a copy, because a later stage may replace the file before the server is back
             copy = kept_folder() / self.name / Path(given["path"]).name
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(given["path"], copy)

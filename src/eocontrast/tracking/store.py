@@ -162,6 +162,7 @@ def _await_tables(path: Path, patience: float = 30) -> None:
     """
     while time.time() - path.stat().st_mtime < patience:
         with suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=patience)) as database:
+            # the last table is made when the version is written
             if database.execute("SELECT version_num FROM alembic_version").fetchone() == (_head(),):
                 return
         time.sleep(0.5)
