@@ -20,7 +20,7 @@ TRAINED = tuple(
     """
 botnet26t_256 cait_xxs24_224 coat_tiny convit_tiny convnext_atto convnextv2_atto crossvit_tiny_240
 cs3darknet_s deit_tiny_patch16_224 densenet121 dla34 edgenext_xx_small efficientnet_b0
-efficientvit_b0 efficientvit_m0 ese_vovnet19b_dw eva02_tiny_patch14_224 fastvit_t8 gcresnet33ts
+efficientvit_b0 efficientvit_m0 fastvit_t8 ese_vovnet19b_dw eva02_tiny_patch14_224 gcresnet33ts
 ghostnet_050 gmlp_ti16_224 hgnetv2_b0 hrnet_w18_small inception_next_atto lcnet_035
 legacy_seresnet18 levit_128s mambaout_femto maxvit_rmlp_pico_rw_256 mobilenetv2_035
 mobilenetv3_small_050 mobilenetv4_conv_small_050 mobileone_s0 mobilevit_xxs mobilevitv2_050

@@ -184,10 +184,12 @@ class Backbone(nn.Module):
         self.resize = max(spec.resize for spec in inputs.values())
         side = max(spec.side for spec in inputs.values())
         self.timm, self.num_features = create_fitted(architecture, self.images.in_chans, side)
+        self.channels_last = not _strides_over_pixels(self.timm, self.images.in_chans)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return pooled features (B, num_features) of integers (B, bands, H, W) per sensor."""
-        features: Tensor = self.timm(resized(self.images(batch), self.resize))
+        images = resized(self.images(batch), self.resize)
+        features: Tensor = self.timm(images if self.channels_last else images.contiguous())
         return features
 
     def pyramid(self, images_BCHW: Tensor) -> list[Tensor]:
@@ -195,7 +197,24 @@ class Backbone(nn.Module):
 
         The last one is normalised where the backbone normalises before it pools.
         """
+        if not self.channels_last:
+            images_BCHW = images_BCHW.contiguous()
         maps: list[Tensor] = self.timm.forward_intermediates(  # type: ignore[operator]
             images_BCHW, norm=True, intermediates_only=True
         )
         return maps
+
+
+def _strides_over_pixels(model: nn.Module, in_chans: int) -> bool:
+    """Return whether a convolution of single pixels with a stride sees the image.
+
+    For 2 or 3 channels that come last, its gradient corrupts memory on a CPU (torch 2.15, oneDNN).
+    RepVGG, MobileOne and FastViT begin so.
+    """
+    return any(
+        isinstance(layer, nn.Conv2d)
+        and layer.in_channels == in_chans
+        and layer.kernel_size == (1, 1)
+        and layer.stride != (1, 1)
+        for layer in model.modules()
+    )
