@@ -17,7 +17,7 @@ from eocontrast.config.pretraining import PretrainRun
 from eocontrast.models.point_files import pretrained_file
 from eocontrast.patches.store import PatchStore
 from eocontrast.pretraining.run import pretrain_run, run_digest
-from eocontrast.runtime.errors import named
+from eocontrast.runtime.errors import UserError, named
 from eocontrast.runtime.files import write_text
 from eocontrast.runtime.parallel import parallel_map, workers_for_models
 from eocontrast.runtime.stage import run_stage
@@ -32,6 +32,8 @@ SEEDS = "seeds.json"
 def main(name: str, patches: Path, weights: Path) -> None:
     params = load_params()
     run = named("pretrain.runs", name, params.pretrain.runs)
+    if weights.name != f"{name}.safetensors":  # arms find weights by the name of their run
+        raise UserError(f"weights of run {name} go to {name}.safetensors, not to {weights.name}")
     calls = []
     for seed in run.seeds:
         file = pretrained_file(weights.parent, name, run.seeds, seed)

@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 from stac_server import FileServer, StacServer
 from stac_world import BANDS, PLANETARY, World
 
-pytestmark = [pytest.mark.slow]
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 HALF = 0.025
 """Degrees from the middle of the area to its sides: 3.7 x 5.6 km."""

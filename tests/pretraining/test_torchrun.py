@@ -24,13 +24,13 @@ def stage(folder: Path, store: Path, *launcher: str) -> tuple[dict[str, torch.Te
     database = f"sqlite:///{folder / 'mlflow.db'}"
     script = str(ROOT / "stages" / "pretrain.py")
     subprocess.run(
-        [sys.executable, *launcher, script, "tiny", str(store), "weights.safetensors"],
+        [sys.executable, *launcher, script, "tiny", str(store), "tiny.safetensors"],
         cwd=folder, check=True, env={**os.environ, "MLFLOW_TRACKING_URI": database},
     )  # fmt: skip
     assert not list((folder / "checkpoints").iterdir())
     with sqlite3.connect(folder / "mlflow.db") as opened:
         (runs,) = opened.execute("select count(*) from runs").fetchone()
-    return load_file(folder / "weights.safetensors"), runs
+    return load_file(folder / "tiny.safetensors"), runs
 
 
 @pytest.mark.slow
