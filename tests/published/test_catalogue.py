@@ -107,7 +107,7 @@ def prepared(backbone: Any, sensor: str, values: NDArray[np.float64]) -> Tensor:
 FAST = ("rn18_s2_moco", "rn18_s2_rgb_seco", "vits16_s1_mae", "vits16_s2_moco", "vits14_s1_softcon")
 """Entries that stand for the others in every run of the tests: layouts, sensors, architectures."""
 
-NAMES = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in ENTRIES]
+NAMES = [name if name in FAST else pytest.param(name, marks=pytest.mark.long) for name in ENTRIES]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -161,8 +161,8 @@ def server(project: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
     words += ["--artifacts-destination", str(project / "served")]
 
     def start() -> subprocess.Popen[bytes]:
-        log = (project / "server.log").open("wb")
-        process = subprocess.Popen([sys.executable, *words], stdout=log, stderr=log)
+        with (project / "server.log").open("wb") as log:
+            process = subprocess.Popen([sys.executable, *words], stdout=log, stderr=log)
         started.append(process)
         for _ in range(600):
             with socket.socket() as probe:
