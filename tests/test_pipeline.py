@@ -195,7 +195,7 @@ EDITS: dict[str, set[str]] = {
     "curve/figure.py": {"label_curve"},
     "evaluation/scores.py": {*TESTS, "label_curve"},
     "finetuning/loop.py": GRID,
-    "labels.py": {"download", "normalise", *GRID, *TESTS, "label_curve"},
+    "labels.py": {"download", "normalise", "pretrain", *GRID, *TESTS, "label_curve"},
     "mapping/predict.py": set(),
     "modalities.py": {"download", "normalise", "pretrain", *GRID, *TESTS, "label_curve"},
     "models/segmenters.py": {*GRID, *TESTS},

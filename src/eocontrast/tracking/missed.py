@@ -78,6 +78,8 @@ class Missed:
 
 def _report() -> None:
     """Print what was not logged, at the end of the process."""
+    if not _unlogged:
+        return
     runs = [f"{run} ({', '.join(dict.fromkeys(what))})" for run, what in _unlogged.items()]
     shown = "; ".join(runs[:5]) + (f"; {len(runs) - 5} more runs" if len(runs) > 5 else "")
     print(
