@@ -1,4 +1,4 @@
-"""From an area, dates and polygons to the curve and a map, as a user runs it."""
+"""Runs a user's commands from an area, dates and polygons to the curve and a map."""
 
 from __future__ import annotations
 
