@@ -22,6 +22,12 @@ def test_offset_of_weights_and_store_differ(offsets: tuple[bool, bool]) -> None:
         compare_ground("w", {"s2": weights}, {"s2": store})
 
 
+def test_radar_has_no_offset(capsys: pytest.CaptureFixture[str]) -> None:
+    radar = replace(SPEC, modality=Modality(("VV", "VH"), "DN", (0, 255)))
+    compare_ground("w", {"s1": replace(radar, with_offset=None)}, {"s1": radar})
+    assert not capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("weights", "store", "message"),
     [
