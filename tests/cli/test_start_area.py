@@ -73,7 +73,7 @@ def test_box_crosses_the_antimeridian(capsys: pytest.CaptureFixture[str]) -> Non
         (("--area", "3,40,3.1,40.1"), "is the CRS of both right?"),
         (("--area", "9.0,48.0,9.001,48.001"), "no patch of 480 m fits"),
         (("--class-column", "kind"), "no column 'kind'; its columns are: crop"),
-        (("--catalog", "mine"), "expected one of planetary_computer, earth_search, copernicus"),
+        (("--catalog", "mine"), "expected one of planetary_computer, earth_search, earth_s"),
         (("--catalog", "copernicus"), "variable AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY is"),
         (("--block", "200"), "all labels lie in 1 block"),
         (("--s1", "S1.tif"), "pass --s1 or --area"),

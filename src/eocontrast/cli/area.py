@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from eocontrast.cli.params import read_params, write_params
+from eocontrast.cli.params import read_params
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import refuse_existing
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # the schema takes a third of a second
     from eocontrast.config.catalogues import StacParams
     from eocontrast.mapping.scenes import Image
     from eocontrast.modalities import Sensor
+    from eocontrast.sources.scenes.cut import Cutting
 
 IMAGES = Path("data/raw/scenes")
 """Folder of images that were read for maps; a second map of an area reads none."""
@@ -33,7 +34,11 @@ def add_area_arguments(parser: argparse.ArgumentParser) -> None:
         "--area=-5.2,... if it begins with a minus")  # fmt: skip
     add("--dates", nargs="+", metavar="FIRST/LAST",
         help="ranges for Sentinel-2, such as 2023-05/2023-09 or 2023-05-10/2023-06-20")  # fmt: skip
-    add("--catalog", metavar="NAME", help="planetary_computer, earth_search or copernicus")
+    add(
+        "--catalog",
+        metavar="NAME",
+        help="planetary_computer, earth_search, earth_search_l2a or copernicus",
+    )
     add("--orbit", choices=("ascending", "descending"), help="direction of Sentinel-1")
 
 
@@ -111,20 +116,17 @@ def area_images(arguments: argparse.Namespace) -> dict[Sensor, Image]:
     return {sensor: Image(str(path), fill_bands=fill) for sensor, path in paths.items()}
 
 
-def start_area(arguments: argparse.Namespace) -> int:
-    """Lay out the patches of an area, fill in params.yaml and print what was assumed.
+def fill_from_area(parsed: Any, arguments: argparse.Namespace, cutting: Cutting) -> list[str]:  # noqa: ANN401 - parsed YAML
+    """Lay out the patches of an area, fill in their parameters and return what was assumed.
 
     Raises:
         UserError: area or labels cannot be used, do not overlap, or a credential is missing.
     """
-    from eocontrast.cli.start import cutting_of
     from eocontrast.sources.scenes.project import find_labels
 
     with _extra():
         from eocontrast.sources.stac.area import area_file
         from eocontrast.sources.stac.plan import block_kilometres, fill_params, plan_area
-    cutting, file = cutting_of(arguments), arguments.params
-    parsed, text = read_params(file)
     area = area_file(arguments.area, arguments.out / "area.geojson")
     labels = find_labels(arguments.labels, arguments.class_column)
     params = stac_params(
@@ -142,9 +144,4 @@ def start_area(arguments: argparse.Namespace) -> int:
     if arguments.catalog:
         parsed["sources"]["stac"]["catalog"] = arguments.catalog
     fill_params(parsed, plan)
-    changed = write_params(file, parsed, text)
-    print(*plan.lines(), sep="\n")
-    print(f"wrote {changed} lines of {file}; nothing was asked of the catalogue yet")
-    print("single run: the U-Net (finetune.arm), whose model maps every pixel")
-    print("next: dvc repro")
-    return 0
+    return [*plan.lines(), "nothing was asked of the catalogue yet"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from eocontrast.cli.params import read_params, write_params
+from eocontrast.cli.params import add_params_option, read_params, write_params
 from eocontrast.cli.start import add_scene_arguments, cutting_of, scene_images
 from eocontrast.modalities import Sensor
 from eocontrast.runtime.errors import UserError, named
@@ -49,8 +49,7 @@ def add_map_command(commands: argparse._SubParsersAction[argparse.ArgumentParser
     add("--overwrite", action="store_true", help="replace an existing map")
     add("--steps", type=int, default=600, metavar="N",
         help="steps of training, at least (default: %(default)s)")  # fmt: skip
-    add("--params", type=Path, default=Path("params.yaml"), metavar="FILE",
-        help="recipe and backbone of the U-Net (default: %(default)s)")  # fmt: skip
+    add_params_option(parser, "recipe and backbone of the U-Net")
 
 
 def map_labels(arguments: argparse.Namespace) -> int:

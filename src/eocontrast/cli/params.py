@@ -35,8 +35,13 @@ def add_params_command(commands: argparse._SubParsersAction[argparse.ArgumentPar
     parser.set_defaults(run=params)
     add = parser.add_argument
     add("changes", type=Path, metavar="CHANGES", help="such as experiments/p1.yaml")
-    add("--params", type=Path, default=Path("params.yaml"), metavar="FILE",
-        help="parameters to change (default: %(default)s)")  # fmt: skip
+    add_params_option(parser, "parameters to change")
+
+
+def add_params_option(parser: argparse.ArgumentParser, use: str) -> None:
+    """Add `--params`, the file of parameters, with its use in words."""
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE",
+                        help=f"{use} (default: %(default)s)")  # fmt: skip
 
 
 def params(arguments: argparse.Namespace) -> int:

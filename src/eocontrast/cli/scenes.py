@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from eocontrast.cli.area import add_area_arguments, area_images
 from eocontrast.cli.images import add_image
+from eocontrast.cli.params import add_params_option
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.runtime.errors import UserError
 
@@ -202,8 +203,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         "scale crops by their maximum)")  # fmt: skip
     _add_scene(parser)
     add_area_arguments(parser)
-    add("--params", type=Path, default=Path("params.yaml"), metavar="FILE",
-        help="parameters of the catalogue, for --area (default: %(default)s)")  # fmt: skip
+    add_params_option(parser, "parameters of the catalogue, for --area")
 
 
 def _add_embed(parser: argparse.ArgumentParser) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from eocontrast.cli.area import add_area_arguments, start_area
+from eocontrast.cli.area import add_area_arguments, fill_from_area
 from eocontrast.cli.images import add_image
-from eocontrast.cli.params import read_params, write_params
+from eocontrast.cli.params import add_params_option, read_params, write_params
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import refuse_existing, write_text
@@ -55,8 +55,7 @@ def add_start_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
     add("--patches", type=int, metavar="N",
         help="most patches without labels of a scene, or patches of an area, of which those with "
         f"labels come first (default: {PATCHES}, or as in params.yaml)")  # fmt: skip
-    add("--params", type=Path, default=Path("params.yaml"), metavar="FILE",
-        help="parameters to fill in (default: %(default)s)")  # fmt: skip
+    add_params_option(parser, "parameters to fill in")
 
 
 def add_scene_arguments(parser: argparse.ArgumentParser, s2_required: bool) -> None:
@@ -82,33 +81,39 @@ def add_scene_arguments(parser: argparse.ArgumentParser, s2_required: bool) -> N
 
 
 def start(arguments: argparse.Namespace) -> int:
-    """Cut scenes into pairs, fill in params.yaml and print what was assumed.
+    """Fill in params.yaml from scenes or from an area, and print what was assumed.
 
     Raises:
-        UserError: a file cannot be used, files do not overlap, or there is a manifest already.
+        UserError: a file cannot be used, or labels and images do not overlap.
     """
     scenes = [sensor for sensor in SENSORS if getattr(arguments, sensor)]
-    if arguments.area:
-        if scenes:
-            raise UserError(f"pass --{scenes[0]} or --area: images come from one of the two")
-        return start_area(arguments)
-    if len(scenes) < len(SENSORS):
+    if arguments.area and scenes:
+        raise UserError(f"pass --{scenes[0]} or --area: images come from one of the two")
+    if not arguments.area and len(scenes) < len(SENSORS):
         raise UserError("pass two scenes by --s1 and --s2, or an area by --area and --dates")
-    from eocontrast.sources.scenes.project import cut_project, fill_params, find_labels
-
-    out, file = arguments.out, arguments.params
+    cutting, file = cutting_of(arguments), arguments.params
     parsed, text = read_params(file)
-    refuse_existing(out / "manifest.csv", arguments.overwrite)
-    labels = find_labels(arguments.labels, arguments.class_column)
-    project = cut_project(scene_images(arguments), labels, cutting_of(arguments), out)
-    write_text(out / ".gitignore", "*\n")  # rasters do not belong into git
-    fill_params(parsed, project)
+    fill = fill_from_area if arguments.area else _fill_from_scenes
+    lines = fill(parsed, arguments, cutting)
     changed = write_params(file, parsed, text)
-    print(*project.lines(), sep="\n")
-    print(f"wrote {project.manifest} ({project.pairs} pairs) and {changed} lines of {file}")
+    print(*lines, sep="\n")
+    print(f"wrote {changed} lines of {file}")
     print("single run: the U-Net (finetune.arm), whose model maps every pixel")
     print("next: dvc repro")
     return 0
+
+
+def _fill_from_scenes(parsed: Any, arguments: argparse.Namespace, cutting: Cutting) -> list[str]:  # noqa: ANN401 - parsed YAML
+    """Cut scenes into pairs, fill in their parameters and return what was assumed."""
+    from eocontrast.sources.scenes.project import cut_project, fill_params, find_labels
+
+    out = arguments.out
+    refuse_existing(out / "manifest.csv", arguments.overwrite)
+    labels = find_labels(arguments.labels, arguments.class_column)
+    project = cut_project(scene_images(arguments), labels, cutting, out)
+    write_text(out / ".gitignore", "*\n")  # rasters do not belong into git
+    fill_params(parsed, project)
+    return [*project.lines(), f"wrote {project.manifest} ({project.pairs} pairs)"]
 
 
 def scene_images(arguments: argparse.Namespace) -> dict[Sensor, SceneImage]:

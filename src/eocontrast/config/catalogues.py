@@ -39,7 +39,7 @@ class OwnCatalogParams(Section):
     s2: CollectionParams
 
 
-Preset = Literal["planetary_computer", "earth_search", "copernicus"]
+Preset = Literal["planetary_computer", "earth_search", "earth_search_l2a", "copernicus"]
 
 
 def _days(text: str) -> tuple[date, date]:

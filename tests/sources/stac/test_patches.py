@@ -110,6 +110,7 @@ def test_presets_have_all_bands() -> None:
     # https://earth-search.aws.element84.com/v1/collections/sentinel-2-c1-l2a
     assert PRESETS["earth_search"].s2.assets["B8A"] == "nir08"
     assert PRESETS["earth_search"].s2.assets["B12"] == "swir22"
+    assert PRESETS["earth_search_l2a"].s2.assets == PRESETS["earth_search"].s2.assets
     # https://documentation.dataspace.copernicus.eu/APIs/STAC.html
     assert PRESETS["copernicus"].s2.assets["B01"] == "B01_60m"
     assert PRESETS["copernicus"].s2.assets["B8A"] == "B8A_20m"

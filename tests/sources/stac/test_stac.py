@@ -318,6 +318,12 @@ def test_broken_server_is_named(place: Place, monkeypatch: pytest.MonkeyPatch) -
         fetch(place)
 
 
+def test_refusing_server_asks_for_credentials(place: Place) -> None:
+    place.files.trouble = lambda number: 403
+    with pytest.raises(UserError, match=r"check your credentials \(AWS_ACCESS_KEY_ID"):
+        fetch(place)
+
+
 def fields(place: Place) -> LabelsParams:
     """Write a polygon of each crop within the area."""
     lon, lat = np.meshgrid(*(np.arange(c - 0.015, c + 0.012, 0.003) for c in (9.3, 48.0)))

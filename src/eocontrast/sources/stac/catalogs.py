@@ -1,12 +1,17 @@
 """Catalogues by name: their addresses, collections and assets, and what they ask for.
 
-Names are those of the catalogues' own documentation:
+Names are those of the catalogues' own definitions and documentation:
 
-- https://planetarycomputer.microsoft.com/dataset/sentinel-2-l2a and /sentinel-1-rtc
-- https://earth-search.aws.element84.com/v1/collections/sentinel-2-c1-l2a
-- https://documentation.dataspace.copernicus.eu/APIs/STAC.html, collection sentinel-2-l2a
-- https://planetarycomputer.microsoft.com/dataset/esa-worldcover, whose metadata come from
-  https://github.com/stactools-packages/esa-worldcover/blob/main/examples/collection.json
+- Planetary Computer: https://github.com/microsoft/planetary-computer-tasks, whose templates
+  `datasets/{sentinel-2,sentinel-1-rtc,esa-worldcover}/collection/template.json` list assets (B02 to
+  B8A, SCL; vv, vh with nodata -32768; map with `classification:classes`) and `sat:orbit_state`.
+  `sentinel2.py` beside the first one keeps one resolution of SCL and drops it from the name.
+- Earth Search: https://earth-search.aws.element84.com/v1/collections/sentinel-2-c1-l2a and
+  /sentinel-2-l2a. Both have these assets, `s2:processing_baseline`, and a `raster:bands` offset of
+  -0.1, which the second states even of items with `earthsearch:boa_offset_applied`.
+- CDSE: https://documentation.dataspace.copernicus.eu/APIs/STAC.html and its collection
+  https://stac.dataspace.copernicus.eu/v1/collections/sentinel-2-l2a. Assets are named by their
+  resolution (B02_10m, SCL_20m), and `processing:version` is the baseline.
 
 Only the Planetary Computer has terrain-corrected Sentinel-1 on a map's grid. The other catalogues
 have ground-range products, which need SNAP or pyroSAR first, and Earth Search's are requester pays.
@@ -24,10 +29,15 @@ from eocontrast.modalities import SENTINEL2_L2A
 from eocontrast.runtime.errors import UserError
 
 _PLANETARY = "https://planetarycomputer.microsoft.com/api/stac/v1"
+_EARTH_SEARCH = "https://earth-search.aws.element84.com/v1"
 _COLOURS = ("coastal", "blue", "green", "red", "rededge1", "rededge2", "rededge3", "nir")
 _INFRARED = ("nir08", "nir09", "swir16", "swir22")
+_BY_COLOUR = dict(zip(SENTINEL2_L2A.bands, (*_COLOURS, *_INFRARED), strict=True))
 _METRES = {"B01": 60, "B02": 10, "B03": 10, "B04": 10, "B08": 10, "B09": 60}
 
+# Of an account, says `msft:requires_account` in the template, and signing failed without its key
+# until 2024 (https://github.com/microsoft/PlanetaryComputer/issues/230). Accounts went with the Hub
+# that year, and users sign without a key since.
 _RTC = CollectionParams(
     url=_PLANETARY,
     collection="sentinel-1-rtc",
@@ -91,12 +101,11 @@ PRESETS: dict[Preset, Catalog] = {
     ),
     "earth_search": Catalog(
         _RTC,
-        _sentinel2(
-            "https://earth-search.aws.element84.com/v1",
-            "sentinel-2-c1-l2a",
-            dict(zip(SENTINEL2_L2A.bands, (*_COLOURS, *_INFRARED), strict=True)),
-            "scl",
-        ),
+        _sentinel2(_EARTH_SEARCH, "sentinel-2-c1-l2a", _BY_COLOUR, "scl"),
+    ),
+    "earth_search_l2a": Catalog(
+        _RTC,
+        _sentinel2(_EARTH_SEARCH, "sentinel-2-l2a", _BY_COLOUR, "scl"),
     ),
     "copernicus": Catalog(
         _RTC,

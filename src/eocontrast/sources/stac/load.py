@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +32,10 @@ OPTIONS = {
 
 _UNREADABLE = (RasterioError, RequestException, OSError, RuntimeError)
 """Errors of libraries for files and addresses that do not answer."""
+
+
+_REFUSED = re.compile(r"40[13] Client Error|response code: 40[13]|Access ?Denied|InvalidAccessKey")
+"""Answers for wrong credentials, by the signing server, GDAL and S3: more attempts do not help."""
 
 
 def configure(options: Mapping[str, str]) -> None:
@@ -78,13 +83,21 @@ def load(
         try:
             return odc.stac.load(items, patch_url=_address(signing, attempt), **options)
         except _UNREADABLE as error:
+            why = " ".join(str(error).split())[:300]
+            if _REFUSED.search(why):
+                raise UserError(f"{name} cannot be read: {why}; {_credentials(signing)}") from error
             if attempt == ATTEMPTS - 1:
                 raise UserError(
-                    f"{name} cannot be read: {' '.join(str(error).split())[:300]}; run the same "
-                    "command again, it goes on with what is missing"
+                    f"{name} cannot be read: {why}; run the same command again, it goes on with "
+                    "what is missing"
                 ) from error
             time.sleep(2**attempt)
     raise AssertionError
+
+
+def _credentials(signing: Callable[[str], str] | None) -> str:
+    variables = "PC_SDK_SUBSCRIPTION_KEY" if signing else "AWS_ACCESS_KEY_ID"
+    return f"the server refuses it to you: check your credentials ({variables}, docs/place.md)"
 
 
 def _address(signing: Callable[[str], str] | None, attempt: int) -> Callable[[str], str]:

@@ -7,7 +7,9 @@ catalogues take it off and say so, some do not, and some say the opposite of wha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pystac
@@ -47,13 +49,15 @@ def stated_offset(item: pystac.Item) -> bool | None:
         return not applied and baseline(item) >= "04.00"
     if baseline(item):
         return baseline(item) >= "04.00"
-    offsets = {
-        band["offset"]
-        for asset in item.assets.values()
-        for band in asset.extra_fields.get("raster:bands", [])
-        if "offset" in band
-    }
+    offsets = [offset for asset in item.assets.values() for offset in _offsets(asset.extra_fields)]
     return any(offset < 0 for offset in offsets) if offsets else None
+
+
+def _offsets(fields: Mapping[str, Any]) -> list[float]:
+    """Return the offsets of an asset by versions 1 and 2 of STAC's raster extension."""
+    bands = (*fields.get("raster:bands", ()), *fields.get("bands", ()), fields)
+    held = [band.get(name) for band in bands for name in ("offset", "raster:offset")]
+    return [offset for offset in held if isinstance(offset, int | float)]
 
 
 def decide(item: pystac.Item, numbers: NDArray[np.integer]) -> Decision:
