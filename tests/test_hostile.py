@@ -101,16 +101,27 @@ CONTENTS = {made.__name__: made for made in (vrt, warped, script, wms, gti, stac
 
 @pytest.mark.parametrize("made", CONTENTS.values(), ids=list(CONTENTS))
 @pytest.mark.parametrize("where", ["network", "disk"])
+@pytest.mark.parametrize("name", ["a.tif", "a.vrt"])
 def test_raster_reference_is_not_followed(
-    server: HttpServer, tmp_path: Path, made: Callable[[str], str], where: str
+    server: HttpServer, tmp_path: Path, made: Callable[[str], str], where: str, name: str
 ) -> None:
     secret = tmp_path / "secret.tif"
     secret.write_bytes(SECRET)
     network = f"/vsicurl/{server.url}/secret.tif"
-    (tmp_path / "a.tif").write_text(made(network if where == "network" else str(secret)))
-    with pytest.raises(UserError, match=r"a\.tif cannot be read as GTiff") as caught:
-        open_raster(tmp_path / "a.tif")
+    (tmp_path / "mine").mkdir()
+    path = tmp_path / "mine" / name
+    path.write_text(made(network if where == "network" else str(secret)))
+    expected = "GTiff" if name == "a.tif" else "VRT: it "
+    with pytest.raises(UserError, match=rf"{name} cannot be read as {expected}") as caught:
+        open_raster(path)
     assert "\n" not in str(caught.value)
+
+
+def test_vrt_with_entities_is_refused(tmp_path: Path) -> None:
+    bomb = '<!DOCTYPE a [<!ENTITY b "c">]>' + vrt("a.tif")
+    (tmp_path / "a.vrt").write_text(bomb)
+    with pytest.raises(UserError, match=r"a\.vrt cannot be read as VRT: it defines entities"):
+        open_raster(tmp_path / "a.vrt")
 
 
 def remote(server: HttpServer) -> list[str]:

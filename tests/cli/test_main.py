@@ -350,3 +350,15 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
     assert re.fullmatch(r"eocontrast \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+def test_module_passes_the_exit_code_on(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "eocontrast.cli", "audit", "nowhere"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "nowhere: no such file or folder" in done.stderr

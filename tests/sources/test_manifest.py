@@ -148,6 +148,12 @@ def test_unfit_raster_is_named(
         fetch(data, params(write_csv(data / "m.csv", ROWS)))
 
 
+def test_value_of_a_class_is_no_label(data: Path) -> None:
+    rows = [[*ROWS[0][:3], "7", *ROWS[0][4:]], *ROWS[1:]]
+    with pytest.raises(UserError, match=r"row 2, .*7 is the value of 'Water' in masks, so write"):
+        describe(params(write_csv(data / "m.csv", rows)))
+
+
 def test_other_format_is_named(data: Path) -> None:
     (data / "s1/c.tif").write_text("<VRTDataset/>")
     with pytest.raises(

@@ -83,7 +83,3 @@ def _parser() -> argparse.ArgumentParser:
     add_start_command(commands)
     add_map_command(commands)
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

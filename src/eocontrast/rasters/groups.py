@@ -14,7 +14,7 @@ from rasterio.windows import Window
 from eocontrast.modalities import Units
 from eocontrast.rasters.files import BandFile
 from eocontrast.rasters.grids import Grid
-from eocontrast.rasters.open import RasterError
+from eocontrast.rasters.open import RasterError, source_files
 from eocontrast.rasters.products import product_offset
 from eocontrast.rasters.resample import bilinear, source_window, span, warp
 from eocontrast.rasters.units import to_units
@@ -129,9 +129,15 @@ class BandGroup:
             return Statement("user", self.declared.offset)
         if any(entry for file in self.files for entry in file.header(file.raster.offsets)):
             return Statement("header", "auto")
-        optical = self.units in ("DN", "reflectance")
-        stated = product_offset(self.files[0].path, self.units) if optical else None
-        return None if stated is None else Statement("product", stated)
+        if self.units not in ("DN", "reflectance"):
+            return None
+        path = self.files[0].path
+        stated = {product_offset(file, self.units) for file in source_files(path)}
+        if len(stated) > 1:
+            message = f"{path} joins products with and without an offset; convert one kind first"
+            raise RasterError("bands", message)
+        (number,) = stated
+        return None if number is None else Statement("product", number)
 
     def _valid(self, window: Window, out_shape: tuple[int, int] | None) -> NDArray[np.bool_] | None:
         """Read the masks of all files; None if there are none, since most files have none."""

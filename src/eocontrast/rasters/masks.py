@@ -14,7 +14,7 @@ from rasterio.io import DatasetReader
 from eocontrast.rasters.bands import alpha_band
 from eocontrast.rasters.files import BandFile, whole_window
 from eocontrast.rasters.grids import Grid, reversed_axes
-from eocontrast.rasters.open import RasterError, gdal_settings, open_raster
+from eocontrast.rasters.open import RasterError, gdal_settings, open_raster, source_files
 from eocontrast.rasters.read import Raster
 from eocontrast.rasters.values import IMPOSSIBLE, Reason, mark_missing
 
@@ -141,6 +141,11 @@ def _check_mask(
 
 def _refuse_lossy(path: Path, raster: DatasetReader) -> None:
     """Refuse compression that changes values, in whatever format it is used."""
+    if raster.driver == "VRT":
+        for file in source_files(path):
+            with open_raster(file) as source:
+                _refuse_lossy(file, source)
+        return
     tags = {**raster.tags(1, ns="IMAGE_STRUCTURE"), **raster.tags(ns="IMAGE_STRUCTURE")}
     compression = tags.get("COMPRESSION", raster.driver)
     reversible = tags.get("COMPRESSION_REVERSIBILITY", "LOSSLESS").startswith("LOSSLESS")

@@ -1,7 +1,7 @@
 """Open raster files safely.
 
-Paths come from manifests that others wrote, so only plain raster formats are opened: a VRT could
-name any other file of the machine, and `/vsicurl/` any address of the network.
+Paths come from manifests that others wrote, so only plain raster formats are opened, and a VRT
+only if it takes its pixels from such files beside it: `/vsicurl/` could name any address.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from typing import Any, Literal
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.enums import MaskFlags
 from rasterio.env import getenv, hasenv
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
+from eocontrast.rasters.virtual import VirtualSource, virtual_sources
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import find_hint
 
@@ -66,24 +68,35 @@ def open_raster(path: Path) -> DatasetReader:
     """
     if not path.is_file():
         raise RasterError("unreadable", f"{path}: no such file; {find_hint(path)}")
+    sources = _virtual_sources(path)
     with gdal_settings(), warnings.catch_warnings():
         # patches without georeference are welcome: the manifest says which belong together
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
             # rasterio.open takes one driver only
-            raster = DatasetReader(path.absolute(), driver=list(DRIVERS))
+            drivers = ["VRT"] if sources else list(DRIVERS)
+            raster = DatasetReader(path.absolute(), driver=drivers)
         except RasterioIOError as error:
-            raise RasterError(
-                "unreadable",
-                f"{path} cannot be read as {', '.join(DRIVERS)}: {error}; fetch it again, or "
-                "convert it to one of these",
-            ) from error
+            message = f"{path} cannot be read as {', '.join(DRIVERS)}: {error}; {_cure(path)}"
+            raise RasterError("unreadable", message) from error
     try:
         _check_file(path, raster)
+        for source in sources:
+            _check_source(path, raster, source)
     except RasterError:
         raster.close()
         raise
     return raster
+
+
+def source_files(path: Path) -> list[Path]:
+    """Return the file itself, or the files that a VRT takes its pixels from.
+
+    Raises:
+        RasterError: the VRT cannot be read.
+    """
+    sources = dict.fromkeys(source.file for source in _virtual_sources(path))
+    return [file for source in sources for file in source_files(source)] or [path]
 
 
 def read_values(
@@ -133,6 +146,69 @@ def _truncation(path: Path) -> Iterator[None]:
     except RasterioError as error:
         message = f"{path} is truncated or damaged: {error}; fetch it again"
         raise RasterError("unreadable", message) from error
+
+
+def _virtual_sources(path: Path) -> list[VirtualSource]:
+    """Return the sources of a VRT, none of other files."""
+    if path.suffix.lower() != ".vrt":
+        return []
+    try:
+        sources = virtual_sources(path)
+        if path.absolute() in [source.file for source in sources] or not sources:
+            raise ValueError("it takes its pixels from no other file")
+    except (OSError, ValueError) as error:
+        message = f"{path} cannot be read as VRT: {error}; write it as GeoTIFF (gdal_translate)"
+        raise RasterError("unreadable", message) from error
+    return sources
+
+
+def _check_source(path: Path, raster: DatasetReader, source: VirtualSource) -> None:
+    """Refuse a VRT that does not pass on what the header of its source says about the values."""
+    with open_raster(source.file) as other:
+        if not (source.band and source.number):
+            return
+        lost = _lost(raster, other, source)
+    if lost:
+        message = f"{path} drops {lost} of {source.file}, so its values would be misread"
+        raise RasterError("unreadable", f"{message}; write it again by gdalbuildvrt")
+
+
+def _lost(raster: DatasetReader, other: DatasetReader, source: VirtualSource) -> str:
+    """Return what a VRT drops of a source; empty if nothing."""
+    band, number = source.band - 1, source.number - 1
+    shown, own = ((r.scales[n], r.offsets[n]) for r, n in ((raster, band), (other, number)))
+    # a VRT may declare what its source does not
+    if not source.scaled and own != (1, 0) and shown != own:
+        return f"scale {own[0]:g} and offset {own[1]:g}"
+    void, left = other.nodatavals[number], raster.nodatavals[band]
+    if void is not None and not any(_same(void, value) for value in (source.nodata, left)):
+        return f"the no-data value {void:g}"
+    if void is not None and left is None:
+        return f"the no-data value {void:g}"
+    flags = other.mask_flag_enums[number], raster.mask_flag_enums[band]
+    hidden, shows = (MaskFlags.per_dataset in f and MaskFlags.alpha not in f for f in flags)
+    return "the mask" if hidden and not (shows or (source.masked and left is not None)) else ""
+
+
+def _same(number: float, other: float | None) -> bool:
+    return other is not None and (number == other or (number != number and other != other))
+
+
+_CONTAINERS = {b"CDF": "netCDF", b"\x89HDF": "netCDF-4 or HDF5", b"GRIB": "GRIB"}
+"""First bytes of formats that hold variables, of which GDAL reads some and others not."""
+
+
+def _cure(path: Path) -> str:
+    """Return what to do about a file that GDAL does not open."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    kind = next((name for sign, name in _CONTAINERS.items() if start.startswith(sign)), "")
+    if not kind:
+        return "fetch it again, or convert it to one of these"
+    return (
+        f"it is {kind}, whose variables are no bands: write each as GeoTIFF, such as by "
+        f"gdal_translate 'NETCDF:{path}:B02' B02.tif"
+    )
 
 
 def _check_file(path: Path, raster: DatasetReader) -> None:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from eocontrast.labels import named_classes
 from eocontrast.modalities import Modality
+from eocontrast.rasters.open import source_files
 from eocontrast.rasters.products import raster_files
 from eocontrast.rasters.source import Source
 from eocontrast.runtime.errors import UserError
@@ -93,4 +94,7 @@ def _files(source: Source, row: dict[str, str]) -> list[Path]:
     sensors: list[tuple[str, Modality]] = [("s1", source.s1), ("s2", source.s2)]
     files = [file for name, modality in sensors for file in raster_files(row[name], modality.bands)]
     named = not row["label"] or named_classes(row["label"], list(source.classes))
-    return files if named else [*files, Path(row["label"])]
+    files = files if named else [*files, Path(row["label"])]
+    # a VRT holds no pixels: it stays as it is when its sources change
+    virtual = [file for file in files if file.suffix.lower() == ".vrt"]
+    return files + [source for file in virtual for source in source_files(file)]

@@ -147,11 +147,13 @@ def _label_paths(path: Path, table: pd.DataFrame, classes: dict[str, int]) -> li
             mask = cell and named_classes(cell, [*classes]) is None
             labels.append(_on_disk(path, cell) if mask else cell)
             if mask and not Path(labels[-1]).exists():
-                near = difflib.get_close_matches(cell, classes, n=1, cutoff=0)
+                meant = {str(value): label for label, value in classes.items()}.get(cell)
+                near = difflib.get_close_matches(cell, classes, n=1, cutoff=0)[0]
                 raise UserError(
-                    f"{cell!r} is neither a raster that exists nor a class of params.yaml; the "
-                    f"closest class is {near[0]!r}"
-                )
+                    f"{cell!r} is neither a raster that exists nor a class of params.yaml; "
+                    + (f"{cell} is the value of {meant!r} in masks, so write that name"
+                       if meant else f"the closest class is {near!r}")
+                )  # fmt: skip
     return labels
 
 
