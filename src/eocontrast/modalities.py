@@ -26,6 +26,9 @@ each band of each image over its own maximum; each band's own mean +- 2 sd to 0 
 BY_IMAGE: tuple[Scaling, ...] = ("crop_maximum", "image_two_sd")
 """Scalings whose result for one pixel depends on the rest of its image."""
 
+OFFSET = 1000.0
+"""Digital numbers that ESA adds to Sentinel-2's since processing baseline 04.00."""
+
 
 @dataclass(frozen=True)
 class Storage:

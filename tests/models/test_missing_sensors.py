@@ -5,7 +5,8 @@ from torch import Tensor
 
 from eocontrast.modalities import SENSORS
 from eocontrast.models.model import drawn_missing, drop_sensors, keep_only, sensor_sets
-from eocontrast.patches.inputs import Batch, Scale
+from eocontrast.patches.inputs import Batch
+from eocontrast.patches.scaling import Scale
 from eocontrast.patches.store import PatchStore
 
 NODATA = {"s1": -32768, "s2": 65535}

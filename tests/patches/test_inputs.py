@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from eocontrast.modalities import SENTINEL1, Modality, Scaling
-from eocontrast.patches.inputs import InputSpec, Scale
+from eocontrast.patches.inputs import InputSpec
+from eocontrast.patches.scaling import Scale
 from eocontrast.runtime.errors import UserError
 
 DECIBEL = InputSpec(SENTINEL1, (-10.0, -20.0), (2.0, 4.0), 64)

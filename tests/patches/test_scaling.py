@@ -9,7 +9,8 @@ import torch
 
 from eocontrast.modalities import SENTINEL1, Modality
 from eocontrast.models.backbones import Architecture, Backbone
-from eocontrast.patches.inputs import InputSpec, Scale, resized
+from eocontrast.patches.inputs import InputSpec
+from eocontrast.patches.scaling import Scale, resized
 
 RADAR = InputSpec(SENTINEL1, (-12.0, -20.0), (5.0, 6.0), 64)
 OPTICAL = InputSpec(

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from eocontrast.modalities import Sensor
-from eocontrast.patches.inputs import Batch, InputSpec, Scale, resized
+from eocontrast.patches.inputs import Batch, InputSpec
+from eocontrast.patches.scaling import Scale, resized
 from eocontrast.runtime.errors import UserError
 
 _ANY_SIZE: dict[str, dict[str, Any]] = {

@@ -1,33 +1,25 @@
-"""Input specifications, and the scaling of stored integers in training and in maps alike.
-
-By default each band has fixed statistics from the pretraining data. Both papers divide each channel
-of each crop by its own maximum instead, which loses the radiometry: one bright roof rescales the
-image. That scaling is there for their weights and for comparison.
-"""
+"""What a backbone expects of its images: bands, units, range, statistics and size."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from eocontrast.modalities import Modality, Scaling, Units, implausible
+from eocontrast.modalities import OFFSET, Modality, Scaling, Units, implausible
 from eocontrast.runtime.errors import UserError
 
-Batch = dict[str, Tensor]
+if TYPE_CHECKING:  # torch takes three seconds, and stages that write these numbers need none of it
+    from torch import Tensor
+
+Batch = dict[str, "Tensor"]
 """Stored integers (B, bands, H, W) by sensor, and the targets of pixels, if any, as `label`.
 
 Floats on the same scale work as well, since augmentation does not round.
 """
-
-OFFSET = 1000.0
-"""Digital numbers that ESA adds to Sentinel-2's since processing baseline 04.00."""
 
 
 @dataclass(frozen=True)
@@ -178,11 +170,10 @@ class InputSpec:
         Returns:
             (B, bands, H, W) float32 on the device of `values`, B = 1 for a single image.
         """
-        device = values.device if isinstance(values, Tensor) else None
+        from eocontrast.patches.scaling import prepared
+
         stored = self.encode(values, bands=bands, units=units, check_scale=check_scale)
-        # as a `Backbone` lays out its images, for the same features to the bit
-        scaled: Tensor = Scale(self).to(device)(torch.from_numpy(stored).to(device))
-        return resized(scaled.contiguous(memory_format=torch.channels_last), self.resize)
+        return prepared(stored, self, getattr(values, "device", None))
 
     def to_dict(self) -> dict[str, Any]:
         """Return a form that JSON can hold."""
@@ -233,8 +224,8 @@ class InputSpec:
 
 def _images(values: NDArray[Any] | Tensor, bands: Sequence[str]) -> NDArray[np.float64]:
     """Return values as (B, C, H, W) and check that all C bands have names."""
-    if isinstance(values, Tensor):
-        values = values.detach().cpu().double().numpy()
+    if detach := getattr(values, "detach", None):  # of a tensor
+        values = detach().cpu().double().numpy()
     images = np.asarray(values, np.float64)
     if images.ndim not in (3, 4) or images.shape[-3] != len(bands):
         raise UserError(
@@ -255,76 +246,3 @@ def _refuse_implausible(values: NDArray[np.float64], data: Modality) -> None:
             f"{reason}; expected {valid}, and NaN for no data. Convert the values or name their "
             "units; if they are right, pass check_scale=False"
         )
-
-
-class Scale(nn.Module):
-    """A layer that scales stored integers (B, C, H, W) to float32.
-
-    Missing pixels become the band's neutral value, so that a sensor without any pixel looks like
-    one that is not there.
-    """
-
-    scale: Tensor
-    shift: Tensor
-    low: Tensor
-    high: Tensor
-    neutral: Tensor
-
-    def __init__(self, spec: InputSpec) -> None:
-        super().__init__()
-        self.storage, self.scaling = spec.modality.storage, spec.scaling
-        origin, unit = spec.origin_and_unit()
-        low, high = map(list, zip(*spec.ranges, strict=True))
-        if spec.scaling == "two_sd":  # 0 and 1 lie inside the range, or at its ends
-            low = [max(end, zero) for end, zero in zip(low, origin, strict=True)]
-            high = [min(e, z + u) for e, z, u in zip(high, origin, unit, strict=True)]
-        zero, one, least, most, neutral = (
-            torch.tensor(v, dtype=torch.float32).view(1, -1, 1, 1)
-            for v in (origin, unit, low, high, spec.neutral)
-        )
-        # one multiplication and one addition a value; not persistent, because the spec in the
-        # weight file's header is the one source of these numbers
-        self.register_buffer("scale", self.storage.step / one, persistent=False)
-        self.register_buffer("shift", -zero / one, persistent=False)
-        self.register_buffer("low", (least - zero) / one, persistent=False)
-        self.register_buffer("high", (most - zero) / one, persistent=False)
-        self.register_buffer("neutral", neutral, persistent=False)
-
-    def forward(self, stored: Tensor) -> Tensor:
-        """Return the scaled bands in the same shape."""
-        values = stored.float()
-        missing = values == self.storage.nodata
-        values = torch.addcmul(self.shift, values, self.scale).clamp_(self.low, self.high)
-        if self.scaling == "image_two_sd":
-            values = _by_own_deviation(values, missing)
-        values = torch.where(missing, self.neutral, values)
-        if self.scaling == "crop_maximum":
-            # 1e-5 as published: a crop of zeros stays zero
-            values = values / (values.amax(dim=(2, 3), keepdim=True) + 1e-5)
-        return values
-
-
-def resized(images_BCHW: Tensor, side: int) -> Tensor:
-    """Return images whose longer side has `side` pixels; unchanged if `side` is 0.
-
-    Interpolation is bilinear and averages where it shrinks, as torchvision's resize does.
-    """
-    height, width = images_BCHW.shape[-2:]
-    longer = max(height, width)
-    if side in (0, longer):
-        return images_BCHW
-    size = [max(1, round(length * side / longer)) for length in (height, width)]
-    return F.interpolate(images_BCHW, size, mode="bilinear", antialias=True)
-
-
-def _by_own_deviation(values: Tensor, missing: Tensor) -> Tensor:
-    """Map each image's own mean - 2 sd to 0 and its mean + 2 sd to 1 per band (Fuller et al. 2023).
-
-    Missing pixels do not count.
-    """
-    count = (~missing).sum((2, 3), keepdim=True).clamp_min(1)
-    mean = values.masked_fill(missing, 0).sum((2, 3), keepdim=True) / count
-    off = (values - mean).masked_fill(missing, 0)
-    sd = (off.square().sum((2, 3), keepdim=True) / count).sqrt()
-    # a band of one value has no deviation: its pixels stay in the middle
-    return ((values - mean) / (4 * sd).clamp_min(1e-6) + 0.5).clamp(0, 1)

@@ -11,8 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from eocontrast.modalities import Units
-from eocontrast.patches.inputs import OFFSET
+from eocontrast.modalities import OFFSET, Units
 
 DARK = 700.0
 """Ground this dark is common where the offset is not there."""

@@ -7,8 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from eocontrast.modalities import Units
-from eocontrast.patches.inputs import OFFSET
+from eocontrast.modalities import OFFSET, Units
 from eocontrast.rasters.offsets import digital_numbers
 from eocontrast.rasters.open import RasterError
 

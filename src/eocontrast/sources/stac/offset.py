@@ -15,6 +15,7 @@ import numpy as np
 import pystac
 from numpy.typing import NDArray
 
+from eocontrast.modalities import OFFSET
 from eocontrast.patches import inputs
 from eocontrast.rasters.offsets import Evidence, dark_ends, offset_by_content
 from eocontrast.sources.stac.search import baseline
