@@ -15,12 +15,11 @@ import numpy as np
 import pystac
 from numpy.typing import NDArray
 
-from eocontrast.modalities import OFFSET
-from eocontrast.patches import inputs
+from eocontrast import modalities
 from eocontrast.rasters.offsets import Evidence, dark_ends, offset_by_content
 from eocontrast.sources.stac.search import baseline
 
-OFFSET = int(inputs.OFFSET)
+OFFSET = int(modalities.OFFSET)
 
 
 @dataclass(frozen=True)
