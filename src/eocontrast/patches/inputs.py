@@ -1,4 +1,4 @@
-"""What a backbone expects of its images: bands, units, range, statistics and size."""
+"""Describe the images that a backbone expects: bands, units, range, statistics and size."""
 
 from __future__ import annotations
 
