@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from eocontrast.config.params import LabelCurveParams, Params
+from eocontrast.config.curve import LabelCurveParams
+from eocontrast.config.params import Params
 from eocontrast.curve.cards import pretrained_card
 from eocontrast.curve.figure import draw_label_curve
 from eocontrast.curve.headline import compared_arms, headline

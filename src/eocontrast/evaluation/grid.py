@@ -9,7 +9,8 @@ from pathlib import Path
 from accelerate import Accelerator
 from tqdm import tqdm
 
-from eocontrast.config.params import LabelCurveParams, Params
+from eocontrast.config.curve import LabelCurveParams
+from eocontrast.config.params import Params
 from eocontrast.evaluation.evaluate import Evaluation, evaluate
 from eocontrast.evaluation.qualitative import write_maps
 from eocontrast.evaluation.results import write_arm, write_point, write_predictions
