@@ -83,10 +83,10 @@ def test_verdict_follows_interval(low: float, words: str) -> None:
 @pytest.mark.parametrize(
     ("low", "high", "words"),
     [
-        (-0.05, 0.2, "were above all labels without it, but **not surely** (classification)."),
-        (0.01, 0.2, "were **better** than all labels without it (classification)."),
-        (-0.05, -0.01, "were **worse** than all labels without it (classification)."),
-        (None, None, "could not be compared with all labels without it (classification)."),
+        (-0.05, 0.2, "were **not surely** above all labels without it, in classification."),
+        (0.01, 0.2, "were **better** than all labels without it, in classification."),
+        (-0.05, -0.01, "were **worse** than all labels without it, in classification."),
+        (None, None, "could not be compared with all labels without it, in classification."),
     ],
 )
 def test_sign_follows_interval(low: float | None, high: float | None, words: str) -> None:
@@ -96,6 +96,13 @@ def test_sign_follows_interval(low: float | None, high: float | None, words: str
     text = pages.sign_text(made)
     assert text.startswith("On the simulated scenes of the default run, 10 % of the labels after")
     assert text.endswith(f"{words}\n")
+
+
+def test_tasks_of_one_answer_share_a_sentence() -> None:
+    made = summary()
+    made["segmentation"] = made["single_label"]
+    assert pages.sign_text(made).endswith("in classification and segmentation.\n")
+    assert pages.sign_text(made).count("On the simulated") == 1
 
 
 def test_table_best_arm_first(project: Path) -> None:

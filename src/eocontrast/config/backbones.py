@@ -33,7 +33,8 @@ def check_backbones(params: Params, file: Path) -> None:
         name: {**backbone.model_dump(), "sides": _sides(params, name)}
         for name, backbone in params.backbones.items()
     }
-    text = json.dumps({"timm": version("timm"), **uses}, indent=1, sort_keys=True) + "\n"
+    made_by = {package: version(package) for package in ("timm", "torch")}
+    text = json.dumps({**made_by, **uses}, indent=1, sort_keys=True) + "\n"
     if file.exists() and file.read_text(encoding="utf-8") == text:
         return
     for name, described in uses.items():

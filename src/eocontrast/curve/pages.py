@@ -51,27 +51,31 @@ def headline_text(summary: Summary) -> str:
 
 
 def sign_text(summary: Summary, run: str = "") -> str:
-    """Return whether 10 % of the labels were enough, in a sentence per task."""
-    sentences = [_sign(name, task, TESTED_ON[run]) for name, task in summary.items()]
-    return " ".join(filter(None, sentences)) + "\n"
+    """Return whether 10 % of the labels were enough; tasks with one answer share a sentence."""
+    tasks_by_answer: dict[str, list[str]] = {}
+    for name, task in summary.items():
+        what = "segmentation" if name == "segmentation" else "classification"
+        tasks_by_answer.setdefault(_sign(task, TESTED_ON[run]), []).append(what)
+    tasks_by_answer.pop("", None)
+    told = (f"{answer}, in {' and '.join(tasks)}." for answer, tasks in tasks_by_answer.items())
+    return " ".join(told) + "\n"
 
 
-def _sign(name: str, task: Mapping[str, Any], tested_on: str) -> str:
+def _sign(task: Mapping[str, Any], tested_on: str) -> str:
     _, arm = compared_arms(task)
     if arm is None:
         return ""
     share = f"{100 * nearest(task['pretrained'][arm])['fraction']:g} % of the labels"
     gap = nearest(task["difference_to_best_supervised"][arm])
-    what = "segmentation" if name == "segmentation" else "classification"
     start = f"On {tested_on}, {share} after pretraining"
     if gap["low"] is None:
-        return f"{start} could not be compared with all labels without it ({what})."
+        return f"{start} could not be compared with all labels without it"
     if gap["high"] < 0:
-        return f"{start} were **worse** than all labels without it ({what})."
+        return f"{start} were **worse** than all labels without it"
     if gap["low"] > 0:
-        return f"{start} were **better** than all labels without it ({what})."
+        return f"{start} were **better** than all labels without it"
     sign = "below" if gap["value"] < 0 else "above"
-    return f"{start} were {sign} all labels without it, but **not surely** ({what})."
+    return f"{start} were **not surely** {sign} all labels without it"
 
 
 def _paragraph(task: Mapping[str, Any]) -> str:
