@@ -22,16 +22,17 @@ def main(what: Literal["single", "grid"], patches: Path, models: Path, metrics: 
     start, device = time.monotonic(), accelerator(params.precision)
     if what == "single":
         scored = evaluate_single(models, store, device, metrics)
-        registered = record_single(tracker, scored, store, time.monotonic() - start)
+        run, registered = record_single(tracker, scored, store, time.monotonic() - start)
         print(" ".join(f"{key} {value:.4f}" for key, value in scored[2][0].scores.items()))
         print(f"in MLflow: {registered}")
+        tracker.ran("evaluate", hardware(), parent=run.run_id)
     else:
         for arms in evaluate_arms(params.label_curve, models, store, device):
             for model in arms.models():
                 record(tracker, model, time.monotonic() - start)
             write_arms(arms, metrics)
         write_examples(params, models, store, device, metrics)
-    tracker.ran("evaluate" if what == "single" else "evaluate_grid", hardware())
+        tracker.ran("evaluate_grid", hardware())
 
 
 if __name__ == "__main__":

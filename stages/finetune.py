@@ -35,13 +35,16 @@ def main(name: str, store: Path, pretrained: Path, out: Path) -> None:
     jobs = most_labels_first(folders)
     with kept(points_digest(jobs)) as work:
         jobs = [job.moved(out, work or out) for job in jobs]
-        for trained in tqdm(train_points(jobs), f"finetune {name}", len(jobs), disable=None):
-            tracker.finetuned(trained.arm, trained)
+        shown = tqdm(train_points(jobs), f"finetune {name}", len(jobs), disable=None)
+        runs = [tracker.finetuned(trained.arm, trained) for trained in shown]
         for folder in folders:
             publish(folder, out, work or out)
             for reason in folder.left_out.values():
                 print(f"{folder.path.name}: left out: {reason}")
-    tracker.ran("finetune" if name == SINGLE else f"finetune_grid@{name}", hardware())
+    if name == SINGLE:
+        tracker.ran("finetune", hardware(), parent=runs[0])
+    else:
+        tracker.ran(f"finetune_grid@{name}", hardware(), points=runs)
 
 
 if __name__ == "__main__":

@@ -39,11 +39,15 @@ def image(tmp_path: Path) -> tuple[Path, NDArray[np.uint16]]:
 
 
 def test_embed_scene(
-    tiny_inits: dict[str, Path], image: tuple[Path, NDArray[np.uint16]], tmp_path: Path
+    tiny_inits: dict[str, Path],
+    image: tuple[Path, NDArray[np.uint16]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     file, (path, bands) = tiny_inits["dual_simclr"], image
     out = tmp_path / "out.parquet"
     assert main(["embed", str(file), "--s2", str(path), "-o", str(out), "--patch", "16"]) == 0
+    assert "note: no image of s1: the table has no column s1\n" in capsys.readouterr().err
     frame = geopandas.read_parquet(out)
     assert frame.crs.to_epsg() == 32633
     assert frame.geometry.is_valid.all()

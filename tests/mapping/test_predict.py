@@ -30,6 +30,8 @@ from eocontrast.models.weights import load_weights, save_weights
 from eocontrast.patches.store import PatchStore
 from eocontrast.rasters.grids import Grid
 from eocontrast.runtime.files import file_sha256
+from eocontrast.tracking.tracker import Tracker
+from eocontrast.tracking.views import WEIGHTS_TAG
 from eocontrast.training.devices import accelerator
 
 WriteModel = Callable[..., Path]
@@ -294,6 +296,36 @@ def test_map_of_one_sensor(
         assert predict(file, some, tmp_path / "other.tif") == 2
         assert message in capsys.readouterr().err
     assert not (tmp_path / "other.tif").exists()
+
+
+@pytest.mark.slow  # MLflow creates a database
+def test_score_of_one_sensor_is_stated(
+    segmenter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """By the run of these weights; those of other weights say nothing about them."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("DVC_ROOT", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    options, unknown = write_scene(tmp_path, landscape(20, 20)), "nothing is known about its score"
+
+    def warned(sensor: Sensor, message: str) -> None:
+        one = options[:2] if sensor == "s1" else options[2:]
+        for more, code in (((), 2), (("--allow-missing-sensor",), 0)):
+            assert predict(segmenter, one, tmp_path / "map.tif", "--overwrite", *more) == code
+            assert message in capsys.readouterr().err
+
+    def scored(digest: str) -> None:
+        with Tracker("evaluate").start("a", {}, {WEIGHTS_TAG: digest}) as run:
+            run.log({"test.mIoU": 0.62, "test.s1.mIoU": 0.18, "test.s2.mIoU": 0.41})
+
+    warned("s1", f"{unknown} with s1 alone")
+    assert not (tmp_path / "mlflow.db").exists()
+    scored("0" * 64)
+    warned("s2", f"{unknown} with s2 alone")
+    scored(file_sha256(segmenter))
+    warned("s1", "the mIoU is 0.62 with all sensors, 0.18 with s1 alone")
+    warned("s2", "the mIoU is 0.62 with all sensors, 0.41 with s2 alone")
 
 
 @pytest.mark.parametrize("head", ["linear", "knn"])

@@ -70,7 +70,7 @@ def runs(server: str) -> Iterator[Page]:
         page.goto(server)
         page.get_by_text("Model training", exact=True).click()
         page.get_by_role("link", name="eocontrast").first.click()
-        expect(row(page, "evaluate").first).to_be_visible()
+        expect(row(page, "evaluate_grid").first).to_be_visible()
         yield page
 
 

@@ -30,7 +30,7 @@ from eocontrast.models.tasks import TASKS, TaskName
 from eocontrast.runtime.files import file_sha256
 from eocontrast.runtime.signals import Stopped
 from eocontrast.tracking.tracker import EXPERIMENT, Tracker, allowed, flatten
-from eocontrast.tracking.views import view_tags
+from eocontrast.tracking.views import PARENT_TAG, view_tags
 
 Rows = Callable[[], list[Row]]
 
@@ -77,11 +77,15 @@ def spec(seed: int = 0) -> FinetunedSpec:
     )
 
 
+TRAINED = 1_700_000_000.0
+"""Start of the training of a point, in seconds since 1970."""
+
+
 def point(folder: Path, seed: int = 0) -> Trained:
     file = folder / f"0.1-{seed}.safetensors"
     file.write_bytes(b"weights" + bytes([seed]))
     history = [{"epoch": k, "loss": 1 / k, "val_AA": 0.1 * k} for k in (1, 2, 3)]
-    return Trained("dual", file, spec(seed), history)
+    return Trained("dual", file, spec(seed), history, (TRAINED + seed, TRAINED + seed + 42.5))
 
 
 def evaluations(seed: int = 0, urban: str = "Urban/Built-up") -> list[Evaluation]:
@@ -113,7 +117,7 @@ def test_point_and_evaluation_share_run(rows: Rows, tmp_path: Path) -> None:
     assert row.info.status == "FINISHED"
     assert row.info.run_name == "dual 0.1 0"
     assert row.data.metrics == {
-        "loss": pytest.approx(1 / 3),
+        "train_loss": pytest.approx(1 / 3),
         "val_AA": pytest.approx(0.3),
         "test.AA": 0.75,
         "score": 0.75,
@@ -146,8 +150,55 @@ def test_losses_logged_by_epoch(rows: Rows, tmp_path: Path) -> None:
     tracker = Tracker("finetune")
     tracker.finetuned("dual", point(tmp_path))
     (row,) = rows()
-    history = tracker.client.get_metric_history(row.info.run_id, "loss")
+    history = tracker.client.get_metric_history(row.info.run_id, "train_loss")
     assert sorted((m.step, m.value) for m in history) == [(1, 1), (2, 1 / 2), (3, 1 / 3)]
+
+
+def test_point_took_its_training(rows: Rows, tmp_path: Path) -> None:
+    """Scores that come later, or another process that logs it again, do not change the time."""
+    tracker, trained = Tracker("finetune"), point(tmp_path)
+    for again in (False, True):
+        tracker.finetuned("dual", replace(trained, again=again))
+    tracker.evaluated("dual", trained.file, evaluations())
+    (row,) = rows()
+    assert row.info.start_time == 1000 * TRAINED
+    assert row.info.end_time - row.info.start_time == 42_500
+
+
+def test_comparison_opens_with_score(rows: Rows, tmp_path: Path) -> None:
+    tracker, trained = Tracker("finetune"), point(tmp_path)
+    tracker.finetuned("dual", trained)
+    tracker.evaluated("dual", trained.file, evaluations())
+    assert min(rows()[0].data.metrics) == "score"
+
+
+def test_point_names_its_data(rows: Rows, tmp_path: Path) -> None:
+    Tracker("finetune").finetuned("dual", point(tmp_path))
+    inputs = rows()[0].inputs
+    assert inputs is not None
+    (used,) = inputs.dataset_inputs
+    assert (used.dataset.name, used.dataset.digest) == (spec().data.get("name", "unknown"), "abc")
+    assert [(tag.key, tag.value) for tag in used.tags] == [("mlflow.data.context", "training")]
+
+
+def test_rows_open_below_each_other(rows: Rows, tmp_path: Path) -> None:
+    """The single run holds its stages; a stage of the curve holds its points."""
+    tracker = Tracker("finetune")
+    single, *grid = [tracker.finetuned("dual", point(tmp_path, seed)) for seed in range(3)]
+    tracker.ran("finetune", "cpu", parent=single)
+    tracker.ran("evaluate", "cpu", parent=single)
+    tracker.ran("finetune_grid@dual", "cpu", points=grid)
+    found = {row.info.run_name: row for row in rows()}
+    parents = {name: row.data.tags.get(PARENT_TAG) for name, row in found.items()}
+    stage = found["finetune_grid@dual"].info.run_id
+    assert parents == {
+        "dual 0.1 0": None,
+        "finetune": single,
+        "evaluate": single,
+        "finetune_grid@dual": None,
+        "dual 0.1 1": stage,
+        "dual 0.1 2": stage,
+    }
 
 
 def test_points_have_separate_runs(rows: Rows, tmp_path: Path) -> None:
@@ -395,7 +446,7 @@ def test_kept_point_logged_once(rows: Rows, tmp_path: Path) -> None:
     Tracker("finetune").finetuned("dual", trained)
     Tracker("finetune").finetuned("dual", replace(trained, again=True))
     (row,) = rows()
-    history = Tracker("finetune").client.get_metric_history(row.info.run_id, "loss")
+    history = Tracker("finetune").client.get_metric_history(row.info.run_id, "train_loss")
     assert [m.step for m in history] == [1, 2, 3]
     Tracker("finetune").finetuned("dual", trained)  # `dvc repro -f`
     assert len(rows()) == 2

@@ -82,6 +82,7 @@ def predict(arguments: argparse.Namespace) -> int:
         overwrite=arguments.overwrite,
         resolution=arguments.resolution,
         allow_missing=arguments.allow_missing_sensor,
+        known=_known_scores,
     )
     print(*written, sep="\n")
     if polygons:
@@ -93,6 +94,12 @@ def predict(arguments: argparse.Namespace) -> int:
         count = write_polygons(arguments.out, confidence, classes, polygons, arguments.sieve)
         print(f"{polygons}: {count} polygons")
     return 0
+
+
+def _known_scores(file: Path) -> dict[str, float]:
+    from eocontrast.tracking.known import known_scores  # MLflow takes seconds
+
+    return known_scores(file)
 
 
 def embed(arguments: argparse.Namespace) -> int:

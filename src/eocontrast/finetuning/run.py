@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,6 +41,7 @@ class Trained:
         file: Weights.
         spec: Their header.
         history: Metrics of each epoch.
+        times: Start and end of its training in seconds since 1970.
         again: Whether a previous run that was stopped later had trained it.
     """
 
@@ -47,6 +49,7 @@ class Trained:
     file: Path
     spec: FinetunedSpec
     history: list[Metrics]
+    times: tuple[float, float]
     again: bool = False
 
 
@@ -81,7 +84,7 @@ def train_point(job: Job, features: Features | None = None) -> Trained:
         job: The point.
         features: Features of the training split for a head on frozen backbones.
     """
-    store, init = PatchStore(job.store), Pretrained.load(job.init)
+    began, store, init = time.time(), PatchStore(job.store), Pretrained.load(job.init)
     budget = label_budget(store, job.fraction, job.seed, job.recipe.val_fraction)
     deterministic(job.seed)
     spec = _spec(job, store, init, budget)
@@ -95,9 +98,10 @@ def train_point(job: Job, features: Features | None = None) -> Trained:
     if isinstance(inputs, FeatureInputs) and isinstance(model, Classifier):
         inputs.fold(model.head)
     save_weights(job.file, model.state_dict(), spec.to_dict())
+    times = (began, time.time())
     # last: where this file is, the point is finished
-    write_text(_history_file(job), json.dumps(history))
-    return Trained(job.name, job.file, spec, history)
+    write_text(_history_file(job), json.dumps({"history": history, "times": times}))
+    return Trained(job.name, job.file, spec, history, times)
 
 
 def _inputs(
@@ -149,11 +153,17 @@ def _finished(job: Job) -> Trained | None:
     if not _history_file(job).exists():
         return None
     try:
-        history: list[Metrics] = json.loads(_history_file(job).read_text())
+        told = json.loads(_history_file(job).read_text())
+        history, (began, ended) = told["history"], told["times"]
         spec = FinetunedSpec.from_dict(load_weights(job.file)[1], str(job.file))
-    except (ValueError, UserError):  # damaged since: training again takes seconds
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        UserError,
+    ):  # damaged since: training again takes seconds
         return None
-    return Trained(job.name, job.file, spec, history, again=True)
+    return Trained(job.name, job.file, spec, history, (began, ended), again=True)
 
 
 def _spec(job: Job, store: PatchStore, init: Pretrained, budget: Budget) -> FinetunedSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
 from functools import partial
@@ -107,7 +108,11 @@ def embed_scene(
         UserError: weights and scene do not fit or cannot be read, or `out` exists.
     """
     refuse_existing(out, overwrite)
-    backbones, device = load_backbones(file, list(images)), accelerator("auto")
+    every, device = load_backbones(file, ()), accelerator("auto")
+    backbones = load_backbones(file, list(images))
+    for name in every.keys() - backbones.keys():
+        absent = " and ".join(sensor for sensor in every[name].inputs if sensor not in images)
+        print(f"note: no image of {absent}: the table has no column {name}", file=sys.stderr)
     inputs = inputs_of(backbones)
     side = patch or max(spec.patch_size for spec in inputs.values())
     with open_scene(images, inputs, check_scale, resolution) as scene:

@@ -7,7 +7,7 @@ patches as large as those that it was trained on, and each patch becomes one pix
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +72,7 @@ def map_scene(
     overwrite: bool,
     resolution: Resolution | None = None,
     allow_missing: bool = False,
+    known: Callable[[Path], Mapping[str, float]] = lambda _: {},
 ) -> list[Path]:
     """Write the map of a scene and return its files, the classes first.
 
@@ -89,13 +90,15 @@ def map_scene(
         overwrite: Replace existing files.
         resolution: As in `open_scene`.
         allow_missing: Map without a sensor that the model was never trained without.
+        known: Finds the test scores of a file by inputs (`all`, `s1`, `s2`), none if it has none.
 
     Raises:
         UserError: the model or the scene cannot be read, they do not fit, or the map exists.
     """
     model, spec = load_finetuned(file)
     check_sensors(model, images)
-    _check_missing(model, images, spec, allow_missing)
+    if set(images) != set(model.inputs):
+        _check_missing(images, spec, allow_missing, known(file))
     task, classes = spec.learning, spec.classes
     wanted = layers(classes, task.exclusive, probabilities)
     # names first: hours of work should not end at an existing file
@@ -131,26 +134,29 @@ def check_sensors(model: Model, sensors: Collection[Sensor]) -> None:
 
 
 def _check_missing(
-    model: Model, sensors: Collection[Sensor], spec: FinetunedSpec, allow: bool
+    sensors: Collection[Sensor], spec: FinetunedSpec, allow: bool, known: Mapping[str, float]
 ) -> None:
-    """Say which sensor is missing, and refuse it if the model never trained without it.
+    """Say which sensor is missing and what that costs; refuse it if no training was without it.
 
     Raises:
         UserError: no sample lost a sensor in training, and the user does not allow it.
     """
-    missing = " and ".join(sensor for sensor in model.inputs if sensor not in sensors)
-    if not missing:
-        return
+    missing = " and ".join(sensor for sensor in spec.inputs if sensor not in sensors)
+    alone = " and ".join(sensors)
     dropout = spec.modality_dropout
     message = f"no image of {missing}: the model sees its mean everywhere"
+    score = f"nothing is known about its score with {alone} alone: no run here scored this file"
+    if {"all", alone} <= set(known):
+        all_of_it, part = (f"{known[inputs]:.2f}" for inputs in ("all", alone))
+        score = f"on its test split the {spec.learning.metric} is {all_of_it} with all sensors, "
+        score += f"{part} with {alone} alone"
     if not dropout and not allow:
         raise UserError(
-            f"{message}, and no sample of its training was without a sensor (modality_dropout 0), "
-            f"so the map may be far worse than its scores. Pass --{missing}, or "
-            "--allow-missing-sensor to map without it"
+            f"{message}, and no sample of its training was without a sensor (modality_dropout 0); "
+            f"{score}. Pass --{missing}, or --allow-missing-sensor to map without it"
         )
     trained = f"{dropout:.0%} of its training samples were without a sensor"
-    print(f"warning: {message}; {trained}", file=sys.stderr)
+    print(f"warning: {message}; {trained}; {score}", file=sys.stderr)
 
 
 def lay_out(

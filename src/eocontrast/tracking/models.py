@@ -31,12 +31,14 @@ def record(tracker: Tracker, scored: Scored, seconds: float) -> Run:
     return run
 
 
-def record_single(tracker: Tracker, scored: Scored, store: PatchStore, seconds: float) -> str:
-    """Log the single run with its confusion figure, and return its URI in the registry."""
+def record_single(
+    tracker: Tracker, scored: Scored, store: PatchStore, seconds: float
+) -> tuple[Run, str]:
+    """Log the single run with its confusion figure; return it and its URI in the registry."""
     run, (arm, file, (evaluation, *_)) = record(tracker, scored, seconds), scored
     # MLflow copies files only, and no output of the stage may hold the figure
     with TemporaryDirectory() as folder:
         figure = Path(folder, "confusion.png")
         draw_confusion(evaluation.confusion, evaluation.spec.classes, figure)
         run.file(figure)
-    return register(run, arm, file, store)
+    return run, register(run, arm, file, store)

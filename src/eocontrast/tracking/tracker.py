@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mlflow.entities import Experiment, Param
+from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Param
 from mlflow.entities import Run as Row
 from mlflow.exceptions import MlflowException
 
@@ -26,10 +26,13 @@ from eocontrast.tracking.store import EXPERIMENT, UNAVAILABLE, open_store, remot
 from eocontrast.tracking.views import (
     HARDWARE_TAG,
     MAIN_METRIC,
+    PARENT_TAG,
     STAGE_TAG,
     TORCH_TAG,
     WEIGHTS_TAG,
     allowed,
+    point_data,
+    point_losses,
     point_name,
     point_params,
     point_scores,
@@ -93,10 +96,26 @@ class Tracker:
         start = int(1000 * process_start())
         return self._open(StageRun, name, params, {**stage, **(tags or {})}, start)
 
-    def ran(self, name: str, hardware: str) -> None:
-        """Record the time of a stage whose results are in the runs of points."""
-        with self.stage_run(name, {}, hardware=hardware):
-            pass
+    def ran(self, name: str, hardware: str, parent: str = "", points: Sequence[str] = ()) -> None:
+        """Record the time of a stage whose results are in the runs of points.
+
+        MLflow shows a parent as one row that opens: the single run holds its stages, and a stage
+        of the curve its points.
+
+        Args:
+            name: DVC's name of the stage.
+            hardware: Device that computed.
+            parent: Run to show the stage below; none if empty.
+            points: Runs to show below the stage.
+        """
+        tags = {PARENT_TAG: parent} if parent else {}
+        with self.stage_run(name, {}, tags, hardware) as stage:
+            for point in filter(None, points if stage.run_id else ()):
+                try:
+                    self.client.set_tag(point, PARENT_TAG, stage.run_id)
+                except UNAVAILABLE as error:
+                    self._go_on(error)
+                    break
 
     def resume(
         self,
@@ -120,12 +139,21 @@ class Tracker:
         self._log_params(row.info.run_id, flatten(params))
         return StageRun(self.client, row.info.run_id, missed=Missed({"name": name}))
 
-    def finetuned(self, arm: str, trained: Trained) -> None:
-        """Log a fine-tuned point: its parameters, and its losses by epoch."""
+    def finetuned(self, arm: str, trained: Trained) -> str:
+        """Log a fine-tuned point: its parameters, its losses by epoch, and its time.
+
+        Returns:
+            MLflow's id of the run; empty if the server has gone.
+        """
         weights = file_sha256(trained.file)
         previous = self.reopen(weights, arm) if trained.again else None
-        with previous or self._start_point(trained.spec, arm, weights) as run:
-            run.log_all((metrics, int(metrics["epoch"])) for metrics in trained.history)
+        began, ended = (int(1000 * seconds) for seconds in trained.times)
+        with previous or self._start_point(trained.spec, arm, weights, began) as run:
+            run.ended = ended
+            run.log_all(
+                (point_losses(metrics), int(metrics["epoch"])) for metrics in trained.history
+            )
+        return run.run_id
 
     def evaluated(self, arm: str, file: Path, evaluations: Sequence[Evaluation]) -> Run:
         """Add test scores to the run of a point.
@@ -138,9 +166,12 @@ class Tracker:
             run.log(point_scores(evaluations))
         return run
 
-    def _start_point(self, spec: FinetunedSpec, arm: str, weights: str) -> Run:
+    def _start_point(
+        self, spec: FinetunedSpec, arm: str, weights: str, began: int | None = None
+    ) -> Run:
         tags = {WEIGHTS_TAG: weights, "data.digest": spec.data_digest}
-        return self.start(point_name(spec, arm), point_params(spec, arm), tags)
+        name, params, data = point_name(spec, arm), point_params(spec, arm), point_data(spec)
+        return self._open(Run, name, params, tags, began, data)
 
     def curves(self, curves: Mapping[str, ArmCurve]) -> None:
         """Log a run per arm: its score, with the number of labels as step."""
@@ -187,6 +218,7 @@ class Tracker:
         params: Mapping[str, object],
         tags: Mapping[str, str],
         start: int | None = None,
+        data: Mapping[str, str] | None = None,
     ) -> AnyRun:
         # tags are part of the same request: after a kill, every run can be found by them
         stage = {"dvc.stage": self.stage, "mlflow.source.name": self.stage}
@@ -195,6 +227,7 @@ class Tracker:
             "params": {k: str(v) for k, v in flatten(params).items()},
             "tags": {**origin(), **stage, **tags},
             "start": start or int(1000 * time.time()),
+            "data": data,
         }
         missed, run_id = Missed(created), ""
         if not missed.server_gone:
@@ -209,6 +242,9 @@ class Tracker:
             self.experiment_id, created["start"], tags=created["tags"], run_name=created["name"]
         )
         self._log_params(run.info.run_id, created["params"])
+        if data := created.get("data"):
+            used = DatasetInput(Dataset(**data), [InputTag("mlflow.data.context", "training")])
+            self.client.log_inputs(run.info.run_id, [used])
         return str(run.info.run_id)
 
     def _go_on(self, error: BaseException) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from eocontrast.models.fusion import STREAMS
@@ -33,6 +33,9 @@ WEIGHTS_TAG = "eocontrast.weights"
 
 STAGE_TAG, HARDWARE_TAG, TORCH_TAG = "eocontrast.stage", "hardware", "torch"
 """Tags of a stage's run: DVC's name of the stage, its hardware, its version of torch."""
+
+PARENT_TAG = "mlflow.parentRunId"
+"""MLflow's tag of a run that is shown below another."""
 
 SECONDS = "seconds"
 """Metric of a stage's run: its wall time."""
@@ -83,6 +86,25 @@ def point_params(spec: FinetunedSpec, arm: str) -> dict[str, object]:
     inputs = "+".join(sensor for stream in STREAMS[spec.fusion] for sensor in stream)
     params = {"arm": arm, "inputs": inputs, "backbone": spec.architecture.name}
     return params | {key: getattr(spec, key) for key in keys}
+
+
+def point_data(spec: FinetunedSpec) -> dict[str, str]:
+    """Return the data set of a point as MLflow's column `Dataset` shows it."""
+    name = spec.data.get("name", "unknown")
+    source = json.dumps(
+        {"digest": spec.data_digest, "licence": spec.data.get("licence", "unknown")}
+    )
+    # MLflow takes 36 characters of a digest
+    digest = spec.data_digest[:36]
+    return {"name": name, "digest": digest, "source_type": "eocontrast", "source": source}
+
+
+def point_losses(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics of an epoch, with a name of the loss that sorts behind the scores.
+
+    MLflow's comparison of runs opens with the metrics that come first.
+    """
+    return {"train_loss" if name == "loss" else name: value for name, value in metrics.items()}
 
 
 def point_scores(evaluations: Sequence[Evaluation]) -> dict[str, float]:
