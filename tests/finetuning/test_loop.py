@@ -20,8 +20,9 @@ from eocontrast.modalities import SENSORS
 from eocontrast.models.backbones import Architecture, Backbone
 from eocontrast.models.classifiers import Classifier
 from eocontrast.models.model import Model
-from eocontrast.models.segmenters import SwinUNet, UNet
+from eocontrast.models.swin_unet import SwinUNet
 from eocontrast.models.tasks import TASKS, TaskName
+from eocontrast.models.unet import UNet
 from eocontrast.models.weights import Pretrained
 from eocontrast.patches import store as patches
 from eocontrast.patches.augment import generator

@@ -17,7 +17,8 @@ from eocontrast.models.classifiers import Classifier, NeighbourClassifier
 from eocontrast.models.finetuned import FinetunedSpec
 from eocontrast.models.fusion import STREAMS, Fusion, Head
 from eocontrast.models.model import Model
-from eocontrast.models.segmenters import SwinUNet, UNet
+from eocontrast.models.swin_unet import SwinUNet
+from eocontrast.models.unet import UNet
 from eocontrast.models.weights import Pretrained, save_weights
 from eocontrast.patches.inputs import Batch
 from eocontrast.patches.store import PatchStore

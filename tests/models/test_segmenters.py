@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from eocontrast.modalities import SENSORS, SENTINEL1, SENTINEL2_L1C, Sensor
 from eocontrast.models.backbones import Architecture, Backbone
-from eocontrast.models.segmenters import PatchExpand, SwinUNet, UNet, pad_to_multiple
+from eocontrast.models.segmenters import pad_to_multiple
+from eocontrast.models.swin_unet import PatchExpand, SwinUNet
+from eocontrast.models.unet import UNet
 from eocontrast.patches.inputs import Batch, InputSpec
 from eocontrast.runtime.errors import UserError
 

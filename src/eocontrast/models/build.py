@@ -10,7 +10,8 @@ from eocontrast.models.classifiers import Classifier, NeighbourClassifier
 from eocontrast.models.finetuned import FinetunedSpec
 from eocontrast.models.fusion import STREAMS, Fusion
 from eocontrast.models.model import Model
-from eocontrast.models.segmenters import SwinUNet, UNet
+from eocontrast.models.swin_unet import SwinUNet
+from eocontrast.models.unet import UNet
 from eocontrast.models.weights import OTHER_VERSION, REWRITE, Pretrained, load_tensors, load_weights
 from eocontrast.runtime.errors import readable
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from eocontrast.models.backbones import REFUSALS, Architecture, create_fitted
-from eocontrast.models.segmenters import create_unet, pad_to_multiple
+from eocontrast.models.segmenters import pad_to_multiple
+from eocontrast.models.unet import create_unet
 from eocontrast.runtime.errors import UserError
 
 Part = Literal["features", "maps", "unet"]
