@@ -15,6 +15,8 @@ from eocontrast.config.pretraining import BackboneParams
 from eocontrast.modalities import SENSORS
 from eocontrast.models import backbones
 from eocontrast.models.backbones import Architecture, Backbone, create_backbone
+from eocontrast.models.decoders import DECODERS
+from eocontrast.models.segmenters import EncoderDecoder
 from eocontrast.normalisation.build import build_store
 from eocontrast.patches.store import PatchStore
 from eocontrast.pretraining.loop import pretrain
@@ -120,3 +122,5 @@ def test_a_backbone_of_ones_own(tiny_store: PatchStore, monkeypatch: pytest.Monk
         (4, 8, 8),
         (6, 4, 4),
     ]
+    segment = EncoderDecoder({"s1_s2": backbone}, 3, DECODERS["unet"], fuse_scales=False)
+    assert segment.eval()(batch).shape == (2, 3, 16, 16)

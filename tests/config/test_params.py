@@ -99,13 +99,9 @@ SWIN_UNET = {"task": "segmentation", "head": "swin_unet", "init": "random_swin",
 COMBINATIONS: dict[str, tuple[dict[str, object], str]] = {
     # fields of an arm that are possible one by one -> what is wrong with them together
     "unknown init": ({"init": "nothing"}, r".* ?is 'nothing', which is none of \['dual_simclr_"),
-    "linear does not segment": (
-        {"task": "segmentation", "head": "linear"},
-        "head linear does no segmentation; use unet or swin_unet",
-    ),
     "knn does not segment": (
         {"task": "segmentation", "head": "knn"},
-        "head knn does no segmentation; use unet or swin_unet",
+        "head knn does no segmentation; use linear or unet or upernet or swin_unet",
     ),
     "unet does not classify": (
         {"head": "unet", "fusion": "early"},
@@ -123,9 +119,9 @@ COMBINATIONS: dict[str, tuple[dict[str, object], str]] = {
         {"head": "knn", "frozen": True, "fusion": "early"},
         "head knn has no fusion early; use one of s1, s2, late",
     ),
-    "unet is not late": (
-        {"task": "segmentation", "head": "unet", "fusion": "late"},
-        "head unet has no fusion late; use one of s1, s2, early",
+    "linear segments at no scales": (
+        {"task": "segmentation", "head": "linear", "fusion": "scales"},
+        "head linear has no fusion scales; use one of s1, s2, early, late",
     ),
     "swin_unet is not early": (
         {**SWIN_UNET, "fusion": "early"},
@@ -140,9 +136,17 @@ COMBINATIONS: dict[str, tuple[dict[str, object], str]] = {
         "head swin_unet decodes a Swin.*dual_simclr_resnet is a resnet10t",
     ),
     "swin_unet on MMA": ({**SWIN_UNET, "init": "mma"}, "head swin_unet.*mma is a mma_vgg"),
-    "unet is from scratch": (
+    "unet of a pretrained init is not early": (
         {"task": "segmentation", "head": "unet", "fusion": "early", "init": "dual_simclr_resnet"},
-        "head unet is the baseline from scratch, but dual_simclr_resnet is pretrained",
+        "fusion early.*dual_simclr_resnet has one backbone per sensor; use fusion late",
+    ),
+    "unet on a plain ViT": (
+        {"task": "segmentation", "head": "unet", "init": "random_vit"},
+        "head unet needs maps that halve.*random_vit has a plain.*use head upernet or linear",
+    ),
+    "frozen unet from scratch": (
+        {"task": "segmentation", "head": "unet", "init": "random_resnet", "frozen": True},
+        "frozen needs a pretrained init, but random_resnet is of method random",
     ),
     "early fusion of one backbone a sensor": (
         {"fusion": "early", "init": "dual_simclr_resnet"},
@@ -193,6 +197,10 @@ POSSIBLE: dict[str, dict[str, object]] = {
     "simclr": {"fusion": "s2", "init": "simclr_rgb"},
     "mma": {"init": "mma", "frozen": True, "modality_dropout": 0.5},
     "unet": {"task": "segmentation", "head": "unet", "init": "random_resnet", "fusion": "s1"},
+    "unet of a pretrained ResNet": {"task": "segmentation", "head": "unet", "fusion": "scales"},
+    "unet of MMA": {"task": "segmentation", "head": "unet", "init": "mma", "frozen": True},
+    "upernet on a ViT": {"task": "segmentation", "head": "upernet", "init": "random_vit"},
+    "linear per pixel": {"task": "segmentation", "head": "linear", "frozen": True},
     "swin_unet of one sensor": {**SWIN_UNET, "fusion": "s2"},
     "swin_unet at all scales": {**SWIN_UNET, "fusion": "scales"},
     "swin_unet frozen": {**SWIN_UNET, "init": "dual_simclr_swin", "frozen": True},
@@ -204,6 +212,9 @@ def raw() -> dict[str, Any]:
     """The committed parameters, with SimCLR of every sensor and of some bands."""
     loaded: dict[str, Any] = YAML(typ="safe").load(PARAMS)
     runs = loaded["pretrain"]["runs"]
+    vit = {"name": "vit_tiny_patch16_224", "options": {}, "scaling": "band_statistics"}
+    loaded["backbones"]["vit"] = vit
+    runs["random_vit"] = {"method": "random", "backbone": "vit"}
     runs["simclr_s1"] = {**runs["simclr_s2"], "sensor": "s1"}
     runs["simclr_rgb"] = {**runs["simclr_s2"], "bands": ["B04", "B03", "B02"]}
     return loaded

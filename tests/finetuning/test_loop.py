@@ -19,10 +19,11 @@ from eocontrast.finetuning.loop import freeze, validation_loss
 from eocontrast.modalities import SENSORS
 from eocontrast.models.backbones import Architecture, Backbone
 from eocontrast.models.classifiers import Classifier
+from eocontrast.models.decoders import DECODERS
 from eocontrast.models.model import Model
+from eocontrast.models.segmenters import EncoderDecoder
 from eocontrast.models.swin_unet import SwinUNet
 from eocontrast.models.tasks import TASKS, TaskName
-from eocontrast.models.unet import UNet
 from eocontrast.models.weights import Pretrained
 from eocontrast.patches import store as patches
 from eocontrast.patches.augment import generator
@@ -211,7 +212,8 @@ def build(
             return classifier
         if name == "unet":
             resnet = tiny_backbones["resnet"]
-            return UNet(Architecture(resnet.name, resnet.options), mixed_store.specs, 3)
+            both = Backbone(Architecture(resnet.name, resnet.options), mixed_store.specs)
+            return EncoderDecoder({"s1_s2": both}, 3, DECODERS["unet"], fuse_scales=False)
         init = Pretrained.load(swin_inits["dual_simclr"])
         backbones: dict[str, Backbone] = {s: init.backbone(s) for s in SENSORS}
         return SwinUNet(backbones, 3, fuse_skips=name == "swin_unet_scales")
@@ -285,7 +287,7 @@ def test_frozen_backbones_stay_as_they_were_and_all_else_moves(
     fit_with(inputs, inputs.task, label_budget(mixed_store, 1.0, 0, 0), epochs=3)
     same = {n for n, t in model.state_dict().items() if torch.equal(t, before[n])}
     backbones = {n for n in before if n.startswith("backbones.")}
-    assert (name == "linear") == any(n.endswith("running_mean") for n in backbones)
+    assert name.startswith("swin") != any(n.endswith("running_mean") for n in backbones)
     assert same == (backbones if frozen else set())
 
 

@@ -49,6 +49,8 @@ ARMS = {
     "unet": changed(LATE, task="segmentation", head="unet", fusion="early"),
     "swin_unet": SEGMENTER,
     "swin_unet_frozen": changed(SEGMENTER, frozen=True),
+    "unet_dual": changed(TUNED, task="segmentation", head="unet", fusion="scales"),
+    "unet_dual_frozen": changed(FROZEN, task="segmentation", head="unet"),
 }
 
 
@@ -213,7 +215,7 @@ def in_model(name: str) -> str:
     return f"backbones.{sensor}.timm.{name}"
 
 
-@pytest.mark.parametrize("name", ["frozen", "knn", "swin_unet_frozen"])
+@pytest.mark.parametrize("name", ["frozen", "knn", "swin_unet_frozen", "unet_dual_frozen"])
 def test_a_frozen_point_keeps_its_backbones_to_the_bit(
     jobs: dict[str, list[Job]], grids: dict[str, list[Trained]], name: str
 ) -> None:
@@ -226,12 +228,13 @@ def test_a_frozen_point_keeps_its_backbones_to_the_bit(
         assert all(torch.equal(ours[name], init[name]) for name in init)
         assert not any(left.startswith("backbones.") for left in tensors)
         heads.append(tensors)
-    assert {"frozen": "head.weight", "knn": "bank"}.get(name, "head.weight") in heads[0]
+    own = {"knn": "bank", "unet_dual_frozen": "decoders.s1.head.weight"}
+    assert own.get(name, "head.weight") in heads[0]
     seeds = (heads[0][n] for n in heads[0])
     assert any(not torch.equal(one, two) for one, two in zip(seeds, heads[1].values(), strict=True))
 
 
-@pytest.mark.parametrize("name", ["tuned", "swin_unet"])
+@pytest.mark.parametrize("name", ["tuned", "swin_unet", "unet_dual"])
 def test_a_point_that_is_not_frozen_moves_its_backbones_and_keeps_their_statistics(
     jobs: dict[str, list[Job]], grids: dict[str, list[Trained]], name: str
 ) -> None:

@@ -17,8 +17,8 @@ from eocontrast.models.classifiers import Classifier, NeighbourClassifier
 from eocontrast.models.finetuned import FinetunedSpec
 from eocontrast.models.fusion import STREAMS, Fusion, Head
 from eocontrast.models.model import Model
+from eocontrast.models.segmenters import EncoderDecoder
 from eocontrast.models.swin_unet import SwinUNet
-from eocontrast.models.unet import UNet
 from eocontrast.models.weights import Pretrained, save_weights
 from eocontrast.patches.inputs import Batch
 from eocontrast.patches.store import PatchStore
@@ -31,24 +31,33 @@ class Kind(NamedTuple):
     head: Head
     fusion: Fusion
     backbone: str
+    segments: bool = False
 
 
 KINDS = [
     *(Kind("linear", fusion, "resnet") for fusion in ("s1", "s2", "early", "late")),
     *(Kind("linear", fusion, "swin") for fusion in ("early", "late")),
     *(Kind("knn", fusion, "resnet") for fusion in ("s1", "s2", "late")),
-    *(Kind("unet", fusion, "resnet") for fusion in ("s1", "s2", "early")),
-    *(Kind("swin_unet", fusion, "swin") for fusion in ("s1", "s2", "late", "scales")),
+    *(Kind("linear", fusion, "resnet", True) for fusion in ("s1", "late")),
+    *(Kind("unet", fusion, "resnet", True) for fusion in ("s1", "s2", "early", "late", "scales")),
+    *(Kind("upernet", fusion, "swin", True) for fusion in ("s2", "early", "late", "scales")),
+    *(Kind("swin_unet", fusion, "swin", True) for fusion in ("s1", "s2", "late", "scales")),
 ]
 CLASSES: dict[Head, type[Model]] = {
     "linear": Classifier,
     "knn": NeighbourClassifier,
-    "unet": UNet,
+    "unet": EncoderDecoder,
+    "upernet": EncoderDecoder,
     "swin_unet": SwinUNet,
 }
 CHANNELS = {"s1": {"s1": 2}, "s2": {"s2": 4}, "early": {"s1_s2": 6}, "late": {"s1": 2, "s2": 4}}
 
-every_kind = pytest.mark.parametrize("kind", KINDS, ids="-".join)
+
+def label(kind: Kind) -> str:
+    return f"{kind.head}-{kind.fusion}-{kind.backbone}{'-pixels' * kind.segments}"
+
+
+every_kind = pytest.mark.parametrize("kind", KINDS, ids=label)
 
 
 def random_init(store: PatchStore, params: BackboneParams) -> Pretrained:
@@ -63,7 +72,7 @@ def spec_of(kind: Kind, init: Pretrained) -> FinetunedSpec:
         classes=("a", "b", "c"),
         head=kind.head,
         fusion=kind.fusion,
-        task="single_label" if kind.head in ("linear", "knn") else "segmentation",
+        task="segmentation" if kind.segments else "single_label",
         n_labels=10,
         n_validation=4,
         recipe={"neighbours": 3, "neighbour_temperature": 0.1},
@@ -84,7 +93,8 @@ def test_load_finetuned_restores_model(
     spec = spec_of(kind, init)
     torch.manual_seed(0)
     model = new_model(init, spec).eval()
-    assert type(model) is CLASSES[kind.head]
+    pixels = kind.segments and kind.head == "linear"
+    assert type(model) is (EncoderDecoder if pixels else CLASSES[kind.head])
     batch = tiny_store.batch(tiny_store.rows("test"))
     if isinstance(model, NeighbourClassifier):
         train = tiny_store.batch(tiny_store.labelled("train")[:6])
@@ -95,8 +105,7 @@ def test_load_finetuned_restores_model(
     assert described == spec
     logits = model(batch)
     assert torch.equal(again(batch), logits)
-    segments = kind.head in ("unet", "swin_unet")
-    assert logits.shape == ((18, 3, 16, 16) if segments else (18, 3))
+    assert logits.shape == ((18, 3, 16, 16) if kind.segments else (18, 3))
 
 
 @every_kind
@@ -150,11 +159,14 @@ def test_what_an_init_does_not_supply_is_drawn_from_the_seed(
         Kind("linear", "s2", "swin"),
         Kind("linear", "late", "swin"),
         Kind("knn", "late", "swin"),
-        Kind("swin_unet", "s1", "swin"),
-        Kind("swin_unet", "late", "swin"),
-        Kind("swin_unet", "scales", "swin"),
+        Kind("swin_unet", "s1", "swin", True),
+        Kind("upernet", "s1", "swin", True),
+        Kind("swin_unet", "late", "swin", True),
+        Kind("upernet", "late", "swin", True),
+        Kind("swin_unet", "scales", "swin", True),
+        Kind("upernet", "scales", "swin", True),
     ],
-    ids="-".join,
+    ids=label,
 )
 def test_a_model_starts_from_its_init(swin_inits: Mapping[str, Any], kind: Kind) -> None:
     init = Pretrained.load(swin_inits["dual_simclr"])

@@ -14,6 +14,8 @@ from eocontrast.runtime.errors import UserError
         ("mixer_s32_224", "features", (64,)),
         ("mma_vgg", "maps", (32, 48)),
         ("resnet10t", "unet", (32, 48)),
+        ("efficientformer_l1", "unet", (224,)),
+        ("vit_tiny_patch16_224", "upernet", (32, 48)),
         ("vit_tiny_patch16_224", "features", (32, 48)),
     ],
 )

@@ -136,12 +136,16 @@ def _train(
 
 
 def _arm(params: Params, images: dict[Sensor, SceneImage]) -> Arm:
-    """Return the U-Net of params.yaml, on the sensors that there are."""
-    unets = [arm for arm in params.label_curve.named_arms.values() if arm.head == "unet"]
+    """Return the U-Net from scratch of params.yaml, on the sensors that there are."""
+    unets = [
+        arm
+        for arm in params.label_curve.named_arms.values()
+        if arm.head == "unet" and params.pretrain.inits[arm.init].method == "random"
+    ]
     if not unets:
         raise UserError(
-            "params.yaml has no arm with the head unet under label_curve.arms; restore it, for "
-            "example with `git restore params.yaml`"
+            "params.yaml has no arm from scratch with the head unet under label_curve.arms; "
+            "restore it, for example with `git restore params.yaml`"
         )
     return unets[0].model_copy(update={"fusion": "early" if len(images) > 1 else "s2"})
 

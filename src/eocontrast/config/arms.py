@@ -15,14 +15,15 @@ TaskKind = Literal["classification", "segmentation"]
 FUSIONS: dict[Head, tuple[Fusion, ...]] = {
     "linear": ("s1", "s2", "early", "late"),
     "knn": ("s1", "s2", "late"),
-    "unet": ("s1", "s2", "early"),
+    "unet": ("s1", "s2", "early", "late", "scales"),
+    "upernet": ("s1", "s2", "early", "late", "scales"),
     "swin_unet": ("s1", "s2", "late", "scales"),
 }
 """Fusions that each head supports."""
 
 HEADS: dict[TaskKind, tuple[Head, ...]] = {
     "classification": ("linear", "knn"),
-    "segmentation": ("unet", "swin_unet"),
+    "segmentation": ("linear", "unet", "upernet", "swin_unet"),
 }
 
 
@@ -107,6 +108,11 @@ def check_init(where: str, arm: Arm, run: Init, models: Sequence[str]) -> None:
             f"{where}: fusion scales joins maps of one architecture, but {arm.init} has "
             f"{' and '.join(models)}; use fusion late"
         )
+    if arm.head == "unet" and any(model.startswith("vit_") for model in models):
+        raise ValueError(
+            f"{where}: head unet needs maps that halve from stage to stage, but {arm.init} has a "
+            "plain Vision Transformer, whose maps are of one size; use head upernet or linear"
+        )
     if arm.head == "swin_unet" and not all(model.startswith("swin_") for model in models):
         raise ValueError(
             f"{where}: head swin_unet decodes a Swin Transformer, but {arm.init} is a "
@@ -116,11 +122,6 @@ def check_init(where: str, arm: Arm, run: Init, models: Sequence[str]) -> None:
 
 
 def _check_pretrained(where: str, arm: Arm, run: Init) -> None:
-    if arm.head == "unet":
-        raise ValueError(
-            f"{where}: head unet is the baseline from scratch, but {arm.init} is pretrained; use "
-            "an init of method random, or head swin_unet"
-        )
     if arm.fusion == "early":
         raise ValueError(
             f"{where}: fusion early stacks both sensors in one backbone, but {arm.init} has "

@@ -49,7 +49,7 @@ def _sides(params: Params, backbone: str) -> dict[str, list[int]]:
 
 
 def _uses(params: Params, backbone: str) -> Iterator[tuple[str, int]]:
-    """Yield every use of a backbone: `features`, `maps` or `unet`, and the size in pixels."""
+    """Yield every use of a backbone: `features`, `maps` or a head, and the size in pixels."""
     finetune = params.data.finetune
     patch = _SIDES.get(finetune) or getattr(getattr(params.sources, finetune), "patch_size", 0)
     arms = [*params.label_curve.named_arms.values(), params.single_arm]
@@ -62,7 +62,8 @@ def _uses(params: Params, backbone: str) -> Iterator[tuple[str, int]]:
         for arm in arms:
             if arm.init != name:
                 continue
-            part = "unet" if arm.head == "unet" else "features"
+            decoded = arm.task == "segmentation" and arm.head != "swin_unet"
+            part = arm.head if decoded else "features"
             crop = getattr(params.finetune.recipe, arm.task).crop
             # frozen backbones see whole patches alone
             yield from ((part, side) for side in (0 if arm.frozen else crop, patch) if side)

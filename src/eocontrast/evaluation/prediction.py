@@ -15,6 +15,7 @@ from eocontrast.models.build import load_finetuned
 from eocontrast.models.features import Features
 from eocontrast.models.finetuned import FinetunedSpec
 from eocontrast.models.model import LateModel, Model, Streams, keep_only, sensor_sets
+from eocontrast.models.segmenters import Segmenter
 from eocontrast.models.tasks import Task
 from eocontrast.patches.inputs import Batch
 from eocontrast.patches.store import PatchStore, Rows
@@ -119,6 +120,6 @@ def _streams(model: LateModel, batch: Batch, device: Accelerator) -> tuple[Strea
 
 
 def _join(model: LateModel, side: int, streams: Streams) -> Tensor:
-    logits = model.join(streams)
-    # joined streams of a segmenter still have the padding
-    return logits[..., :side, :side] if logits.ndim == 4 else logits
+    if isinstance(model, Segmenter):
+        return model.logits(streams, (side, side))
+    return model.join(streams)

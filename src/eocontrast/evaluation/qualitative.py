@@ -21,6 +21,9 @@ from eocontrast.runtime.files import whole
 
 TRUE_COLOUR = ("B04", "B03", "B02")
 
+_HEADS = {"unet": "U-Net", "upernet": "UPerNet", "linear": "linear", "swin_unet": "SwinUNet"}
+"""Titles of segmenters."""
+
 Images = NDArray[np.uint8]
 """Red, green and blue, (n, H, W, 3)."""
 
@@ -136,7 +139,7 @@ def radar_image(store: PatchStore, rows: Rows) -> Images:
 
 def _title(spec: FinetunedSpec) -> str:
     """Name a segmenter by its head and by how its backbones were trained."""
-    head = {"unet": "U-Net", "swin_unet": "SwinUNet"}[spec.head]
+    head = _HEADS[spec.head]
     scratch, tuned = spec.method == "random", "frozen" if spec.frozen else "fine-tuned"
     return f"{head}\n{'from scratch' if scratch else tuned}"
 

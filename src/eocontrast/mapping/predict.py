@@ -178,8 +178,8 @@ def lay_out(
         cell = tile or trained
         coarse = grid.coarser(cell)
         return Layout(cell, Tiling(coarse.height, coarse.width, max(1, TILE // cell), 0))
-    # each image scaled by its own values has its own scale: keep its size, and blend more
-    by_crop = any(expected.scaling in BY_IMAGE for expected in spec.inputs.values())
+    # an image that its own values or a resize scale: keep the size of training, and blend more
+    by_crop = any(of.scaling in BY_IMAGE or of.resize for of in spec.inputs.values())
     side = tile or (trained if by_crop else _unpadded(model.tile_multiple))
     if overlap is None:
         overlap = side // 2 if by_crop else side // 16

@@ -62,6 +62,9 @@ class MMAVGG(nn.Module):
         self.blocks = nn.ModuleList(_vgg_block(seen, width) for seen, width in widths)
         self.pool = nn.MaxPool2d(2)
         self.num_features = channels[-1]
+        self.feature_info = [
+            {"num_chs": width, "reduction": 2**level} for level, width in enumerate(channels)
+        ]
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Return features (B, num_features), the mean of the last map."""

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from eocontrast.models.backbones import Backbone
 from eocontrast.models.classifiers import Classifier, NeighbourClassifier
+from eocontrast.models.decoders import DECODERS
 from eocontrast.models.finetuned import FinetunedSpec
 from eocontrast.models.fusion import STREAMS, Fusion
 from eocontrast.models.model import Model
+from eocontrast.models.segmenters import EncoderDecoder
 from eocontrast.models.swin_unet import SwinUNet
-from eocontrast.models.unet import UNet
 from eocontrast.models.weights import OTHER_VERSION, REWRITE, Pretrained, load_tensors, load_weights
 from eocontrast.runtime.errors import readable
 
@@ -24,13 +25,12 @@ def new_model(init: Pretrained, spec: FinetunedSpec) -> Model:
         spec: Head, fusion and classes; for neighbours also task, recipe and number of labels.
     """
     num_classes = len(spec.classes)
-    if spec.head == "unet":
-        (sensors,) = STREAMS[spec.fusion]
-        inputs = {sensor: init.specs[sensor] for sensor in sensors}
-        return UNet(init.architecture, inputs, num_classes)
     backbones = _backbones(init, spec.fusion)
+    scales = spec.fusion == "scales"
     if spec.head == "swin_unet":
-        return SwinUNet(backbones, num_classes, fuse_skips=spec.fusion == "scales")
+        return SwinUNet(backbones, num_classes, fuse_skips=scales)
+    if spec.task == "segmentation":
+        return EncoderDecoder(backbones, num_classes, DECODERS[spec.head], fuse_scales=scales)
     if spec.head == "linear":
         return Classifier(backbones, num_classes)
     return NeighbourClassifier(

@@ -11,7 +11,7 @@ Fusion = Literal["s1", "s2", "early", "late", "scales"]
 or at every scale."""
 
 
-Head = Literal["linear", "knn", "unet", "swin_unet"]
+Head = Literal["linear", "knn", "unet", "upernet", "swin_unet"]
 """A head on the backbones."""
 
 

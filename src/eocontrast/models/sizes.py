@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from eocontrast.models.backbones import REFUSALS, Architecture, create_fitted
+from eocontrast.models.decoders import DECODERS, Decoder
+from eocontrast.models.fusion import Head
+from eocontrast.models.levels import levels_of
 from eocontrast.models.segmenters import pad_to_multiple
-from eocontrast.models.unet import create_unet
 from eocontrast.runtime.errors import UserError
 
-Part = Literal["features", "maps", "unet"]
-"""Part of a model in use: pooled features, feature maps, or the encoder of a U-Net."""
+Part = Literal["features", "maps"] | Head
+"""Part of a model in use: pooled features, feature maps, or those that a segmenter decodes."""
 
 _CHANNELS = 3
 """Any number serves: only the first layer depends on it."""
@@ -29,18 +31,21 @@ def check_sizes(architecture: Architecture, part: Part, sides: Collection[int]) 
         sides: Pixels along a side of the square images.
 
     Raises:
-        UserError: timm has no such model, or it does not take its options or one of the sizes.
+        UserError: timm has no such model, it does not take its options or one of the sizes, or it
+            has no maps that the head decodes.
     """
     largest = max(sides)
-    if part == "unet":
-        model = create_unet(architecture, _CHANNELS, num_classes=2)
-    else:
-        model, _ = create_fitted(architecture, _CHANNELS, largest)
+    model, _ = create_fitted(architecture, _CHANNELS, largest)
     model.eval()
+    try:
+        forward = _forward(model, part)
+    except UserError as error:
+        raise UserError(f"{architecture.name}: {error}") from error
     # the model was fitted to the largest, so that a refusal of it is told first
     for side in sorted(sides, reverse=True):
         try:
-            _forward(model, part, torch.zeros(1, _CHANNELS, side, side))
+            with torch.no_grad():
+                forward(torch.zeros(1, _CHANNELS, side, side))
         except REFUSALS as error:
             why = " ".join(str(error).split())[:200] or type(error).__name__
             raise UserError(
@@ -50,12 +55,21 @@ def check_sizes(architecture: Architecture, part: Part, sides: Collection[int]) 
             ) from error
 
 
-@torch.no_grad()
-def _forward(model: nn.Module, part: Part, image_BCHW: Tensor) -> None:
-    if part == "unet":
-        stride = int(model.encoder.output_stride)  # type: ignore[union-attr, arg-type]
-        model(pad_to_multiple(image_BCHW, (stride, stride)))
-    elif part == "maps":
-        model.forward_intermediates(image_BCHW, norm=True, intermediates_only=True)  # type: ignore[operator]
-    else:
-        model(image_BCHW)
+def _forward(model: nn.Module, part: Part) -> Callable[[Tensor], object]:
+    def maps(image_BCHW: Tensor) -> list[Tensor]:
+        found: list[Tensor] = model.forward_intermediates(  # type: ignore[operator]
+            image_BCHW, norm=True, intermediates_only=True
+        )
+        return found
+
+    def decoded(image_BCHW: Tensor) -> Tensor:
+        of_all = maps(pad_to_multiple(image_BCHW, (levels.coarsest, levels.coarsest)))
+        logits: Tensor = decoder([of_all[position] for position in levels.positions])
+        return logits
+
+    if part not in DECODERS:
+        return maps if part == "maps" else model
+    kind: type[Decoder] = DECODERS[part]
+    levels = levels_of(model, kind.most_levels)
+    decoder = kind(levels, num_classes=2).eval()
+    return decoded

@@ -14,8 +14,8 @@ from timm.models.swin_transformer import SwinTransformer, SwinTransformerStage
 from torch import Tensor, nn
 
 from eocontrast.models.backbones import Backbone
-from eocontrast.models.model import LateModel, Streams, inputs_of
-from eocontrast.models.segmenters import FUSED, Fusion, Sides, pad_to_multiple
+from eocontrast.models.model import Streams
+from eocontrast.models.segmenters import Fusion, Segmenter, Sides
 from eocontrast.patches.inputs import Batch
 from eocontrast.runtime.errors import UserError
 
@@ -76,7 +76,7 @@ class Decoder(nn.Module):
         return decoded
 
 
-class SwinUNet(LateModel):
+class SwinUNet(Segmenter):
     """A Swin-UNet: one or two Swin backbones with decoders that mirror them.
 
     By default each backbone has its own decoder and they are joined at the end, as in P2
@@ -93,10 +93,8 @@ class SwinUNet(LateModel):
     """
 
     def __init__(self, backbones: dict[str, Backbone], num_classes: int, fuse_skips: bool) -> None:
-        super().__init__()
+        super().__init__(backbones, one_size=True)
         stages = [_swin_stages(name, backbone) for name, backbone in backbones.items()]
-        self.inputs = inputs_of(backbones)
-        self.backbones = nn.ModuleDict(backbones)
         dims = [_dim(stage) for stage in stages[0]]
         fused = fuse_skips and len(stages) > 1
         self.fusion = Fusion(dims, len(stages)) if fused else None
@@ -107,24 +105,19 @@ class SwinUNet(LateModel):
         self.head = nn.Conv2d(dim, num_classes, kernel_size=1)
         # what a token of the last stage covers: decoders double whole tokens
         merged = 2 ** (len(dims) - 1)
-        self.multiple: Sides = (patch[0] * merged, patch[1] * merged)
+        self.multiples = dict.fromkeys(backbones, (patch[0] * merged, patch[1] * merged))
         self.tile_multiple = _whole_windows(patch, stages[0])
         for name, module in self.named_children():
             if name != "backbones":
                 module.apply(_initialise)
 
-    @property
-    def apart(self) -> bool:
-        """Return whether the sensors are joined only at the end."""
-        return self.fusion is None and super().apart
-
     def streams(self, batch: Batch) -> Streams:
         """Return the tokens of each decoder for padded images, (B, h, w, C)."""
-        pyramids = {name: self._pyramid(name, batch) for name in self.backbones}
-        if self.fusion is not None:
-            pyramids = {FUSED: self.fusion(list(pyramids.values()))}
-        named = zip(pyramids.items(), self.decoders, strict=True)
-        return {name: decode(pyramid) for (name, pyramid), decode in named}
+        named = zip(self.pyramids(batch).items(), self.decoders, strict=True)
+        return {
+            name: decode([map_BChw.permute(0, 2, 3, 1) for map_BChw in maps])
+            for (name, maps), decode in named
+        }
 
     def join(self, streams: Streams) -> Tensor:
         """Return logits of the padded images from the tokens of all decoders."""
@@ -132,16 +125,9 @@ class SwinUNet(LateModel):
         logits: Tensor = self.head(pixels_BHWC.permute(0, 3, 1, 2))
         return logits
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Return logits (B, num_classes, H, W) of stored integers (B, bands, H, W) per sensor."""
-        height, width = next(batch[sensor].shape[-2:] for sensor in self.inputs)
-        return self.join(self.streams(batch))[..., :height, :width]
-
-    def _pyramid(self, name: str, batch: Batch) -> list[Tensor]:
-        backbone = self.backbones[name]
-        assert isinstance(backbone, Backbone)
-        images = pad_to_multiple(backbone.images(batch), self.multiple)
-        return [map_BChw.permute(0, 2, 3, 1) for map_BChw in backbone.pyramid(images)]
+    def logits(self, streams: Streams, size: Sides) -> Tensor:
+        """Return logits (B, num_classes, H, W) from the tokens of all decoders."""
+        return self.to_pixels(self.join(streams), next(iter(self.backbones)), size)
 
 
 def _swin_stages(name: str, backbone: Backbone) -> list[SwinTransformerStage]:
