@@ -38,6 +38,12 @@ def test_one_worker_stays_in_process(workers: int, here: bool) -> None:
     assert here or os.getpid() not in processes
 
 
+def test_share_of_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two stages side by side take no more cores than the variable gives each."""
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    assert set(parallel_map(os.getpid, [()] * 4)) == {os.getpid()}
+
+
 def test_growing_worker_stays() -> None:
     """A new one would import torch again."""
     assert len(set(parallel_map(grow, numbers(8), 2))) == 2

@@ -224,7 +224,10 @@ def _check_file(path: Path, raster: DatasetReader) -> None:
         raise RasterError("georeference", message)
     if raster.driver == "HFA":
         # an Erdas file may keep its pixels in another file, which must be its own
+        own = {f"{path.name}{sidecar}" for sidecar in (".aux.xml", ".msk", ".ovr")}
         for other in map(Path, raster.files):
+            if other.name in own:  # statistics, masks and overviews, as QGIS writes them
+                continue
             if other.parent != path.absolute().parent or other.stem != path.stem:
                 message = f"{path} takes its pixels from {other}, expected its own; convert it"
                 raise RasterError("unreadable", message)
