@@ -6,6 +6,7 @@ import csv
 import html
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,7 +46,10 @@ def write_pairs(folder: Path) -> list[list[str]]:
     for number in range(8 * len(NAMES)):
         label, turn = number % len(NAMES), number // len(NAMES)
         split = ("train", "test", "train", "test", "pretrain", "train", "test", "train")[turn]
-        place = {"crs": "EPSG:32633", "transform": Affine(10, 0, 1e5 + 500 * number, 0, -10, 5e6)}
+        place: dict[str, Any] = {
+            "crs": "EPSG:32633",
+            "transform": Affine(10, 0, 1e5 + 500 * number, 0, -10, 5e6),
+        }
         s2 = draws.normal(300 + 250 * label, 60, (4, SIDE, SIDE)).clip(1).astype(np.uint16)
         s1 = draws.normal(-25 + 2 * label, 1, (2, SIDE, SIDE)).astype(np.float32)
         write_raster(folder / f"{number}_s1.tif", s1, **place)

@@ -97,6 +97,8 @@ def test_bands_of_the_sensors() -> None:
         (DIGITAL, (12000, 15000), "outside the valid range"),
         (REFLECTANCE, (0.1, 0.2, 2.5), ""),
         (REFLECTANCE, (100, 4000), "looks like DN"),
+        (REFLECTANCE, (-0.01, 0.02), ""),
+        (REFLECTANCE, (1e-6, 3e-5), "scaled twice"),
     ],
 )
 def test_implausible_units(modality: Modality, values: tuple[float, ...], reason: str) -> None:

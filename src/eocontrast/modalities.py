@@ -136,6 +136,8 @@ def implausible(values: NDArray[Any], modality: Modality) -> str:
         return "values exceed 255, which an image of 8 bits cannot hold"
     if modality.units == "reflectance" and most > 2 and np.median(values) > 2:
         return "most values exceed 2, which looks like DN"
+    if modality.units == "reflectance" and 0 < most < 1e-3:
+        return "no value reaches 0.001, which looks scaled twice"
     if modality.units == "linear":
         low, high = 10 ** (low / 10), 10 ** (high / 10)
     if most < low or least > high:

@@ -25,6 +25,11 @@ RADAR = ("VV", "VH")
         ("Sentinel-2 B04", "B04"), ("S2A_B8A", "B8A"), ("water vapour", "B09"),
         ("Sigma0_VV_slv1_12Mar2020", "VV"), ("S1A_IW_20200101T051234_VH", "VH"),
         ("Gamma0_VV_db", "VV"), ("vh", "VH"), ("Sigma0_VH", "VH"), ("Intensity_VV", "VV"),
+        ("B4_median", "B04"), ("0_B3", "B03"), ("T33TVN_20230520T101601_B02_10m", "B02"),
+        ("mean_B8A", "B8A"), ("B11_p50", "B11"), ("Blue (B2)", "B02"), ("SWIR1 (B11)", "B11"),
+        ("S2_SR_B4", "B04"), ("665 nm", "B04"), ("842nm", "B08"), ("VV (dB)", "VV"),
+        ("VVdB", "VV"), ("S1_VH_descending", "VH"), ("VV_filtered", "VV"),
+        ("B4_B3", None), ("SR_B5", None), ("NDVI_B8", None), ("700 nm", None), ("B02_mask", None),
         ("Band 2", None), ("bands", None), ("B13", None), ("VV_VH_ratio", None), ("QA60", None),
     ],
 )  # fmt: skip
@@ -49,6 +54,9 @@ def numbered(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint16]]:
         (("Gamma0_VH", "Gamma0_VV"), RADAR, (200, 100)),
         (("angle", "Sigma0_VH_db", "Sigma0_VV_db"), RADAR, (300, 200)),
         (("bands", "bands"), RADAR, (100, 200)),
+        (("B8_median", "B4_median", "B3_median", "B2_median"), FOUR, (400, 300, 200, 100)),
+        (("665 nm", "560 nm", "490 nm", "842 nm"), FOUR, (300, 200, 100, 400)),
+        (("2_VH_asc", "2_VV_asc"), RADAR, (200, 100)),
     ],
 )
 def test_descriptions_decide_the_order(

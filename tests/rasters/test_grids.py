@@ -38,6 +38,23 @@ def test_bounds_and_pixel() -> None:
     assert grid.pixel == 20
 
 
+@pytest.mark.parametrize(
+    ("turned", "words"),
+    [
+        (Affine(0, 10, 600000, 10, 0, 5299400), "rotated by 90 degrees"),
+        (FINE.transform @ Affine.rotation(12), "rotated by 12 degrees"),
+        (FINE.transform @ Affine.rotation(-90), "rotated by 90 degrees"),
+        (FINE.transform @ Affine.translation(0.7, 0), "shifted by 0.7 px east"),
+        (FINE.transform, ""),
+    ],
+)
+def test_difference_of_rotated_grids(turned: Affine, words: str) -> None:
+    """A square turned by 90 degrees has the same bounds."""
+    square = replace(FINE, height=60, width=60)
+    assert words in replace(square, transform=turned).difference(square)
+    assert bool(words) == bool(replace(square, transform=turned).difference(square))
+
+
 def upsample(coarse: NDArray[Any], factor: int) -> NDArray[Any]:
     spans = [span(0, factor * size, size, factor * size) for size in coarse.shape[1:]]
     return bilinear(coarse, *spans)

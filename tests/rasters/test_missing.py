@@ -42,6 +42,13 @@ def read(
         ("dB", "float32", -9999, "impossible"),
         ("dB", "int16", -32768, "impossible"),
         ("DN", "uint16", 65535, "impossible"),
+        ("DN", "int16", 32767, "impossible"),
+        ("DN", "int32", 2147483647, "impossible"),
+        ("DN", "int16", -1000, "fill"),
+        ("reflectance", "float32", -0.1, "fill"),
+        ("reflectance", "float64", -0.1, "fill"),
+        ("dB", "float32", -50, "fill"),
+        ("dB", "float64", -300, "fill"),
         ("linear", "float32", -3.4028235e38, "impossible"),
         ("reflectance", "float64", 1.7e308, "impossible"),
         ("dB", "float32", np.nan, "nan"),
@@ -57,6 +64,34 @@ def test_undeclared_fill(
     assert missing[:8, :8].all()
     assert missing.sum() == 64
     assert reasons == {reason: 64}
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("int16", -50), ("uint16", 32767), ("int16", -100)])
+def test_dark_and_bright_values_are_measured(tmp_path: Path, dtype: str, value: int) -> None:
+    """Digital numbers lie below 0 without the offset, and clouds far above 10,000."""
+    bands = values(dtype, 1, 900)
+    bands[QUARTER] = value
+    assert not read(write_raster(tmp_path / "a.tif", bands), "DN")[0].any()
+
+
+def test_fill_in_one_band_is_measured(tmp_path: Path) -> None:
+    bands = values("float32", -30, -5)
+    bands[0, :8, :8] = -50
+    bands[1, 8:, 8:] = 0
+    assert not read(write_raster(tmp_path / "a.tif", bands), "dB")[0].any()
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_data_mask_of_sentinel_hub(tmp_path: Path, count: int) -> None:
+    bands = np.random.default_rng(0).integers(0, 200, (count + 1, 16, 16)).astype(np.uint8)
+    bands[-1] = 1
+    bands[-1, :8, :8] = 0
+    names = ("B02", "B03", "B04")[:count]
+    path = write_raster(tmp_path / "a.tif", bands, descriptions=(*names, "dataMask"))
+    found = read_raster(path, Modality(names, "DN", (0, 255)))
+    expected = np.where(bands[-1] == 0, np.nan, bands[:-1].astype(np.float64))
+    np.testing.assert_array_equal(found.values, expected)
+    assert found.missing.pixels == {"mask": 64}
 
 
 @pytest.mark.parametrize(

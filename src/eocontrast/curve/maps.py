@@ -15,9 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from eocontrast.curve.figure_labels import figure_labels
 from eocontrast.labels import IGNORE_INDEX
 from eocontrast.runtime.errors import readable
 from eocontrast.runtime.files import whole
+
+COLUMNS = 8
+"""Class names side by side below the figure."""
 
 
 def draw_maps(numbers: Path, path: Path) -> None:
@@ -66,11 +70,11 @@ def _panels(content: dict[str, Any]) -> Figure:
         for axes, image in zip(column, images, strict=True):
             axes.imshow(image, interpolation="nearest")
             axes.set_axis_off()
-    names = [str(name) for name in content["classes"]]
+    names = figure_labels([str(name) for name in content["classes"]])
     figure.legend(
         handles=[Patch(color=c, label=name) for name, c in zip(names, palette, strict=True)],
         loc="outside lower center",
-        ncols=len(names),
+        ncols=min(len(names), COLUMNS),
         fontsize=8,
         frameon=False,
     )

@@ -20,9 +20,17 @@ _COMMON = {
     "aerosol": "B01", "narrownir": "B8A", "nirnarrow": "B8A", "watervapour": "B09",
     "watervapor": "B09",
 }  # fmt: skip
-# "B4, central wavelength 665 nm" is GDAL's description, "B04_10m" that of Level-2A files
-_OPTICAL = re.compile(
-    r"b(?:0?([1-9])|(1[0-2])|(8a))(?:[ _-]?[126]0m)?(?:,? central wavelength.*)?(?: \(.*\))?"
+# "B4, central wavelength 665 nm" is GDAL's description
+_OPTICAL = re.compile(r"b(?:0?([1-9])|(1[0-2])|(8a))(?:,? central wavelength.*)?(?: \(.*\))?")
+_SIDE_WORDS = {
+    "mean", "median", "min", "max", "mosaic", "composite", "first", "last", "reflectance", "refl",
+    "toa", "boa", "l1c", "l2a", "msi", "msil1c", "msil2a", "band", "harmonized", "jp2", "tif",
+    "tiff", "10m", "20m", "60m", "asc", "desc", "ascending", "descending", "filtered",
+}  # fmt: skip
+"""Words beside the name of a band, such as those of reducers and of products."""
+# dates as in SNAP's stacks, then tile, orbit, baseline and percentile
+_SIDE_CODE = re.compile(
+    r"slv\d+|\d{1,2}[a-z]{3}\d{4}|\d{8}(?:t\d{6})?|t\d{2}[a-z]{3}|r\d{3}|n\d{4}|p\d{1,2}"
 )
 _POLARISATIONS = {"vv", "vh", "hh", "hv"}
 _RADAR_WORDS = {
@@ -30,9 +38,16 @@ _RADAR_WORDS = {
     "linear", "power", "intensity", "amplitude", "backscatter", "rtc", "grd", "s1", "sar",
     "s1a", "s1b", "s1c", "iw", "ew", "sentinel1", "mst",
 }  # fmt: skip
-# SNAP adds the date to the bands of a stack: Sigma0_VV_slv1_12Mar2020
-_STACK = re.compile(r"slv\d+|\d{1,2}[a-z]{3}\d{4}|\d{8}(?:t\d{6})?")
-_SENSOR = re.compile(r"(?:s2[abc]?|sentinel-?2[abc]?)[\s_.-]+")
+_SENSOR = re.compile(
+    r"(?:s2[abcd]?|sentinel-?2[abcd]?)[\s_.-]+(?:sr(?:[\s_.-]+harmonized)?[\s_.-]+)?"
+)
+_NANOMETRES = re.compile(r"(\d{3,4}) ?nm")
+_WAVELENGTHS = {
+    "B01": (440, 446), "B02": (488, 495), "B03": (557, 563), "B04": (662, 668), "B05": (702, 708),
+    "B06": (737, 743), "B07": (778, 786), "B08": (830, 845), "B8A": (862, 868), "B09": (940, 948),
+    "B10": (1370, 1380), "B11": (1605, 1618), "B12": (2180, 2208),
+}  # fmt: skip
+"""Central wavelengths in nanometres that the satellites, and their documents, give a band."""
 
 
 def standard_name(text: str) -> str | None:
@@ -41,14 +56,31 @@ def standard_name(text: str) -> str | None:
     common = re.sub(r"[\s_.-]", "", name)
     if common in _COMMON:
         return _COMMON[common]
-    match = _OPTICAL.fullmatch(name)
-    if match:
-        return f"B{'8A' if match[3] else f'{int(match[1] or match[2]):02d}'}"
-    words = [word for word in re.split(r"[\s_.-]+", name) if not _STACK.fullmatch(word)]
-    polarisation = [word for word in words if word in _POLARISATIONS]
-    if len(polarisation) == 1 and {*words} - _POLARISATIONS <= _RADAR_WORDS:
-        return polarisation[0].upper()
-    return None
+    if match := _OPTICAL.fullmatch(name):
+        return _band(match)
+    if match := _NANOMETRES.fullmatch(name):
+        length = int(match[1])
+        return next((b for b, (low, high) in _WAVELENGTHS.items() if low <= length <= high), None)
+    words = [word for word in re.split(r"[\s_.,()-]+", name) if word]
+    words = [w for w in words if w not in _SIDE_WORDS and not _SIDE_CODE.fullmatch(w)]
+    polarisation = [word for word in words if word.removesuffix("db") in _POLARISATIONS]
+    others = {word for word in words if not word.isdigit()} - {*polarisation}
+    if len(polarisation) == 1 and others <= _RADAR_WORDS:
+        return polarisation[0].removesuffix("db").upper()
+    return _single_band(words)
+
+
+def _single_band(words: Sequence[str]) -> str | None:
+    """Return the only optical band that words name; None for several, or other words."""
+    identifiers = [match for word in words if (match := _OPTICAL.fullmatch(word))]
+    # numbers beside an identifier count images, as in Earth Engine's "0_B2"
+    others = [w for w in words if not _OPTICAL.fullmatch(w) and not (identifiers and w.isdigit())]
+    named = [*map(_band, identifiers), *map(_COMMON.get, others)]
+    return named[0] if len(set(named)) == 1 else None
+
+
+def _band(match: re.Match[str]) -> str:
+    return f"B{'8A' if match[3] else f'{int(match[1] or match[2]):02d}'}"
 
 
 def band_numbers(
@@ -141,7 +173,9 @@ def alpha_band(raster: DatasetReader, numbers: Iterable[int]) -> int | None:
     """Return the number of an alpha band that is none of the given bands, which hold values."""
     pairs = zip(raster.indexes, raster.colorinterp, strict=True)
     others = [n for n, colour in pairs if colour == ColorInterp.alpha and n not in [*numbers]]
-    return others[0] if others else None
+    # Sentinel Hub names the band of valid pixels so
+    masks = [n for n in raster.indexes if (raster.descriptions[n - 1] or "").lower() == "datamask"]
+    return next(iter(masks + others), None)
 
 
 def _is_radar(name: str) -> bool:

@@ -53,7 +53,12 @@ class Grid:
     @property
     def pixel(self) -> float:
         """Width of a pixel in the units of `crs`."""
-        return abs(float(self.transform.a))
+        return math.hypot(self.transform.a, self.transform.d)
+
+    @property
+    def _east(self) -> float:
+        """Direction of a row, in radians."""
+        return math.atan2(self.transform.d, self.transform.a)
 
     @property
     def metres(self) -> float | None:
@@ -123,6 +128,9 @@ class Grid:
         """
         if self.crs and other.crs and self.crs != other.crs:
             return f"is in {self.crs.to_string()}, unlike {other.crs.to_string()} of"
+        turn = math.degrees(self._east - other._east)
+        if abs((turn + 180) % 360 - 180) > 0.1:
+            return f"is rotated by {abs(turn):.3g} degrees against"
         finer = min(self.pixel, other.pixel)
         (left, bottom, right, top), bounds = self.bounds, other.bounds
         widths = (right - left, top - bottom)

@@ -15,15 +15,15 @@ NoData = Literal["auto", "none"] | tuple[float, ...]
 Offset = Literal["auto"] | float
 
 Reason = Literal["nodata", "user", "mask", "nan", "fill", "impossible"]
-"""Reason for a missing pixel: the header's value, the user's, mask flags, NaN, 0 in all bands, or a
-value that no sensor gives."""
+"""Reason for a missing pixel: the header's value, the user's, mask flags, NaN, a value of fill in
+all bands, or a value that no sensor gives."""
 
 WORDS: dict[Reason, str] = {
     "nodata": "the header's no-data value",
     "user": "the value declared as no data",
     "mask": "the file's mask or alpha band",
     "nan": "NaN or infinite",
-    "fill": "0 in all bands",
+    "fill": "0 or another value of fill in all bands",
     "impossible": "a value that no sensor gives",
 }
 
@@ -32,6 +32,13 @@ GUESSES: tuple[Reason, ...] = ("fill", "impossible")
 
 IMPOSSIBLE = (-9999, -99999, -32768, -32767, -2147483648, 65535, 4294967295)
 """Values that files use for no data without declaring it."""
+
+FILLS = (0, -1000, -0.1, -50, -60, -100, -300)
+"""Values that mean no data if all bands hold them.
+
+They are 0, 0 after the offset of Sentinel-2 was taken off, and logarithms of the least power that
+programs take. Those of decibel count in floating-point files only, since DN may reach them.
+"""
 
 _HUGE = 1e19
 """Larger values are the ends of floating-point types, or GDAL's and netCDF's fill."""
@@ -148,7 +155,7 @@ def _reasons(
     # eight bits leave no value to spare: black is water in a picture of radar
     if values.dtype.itemsize > 1:
         if "fill" in guesses:
-            yield "fill", np.broadcast_to(_all_zero(values), values.shape)
+            yield "fill", np.broadcast_to(_filled(values), values.shape)
         if "impossible" in guesses:
             yield "impossible", _impossible(values)
 
@@ -164,6 +171,8 @@ def _impossible(values: NDArray[Any]) -> NDArray[np.bool_]:
     # NaN loses against every number
     low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
     absent = _any_of(values, [number for number in IMPOSSIBLE if low <= number <= high])
+    if values.dtype.kind == "i":
+        absent |= values == np.iinfo(values.dtype).max
     if values.dtype.kind == "f" and (low < -_HUGE or high > _HUGE):
         absent |= (np.abs(values) > _HUGE) & np.isfinite(values)
     return absent
@@ -178,15 +187,22 @@ def _equal(values: NDArray[Any], number: float) -> NDArray[np.bool_]:
     return np.asarray(values == (int(number) if float(number).is_integer() else number))
 
 
-def _all_zero(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return the pixels that are 0 in all bands: fill outside the swath, declared or not."""
-    zero: NDArray[np.bool_] = values[0] == 0
-    for band in values[1:]:
-        # in most windows the first band already shows that no pixel is void
-        if not zero.any():
-            break
-        zero &= band == 0
-    return zero
+def _filled(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return the pixels that hold a value of fill in all bands, as outside the swath."""
+    filled = np.zeros(values.shape[1:], dtype=np.bool_)
+    low = np.fmin.reduce(values[0], axis=None)
+    whole = values.dtype.kind != "f"
+    for number in FILLS if not whole else FILLS[:2]:
+        if number < low:
+            continue
+        here = _equal(values[0], number)
+        for band in values[1:]:
+            # in most windows the first band already shows that no pixel is void
+            if not here.any():
+                break
+            here = here & _equal(band, number)
+        filled |= here
+    return filled
 
 
 def missing_pixels(values: NDArray[Any]) -> NDArray[np.bool_]:

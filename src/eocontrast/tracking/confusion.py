@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from sklearn.metrics import ConfusionMatrixDisplay
 
+from eocontrast.curve.figure_labels import figure_labels
 from eocontrast.runtime.files import whole
 
 
@@ -29,7 +30,7 @@ def draw_confusion(confusion: pd.DataFrame, classes: Sequence[str], path: Path) 
     shares = counts.div(counts.sum(axis=1).clip(lower=1), axis=0).to_numpy()
     side = 2.6 + 0.6 * len(names)
     figure, axes = plt.subplots(figsize=(side, side), layout="constrained")
-    display = ConfusionMatrixDisplay(shares, display_labels=list(names))
+    display = ConfusionMatrixDisplay(shares, display_labels=figure_labels(list(names)))
     limits = {"vmin": 0, "vmax": 1}
     display.plot(
         ax=axes, cmap="Blues", values_format=".2f", xticks_rotation=40, colorbar=False, im_kw=limits
