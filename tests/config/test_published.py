@@ -26,6 +26,43 @@ def test_run_is_an_init() -> None:
     assert check_params(raw).pretrain.inits["moco"].sensors == ("s1", "s2")
 
 
+CLOSP = {"s1": "vits16_s1_closp", "s2": "vits16_s2_closp"}
+
+SEGMENTS: dict[str, tuple[dict[str, str], dict[str, Any], str]] = {
+    "unet on ResNets": (MOCO, {"head": "unet"}, ""),
+    "unet on ResNets at every scale": (MOCO, {"head": "unet", "fusion": "scales"}, ""),
+    "upernet on ViTs": (CLOSP, {"head": "upernet", "frozen": True}, ""),
+    "linear on both": ({**MOCO, "s1": CLOSP["s1"]}, {"head": "linear", "frozen": True}, ""),
+    "unet on ViTs": (CLOSP, {"head": "unet"}, "finetune: head unet needs maps that halve"),
+    "unet on one ViT": (
+        {**MOCO, "s2": CLOSP["s2"]},
+        {"head": "unet"},
+        "finetune: head unet needs maps that halve",
+    ),
+    "scales of two architectures": (
+        {**MOCO, "s1": CLOSP["s1"]},
+        {"head": "upernet", "fusion": "scales"},
+        "finetune: fusion scales joins maps of one architecture.*use fusion late",
+    ),
+    "swin_unet": (MOCO, {"head": "swin_unet"}, "finetune: head swin_unet decodes a Swin"),
+    "early": (MOCO, {"head": "unet", "fusion": "early"}, "finetune: fusion early.*fusion late"),
+    "one sensor": ({"s2": MOCO["s2"]}, {"head": "unet"}, "finetune: fusion late needs s1"),
+}
+
+
+@pytest.mark.parametrize("case", SEGMENTS)
+def test_segmentation_of_single_run(case: str) -> None:
+    run, settings, message = SEGMENTS[case]
+    raw = params({"mine": run})
+    single = {"arm": "swin_unet_dual", "init": "mine", "fusion": "late", **settings}
+    raw["finetune"] |= single
+    if not message:
+        assert check_params(raw).single_arm.head == settings["head"]
+        return
+    with pytest.raises(UserError, match=message):
+        check_params(raw)
+
+
 WRONG = {
     "unknown name": ({"s1": "rn50_s1_mocco"}, "did you mean rn50_s1_moco"),
     "other sensor": ({"s1": "rn50_s2_moco"}, "s1 is rn50_s2_moco, whose weights are of s2"),

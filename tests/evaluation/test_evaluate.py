@@ -38,6 +38,8 @@ LATE: tuple[dict[str, str], ...] = (
     {"head": "knn", "fusion": "late"},
     {"head": "swin_unet", "fusion": "late", "task": "segmentation"},
     {"head": "swin_unet", "fusion": "scales", "task": "segmentation"},
+    {"head": "unet", "fusion": "late", "task": "segmentation"},
+    {"head": "unet", "fusion": "scales", "task": "segmentation"},
 )
 """Models with a backbone a sensor."""
 

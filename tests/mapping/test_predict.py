@@ -211,7 +211,16 @@ def test_empty_tiles_are_not_predicted(segmenter: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(shares[:, 101:], expected[:, 101:], atol=1e-5)
 
 
-@pytest.mark.parametrize(("head", "fusion"), [("swin_unet", "late"), ("unet", "early")])
+@pytest.mark.parametrize(
+    ("head", "fusion"),
+    [
+        ("swin_unet", "late"),
+        ("unet", "early"),
+        ("unet", "scales"),
+        ("upernet", "late"),
+        ("linear", "late"),
+    ],
+)
 def test_map_of_a_crop(
     write_model: WriteModel, mixed_store: PatchStore, tmp_path: Path, head: str, fusion: str
 ) -> None:
@@ -240,10 +249,13 @@ def test_side_of_tiles(segmenter: Path, multiple: int, side: int) -> None:
     assert lay_out(model, spec, grid, None, None).tiling.side == side
 
 
-def test_tiles_scaled_by_maximum(segmenter: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("changed", [{"scaling": "crop_maximum"}, {"resize": 32}], ids=str)
+def test_tiles_keep_training_scale(
+    segmenter: Path, tmp_path: Path, changed: dict[str, object]
+) -> None:
     tensors, header = load_weights(segmenter)
     for fields in header["inputs"].values():
-        fields["scaling"] = "crop_maximum"
+        fields |= changed
     save_weights(tmp_path / "crop.safetensors", tensors, header)
     options = write_scene(tmp_path, landscape(40, 40))
     default, named = tmp_path / "a.tif", tmp_path / "b.tif"
