@@ -57,21 +57,24 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(fault, int) or not path.is_file():
             self.send_error(fault if isinstance(fault, int) else 404)
             return
-        content = path.read_bytes()
+        size = path.stat().st_size
         match = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         first = int(match[1]) if match else 0
-        last = min(int(match[2] or len(content)) if match else len(content), len(content) - 1)
+        last = min(int(match[2] or size) if match else size, size - 1)
         self.send_response(206 if match else 200)
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("Content-Length", str(last - first + 1))
         if match:
-            self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
+            self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
         self.end_headers()
-        if body and fault == "cut":
-            self.wfile.write(content[first : (first + last) // 2])
-            self.close_connection = True
-        elif body:
-            self.wfile.write(content[first : last + 1])
+        if not body:
+            return
+        with path.open("rb") as file:
+            file.seek(first)
+            content = file.read(last - first + 1)
+        cut = fault == "cut"
+        self.wfile.write(content[: len(content) // 2] if cut else content)
+        self.close_connection = self.close_connection or cut
 
     def log_message(self, *_: object) -> None:
         """Quiet."""

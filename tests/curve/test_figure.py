@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -92,6 +93,17 @@ def test_every_task_has_a_panel_with_its_arms(tmp_path: Path, drawn: list[Figure
     assert styles == ["--", "-", ":"]
     colours = [lines[name].get_color() for name in ("late", "dual", "dual_frozen")]
     assert len(set(colours)) == 3
+
+
+def test_budgets_are_marked_in_polygons(tmp_path: Path, drawn: list[Figure]) -> None:
+    made = {
+        name: replace(of, n_shapes=np.array([14.2, 131.0, 1200.0])) for name, of in curves().items()
+    }
+    draw_label_curve({**made, "s1": curve("s1", [0.1])}, COMPARED, tmp_path / "a.png")
+    axes = drawn[0].axes[0]
+    ticks = [text.get_text() for text in axes.get_xticklabels()]
+    assert ticks == ["10\n(14)", "100\n(131)", "1000\n(1200)"]
+    assert axes.get_xlabel() == "labelled patches\n(labelled polygons or points)"
 
 
 def test_an_arm_keeps_its_look_when_ranks_change(tmp_path: Path, drawn: list[Figure]) -> None:

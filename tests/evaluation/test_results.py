@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from specs import finetuned_spec
 
+from eocontrast.curve.label_curve import COLUMNS, SHAPES, arm_curves, tidy
 from eocontrast.evaluation.evaluate import Evaluation
 from eocontrast.evaluation.results import (
     ArmResult,
@@ -248,3 +249,19 @@ def test_equal_results_give_equal_bytes(tmp_path: Path) -> None:
     for kind in ("json", "parquet"):
         one, two = ((tmp_path / f"{name}.{kind}").read_bytes() for name in ("one", "two"))
         assert one == two
+
+
+def test_polygons_are_counted_in_the_results(tmp_path: Path) -> None:
+    without, scored = point(), evaluation(n_shapes=31)
+    for name, points in (("without", without), ("with", [scored])):
+        files = (tmp_path / f"{name}.json", tmp_path / f"{name}.parquet")
+        write_arm("late", [points], {}, *files)
+        arm = read_arm(*files)
+        assert arm is not None
+        assert ("n_shapes" in arm.points) == (name == "with")
+        columns = [*tidy({"late": arm}).columns]
+        assert columns == [*COLUMNS[:6], *([SHAPES] if name == "with" else []), *COLUMNS[6:]]
+    assert arm.points.n_shapes.tolist() == [31]
+    curve = arm_curves({"late": arm}, samples=10)["late"]
+    assert curve.n_shapes is not None
+    assert curve.n_shapes.tolist() == [31]

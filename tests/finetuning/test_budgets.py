@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from specs import make_arm
 
-from eocontrast.finetuning.budgets import Budget, label_budget, labelled_pixels, too_small, unusable
+from eocontrast.finetuning.budgets import (
+    Budget,
+    label_budget,
+    labelled_pixels,
+    labelled_shapes,
+    too_small,
+    unusable,
+)
 from eocontrast.patches.store import PatchStore
 from eocontrast.runtime.errors import UserError
 
@@ -110,3 +117,18 @@ def test_segmenters_are_left_out_where_there_are_no_masks(
     assert "needs masks" in refused["1.0"]
     for store, arm in ((tiny_store, classifier), (mixed_store, segmenter)):
         assert unusable(store, arm, [0.05, 1.0]) == too_small(store, [0.05, 1.0])
+
+
+def test_shapes_of_a_budget_count_once(tiny_store: PatchStore) -> None:
+    budget = label_budget(tiny_store, 0.5, seed=0, val_fraction=0.2)
+    assert labelled_shapes(tiny_store, budget) == 0  # labels are no polygons
+    draws = np.random.default_rng(0)
+    texts = [
+        " ".join(map(str, draws.integers(0, 30, draws.integers(0, 4)))) for _ in tiny_store.labels
+    ]
+    store = PatchStore(tiny_store.folder)
+    store.index["shapes"] = texts
+    expected: set[str] = set()
+    for row in rows_of(budget):
+        expected |= set(texts[row].split())
+    assert labelled_shapes(store, budget) == len(expected) > 3

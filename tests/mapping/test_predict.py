@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,43 @@ def test_map_georeference_and_colours(segmenter: Path, tmp_path: Path) -> None:
         assert raster.descriptions == ("confidence", "entropy")
         assert raster.scales == pytest.approx((0.004, 0.004))
         assert raster.nodata == 255
+
+
+@pytest.mark.parametrize(
+    ("name", "stated", "options", "note"),
+    [
+        ("s2.tif", -1000, (), "the offset that the header states is taken off, as in training"),
+        (
+            "S2A_MSIL2A_20230601T101559_N0510_R022_T33UUP.tif",
+            0,
+            (),
+            "the offset that the product states",
+        ),
+        ("s2.tif", 0, ("--s2-offset", "-1000"), ""),
+    ],
+    ids=["header", "product", "option"],
+)
+def test_offset_changes_no_map(
+    write_model: WriteModel, mixed_store: PatchStore, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], name: str, stated: int, options: tuple[str, ...], note: str,
+) -> None:  # fmt: skip
+    specs = {s: replace(spec, with_offset=False) for s, spec in mixed_store.specs.items()}
+    model, rasters = write_model(mixed_store, inputs=specs, **SEGMENTER), landscape(37, 45)
+    without = write_scene(tmp_path, rasters)
+    assert predict(model, without, tmp_path / "without.tif") == 0
+    path = tmp_path / name
+    place = {"crs": "EPSG:32633", "transform": PLACE, "nodata": 0}
+    write_raster(path, rasters["s2"] + np.uint16(1000), **place)
+    if stated:
+        with rasterio.open(path, "r+") as raster:
+            raster.scales, raster.offsets = (1,) * 4, (stated,) * 4
+    capsys.readouterr()
+    with_offset = [*without[:2], "--s2", str(path), *options]
+    assert predict(model, with_offset, tmp_path / "with.tif") == 0
+    assert note in capsys.readouterr().err
+    for kind in ("", "_confidence"):
+        maps = [read(tmp_path / f"{each}{kind}.tif") for each in ("without", "with")]
+        np.testing.assert_array_equal(*maps)
 
 
 def test_tiles_leave_no_seams(

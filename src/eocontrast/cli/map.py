@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 from collections import deque
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -12,13 +13,15 @@ from typing import TYPE_CHECKING
 from eocontrast.cli.params import add_params_option, read_params, write_params
 from eocontrast.cli.start import add_scene_arguments, cutting_of, scene_images
 from eocontrast.modalities import Sensor
-from eocontrast.runtime.errors import UserError, named
+from eocontrast.runtime.errors import named
 from eocontrast.runtime.files import refuse_existing
 
 if TYPE_CHECKING:  # torch takes seconds
     from eocontrast.config.arms import Arm
     from eocontrast.config.params import Params
     from eocontrast.evaluation.evaluate import Evaluation
+    from eocontrast.models.weights import Pretrained
+    from eocontrast.patches.store import PatchStore
     from eocontrast.sources.scenes.inspect import SceneImage
 
 _MAP = """\
@@ -29,8 +32,13 @@ pixels of the training blocks, and its scores on the held-out blocks are printed
 mapped. The model is kept beside the map, for `eocontrast predict` on other scenes. To compare
 methods and to see how many labels you need, use `eocontrast start` and `dvc repro` instead.
 
+With --init, a segmenter starts from pretrained weights instead: a file, or one or two names of
+`eocontrast weights`. A sensor that they were not trained on is left out.
+
   eocontrast map --s1 S1.tif --s2 S2.tif --labels fields.gpkg --class-column crop -o map.tif
   eocontrast map --s2 S2.tif --labels fields.gpkg --class-column crop -o map.tif
+  eocontrast map --s1 S1.tif --s2 S2.tif --labels fields.gpkg --class-column crop -o map.tif \\
+    --init models/pretrained/dual_simclr_swin.safetensors
 """
 
 
@@ -47,6 +55,8 @@ def add_map_command(commands: argparse._SubParsersAction[argparse.ArgumentParser
     add = parser.add_argument
     add("-o", "--out", type=Path, required=True, metavar="MAP.tif")
     add("--overwrite", action="store_true", help="replace an existing map")
+    add("--init", nargs="+", default=(), metavar="INIT",
+        help="pretrained file, or a published name per sensor (default: none)")  # fmt: skip
     add("--steps", type=int, default=600, metavar="N",
         help="steps of training, at least (default: %(default)s)")  # fmt: skip
     add_params_option(parser, "recipe and backbone of the U-Net")
@@ -58,6 +68,7 @@ def map_labels(arguments: argparse.Namespace) -> int:
     Raises:
         UserError: a file cannot be used, files do not overlap, or the map exists.
     """
+    from eocontrast.cli.map_start import read_init
     from eocontrast.mapping.geotiff import check_names
     from eocontrast.mapping.layers import layers
     from eocontrast.mapping.predict import map_scene
@@ -68,15 +79,17 @@ def map_labels(arguments: argparse.Namespace) -> int:
     check_names(out, layers(("class",), True, False), arguments.overwrite)
     refuse_existing(model, arguments.overwrite)
     images = scene_images(arguments)
+    init = read_init(arguments.init) if arguments.init else None
     out.parent.mkdir(parents=True, exist_ok=True)
     # beside the map, where there is room for it
     with TemporaryDirectory(dir=out.parent, prefix=f".{out.stem}.") as folder:
-        trained, scores = _train(arguments, images, Path(folder))
+        trained, scores = _train(arguments, images, init, Path(folder))
         print(*_lines(scores), sep="\n", flush=True)
         shutil.copy(trained, model)
         described: dict[Sensor, Image] = {
             sensor: Image(image.path, image.modality.bands, image.modality.units)
             for sensor, image in images.items()
+            if sensor in scores.inputs.split("+")
         }
         written = map_scene(
             model,
@@ -93,7 +106,10 @@ def map_labels(arguments: argparse.Namespace) -> int:
 
 
 def _train(
-    arguments: argparse.Namespace, images: dict[Sensor, SceneImage], folder: Path
+    arguments: argparse.Namespace,
+    images: dict[Sensor, SceneImage],
+    init: Pretrained | None,
+    folder: Path,
 ) -> tuple[Path, Evaluation]:
     """Cut, encode, train and score by the functions of the stages."""
     from eocontrast.config.params import load_params
@@ -102,7 +118,6 @@ def _train(
     from eocontrast.finetuning.run import train_points
     from eocontrast.normalisation.build import build_store
     from eocontrast.patches.store import PatchStore
-    from eocontrast.pretraining.run import pretrain_run
     from eocontrast.sources.catalogue import fetch_source
     from eocontrast.sources.scenes.project import cut_project, fill_params, find_labels
     from eocontrast.training.devices import accelerator
@@ -120,34 +135,42 @@ def _train(
     settings = {**params.normalise.model_dump(), "fill_bands": params.fill_bands}
     settings["check_shift"] = settings["check_shift"] and len(images) > 1
     store = folder / "store"
-    build_store(folder / "manifests", store, folder / "audit.json", **settings)
-    arm, init = _arm(params, images), folder / "init.safetensors"
-    run = named("pretrain.runs", arm.init, params.pretrain.runs)
-    backbone = params.backbones[run.backbone]
-    deque(pretrain_run(run, backbone, PatchStore(store), init, params.precision), maxlen=0)
+    # beside the map: the lines that it prints name this file
+    audit = arguments.out.with_name(f"{arguments.out.stem}_audit.json")
+    build_store(folder / "manifests", store, audit, **settings)
+    arm, start = _start(params, arguments.init, init, images, PatchStore(store), folder)
     recipes = params.finetune.recipe
     longer = recipes.segmentation.model_copy(update={"min_steps": arguments.steps})
     recipes = recipes.model_copy(update={"segmentation": longer})
-    job = Job("map", store, init, arm, recipes, 1.0, arguments.seed, params.precision, folder)
+    job = Job("map", store, start, arm, recipes, 1.0, arguments.seed, params.precision, folder)
     (point,) = train_points([job])
     files = [[point.file]]
     ((evaluations,),) = evaluate(files, PatchStore(store), accelerator(params.precision))
     return point.file, evaluations[0]
 
 
-def _arm(params: Params, images: dict[Sensor, SceneImage]) -> Arm:
-    """Return the U-Net from scratch of params.yaml, on the sensors that there are."""
-    unets = [
-        arm
-        for arm in params.label_curve.named_arms.values()
-        if arm.head == "unet" and params.pretrain.inits[arm.init].method == "random"
-    ]
-    if not unets:
-        raise UserError(
-            "params.yaml has no arm from scratch with the head unet under label_curve.arms; "
-            "restore it, for example with `git restore params.yaml`"
-        )
-    return unets[0].model_copy(update={"fusion": "early" if len(images) > 1 else "s2"})
+def _start(
+    params: Params,
+    names: Sequence[str],
+    init: Pretrained | None,
+    images: Mapping[Sensor, SceneImage],
+    store: PatchStore,
+    folder: Path,
+) -> tuple[Arm, Path]:
+    """Return the arm to train and the file of the weights that it starts from."""
+    from eocontrast.cli.map_start import pretrained_arm, scratch_arm
+    from eocontrast.pretraining.run import pretrain_run
+
+    file, sensors = folder / "init.safetensors", tuple(images)
+    if init is None:
+        arm = scratch_arm(params, sensors)
+        run = named("pretrain.runs", arm.init, params.pretrain.runs)
+        backbone = params.backbones[run.backbone]
+        deque(pretrain_run(run, backbone, store, file, params.precision), maxlen=0)
+        return arm, file
+    init.save(file)
+    name = " + ".join(Path(each).stem for each in names)
+    return pretrained_arm(params, name, init, sensors, store.specs), file
 
 
 def _lines(evaluation: Evaluation) -> list[str]:

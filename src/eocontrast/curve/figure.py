@@ -76,17 +76,29 @@ def _panel(axes: Axes, curves: Mapping[str, ArmCurve], compared: Compared) -> No
     if compared[0] is not None:
         _mark(axes, curves[compared[0]])
     some = next(iter(curves.values())).result
-    ticks = sorted({int(n) for curve in curves.values() for n in curve.n_labels})
-    axes.set_xscale("log")
-    axes.set_xticks(ticks, [str(tick) for tick in ticks])
-    axes.minorticks_off()
     axes.set_title(some.task.replace("_", " "))
-    axes.set_xlabel("labelled patches")
+    _scale_x(axes, list(curves.values()))
     axes.set_ylabel(f"{some.metric} on test regions")
     axes.grid(alpha=0.3)
     kinds = "dashed: labels alone\ndotted: backbones frozen"
     title = f"{kinds}\nbands: 95 % intervals over\ntest groups and seeds"
     axes.legend(title=title, loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=9.5)
+
+
+def _scale_x(axes: Axes, curves: Sequence[ArmCurve]) -> None:
+    """Mark the budgets in patches, and below in polygons or points if the labels are such."""
+    ticks = sorted({int(n) for curve in curves for n in curve.n_labels})
+    shapes = {
+        int(paid): round(shown)
+        for curve in curves
+        if curve.n_shapes is not None
+        for paid, shown in zip(curve.n_labels, curve.n_shapes, strict=True)
+    }
+    axes.set_xlabel("labelled patches" + ("\n(labelled polygons or points)" if shapes else ""))
+    axes.set_xscale("log")
+    names = [f"{tick}\n({shapes[tick]})" if tick in shapes else str(tick) for tick in ticks]
+    axes.set_xticks(ticks, names)
+    axes.minorticks_off()
 
 
 def _look(arm: ArmResult, alone: Sequence[str]) -> tuple[str, str, str]:

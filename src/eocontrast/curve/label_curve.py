@@ -18,6 +18,8 @@ from eocontrast.evaluation.results import ArmResult
 from eocontrast.runtime.errors import UserError
 
 COLUMNS = ("task", "arm", "init", "inputs", "fraction", "n_labels", "seed", "metric", "value")
+SHAPES = "n_shapes"
+"""Further column if labels are polygons or points: how many of them the labelled patches show."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class ArmCurve:
     intervals: tuple[Interval, ...]
     samples: NDArray[np.float64]
     """(fractions, B)."""
+    n_shapes: NDArray[np.float64] | None = None
+    """Labelled polygons or points, (fractions,); None if labels are others."""
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -38,13 +42,15 @@ class ArmCurve:
 
 
 def tidy(arms: Mapping[str, ArmResult]) -> pd.DataFrame:
-    """Return all scores of all points in the columns of `COLUMNS`."""
-    tables = []
+    """Return all scores of all points in the columns of `COLUMNS`, and `SHAPES` if known."""
+    tables, columns = [], list(COLUMNS)
+    if all(SHAPES in arm.points for arm in arms.values()):
+        columns.insert(columns.index("n_labels") + 1, SHAPES)
     for arm in arms.values():
         points = arm.points.assign(task=arm.task, arm=arm.name, init=arm.init)
-        keys = [column for column in COLUMNS if column not in ("metric", "value")]
+        keys = [column for column in columns if column not in ("metric", "value")]
         tables.append(points.melt(id_vars=keys, var_name="metric", value_name="value"))
-    return pd.concat(tables)[list(COLUMNS)].reset_index(drop=True)
+    return pd.concat(tables)[columns].reset_index(drop=True)
 
 
 def arm_curves(arms: Mapping[str, ArmResult], samples: int) -> dict[str, ArmCurve]:
@@ -67,7 +73,7 @@ def _curve(
 ) -> ArmCurve:
     at = np.searchsorted(groups, arm.groups)  # a group without a scored pixel is in no table
     one = len(set(arm.origins.values())) == 1
-    n_labels, intervals, samples = [], [], []
+    intervals, samples = [], []
     for fraction in arm.fractions:
         seeds = arm.seeds(fraction)
         # without several pretrainings, seeds are drawn as the other arms' are: they share labels
@@ -75,12 +81,14 @@ def _curve(
         tallies = np.zeros((len(seeds), len(groups), len(arm.classes), 4))
         tallies[:, at] = np.stack([arm.tallies[fraction, seed] for seed in seeds])
         value, replicates = resampling.score(tallies, arm.metric, arm.exclusive, origins)
-        n_labels.append(arm.points.loc[arm.points["fraction"] == fraction, "n_labels"].mean())
         if arm.no_interval:
             replicates = np.full_like(replicates, np.nan)
         intervals.append(Interval.of(value, replicates))
         samples.append(replicates)
-    return ArmCurve(arm, arm.fractions, np.array(n_labels), tuple(intervals), np.stack(samples))
+    means = arm.points.groupby("fraction").mean(numeric_only=True).loc[[*arm.fractions]]
+    n_shapes = means[SHAPES].to_numpy() if SHAPES in means else None
+    paid = means["n_labels"].to_numpy()
+    return ArmCurve(arm, arm.fractions, paid, tuple(intervals), np.stack(samples), n_shapes)
 
 
 def best_supervised(curves: Mapping[str, ArmCurve], chosen: str = AUTO) -> ArmCurve | None:

@@ -17,6 +17,7 @@ from eocontrast.runtime.files import whole, write_text
 
 if TYPE_CHECKING:  # the curve is drawn without torch
     from eocontrast.evaluation.evaluate import Evaluation
+    from eocontrast.models.finetuned import FinetunedSpec
 
 _POINT = ("fraction", "seed", "n_labels", "n_pixels", "n_validation")
 _DESCRIBED = ("task", "head", "init", "fusion", "frozen", "lr", "modality_dropout", "classes")
@@ -34,7 +35,7 @@ def write_point(evaluations: Sequence[Evaluation], path: Path) -> None:
     metric = every.task.metric
     found = {metric: every.scores[metric], **every.scores}
     found |= {f"{alone.inputs}.{metric}": alone.scores[metric] for alone in evaluations[1:]}
-    named = {key: getattr(every.spec, key) for key in ("task", "head", "init", *_POINT)}
+    named = {key: getattr(every.spec, key) for key in ("task", "head", "init", *_point(every.spec))}
     write_text(path, json.dumps(named | _rounded(found), indent=1) + "\n")
     classes = pd.DataFrame(_rounded(scored) for scored in every.by_class.values())
     classes.insert(0, "class", list(every.by_class))
@@ -72,8 +73,14 @@ def write_arm(
     write_text(scores, json.dumps(arm, indent=1) + "\n")
 
 
+def _point(spec: FinetunedSpec) -> tuple[str, ...]:
+    """Return the coordinates of a point, with the number of shapes if its labels are shapes."""
+    return (*_POINT, "n_shapes") if spec.n_shapes else _POINT
+
+
 def _described(evaluation: Evaluation) -> dict[str, Any]:
-    coordinates = {key: getattr(evaluation.spec, key) for key in (*_POINT, "pretraining_seed")}
+    keys = (*_point(evaluation.spec), "pretraining_seed")
+    coordinates = {key: getattr(evaluation.spec, key) for key in keys}
     return {
         **coordinates,
         "inputs": evaluation.inputs,
@@ -147,8 +154,8 @@ def _arm(arm: dict[str, Any], predictions: Path) -> ArmResult | None:
 
 
 def _points(points: list[dict[str, Any]]) -> pd.DataFrame:
-    kept = ("fraction", "seed", "n_labels", "inputs")
-    return pd.DataFrame([{k: p[k] for k in kept} | p["scores"] for p in points])
+    kept = ("fraction", "seed", "n_labels", "n_shapes", "inputs")
+    return pd.DataFrame([{k: p[k] for k in kept if k in p} | p["scores"] for p in points])
 
 
 def _by_class(points: list[dict[str, Any]]) -> pd.DataFrame:
@@ -183,8 +190,8 @@ class ArmResult:
         inputs: Sensors of the arm, `s1+s2` for both.
         supervised: Whether the arm uses no pretraining.
         classes: Names of the classes.
-        points: One row per point and set of sensors: `fraction, seed, n_labels, inputs`, and one
-            column per score.
+        points: One row per point and set of sensors: `fraction, seed, n_labels, inputs`, one
+            column per score, and `n_shapes` if labels are polygons or points.
         by_class: One row per point, set of sensors and class: `fraction, seed, inputs, class,
             recall, F1, IoU`.
         groups: Test groups, sorted.

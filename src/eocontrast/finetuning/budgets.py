@@ -46,6 +46,17 @@ def labelled_pixels(store: PatchStore, budget: Budget) -> int:
     return round(float(covered) * store.patch_size**2)
 
 
+def labelled_shapes(store: PatchStore, budget: Budget) -> int:
+    """Count the polygons or points that label the patches of a budget; 0 if labels are others.
+
+    One that reaches over several patches counts once: somebody drew it once.
+    """
+    if store.shapes is None:
+        return 0
+    texts = (text for rows in (budget.train, budget.validation) for text in store.shapes[rows])
+    return len({number for text in texts for number in text.split()})
+
+
 def unusable(store: PatchStore, arm: Arm, fractions: Sequence[float]) -> dict[str, str]:
     """Return the fractions that an arm cannot be trained on, with the reason."""
     if arm.task == "segmentation" and not store.has_masks:

@@ -11,7 +11,12 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from eocontrast.finetuning.budgets import Budget, label_budget, labelled_pixels
+from eocontrast.finetuning.budgets import (
+    Budget,
+    label_budget,
+    labelled_pixels,
+    labelled_shapes,
+)
 from eocontrast.finetuning.forward import FeatureInputs, Inputs, PatchInputs
 from eocontrast.finetuning.loop import fit, freeze
 from eocontrast.finetuning.points import Job
@@ -179,6 +184,7 @@ def _spec(job: Job, store: PatchStore, init: Pretrained, budget: Budget) -> Fine
         seed=job.seed,
         n_labels=budget.n_labels,
         n_pixels=labelled_pixels(store, budget),
+        n_shapes=labelled_shapes(store, budget),
         n_validation=len(budget.validation),
         architecture=init.architecture,
         inputs={

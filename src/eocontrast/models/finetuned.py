@@ -49,6 +49,7 @@ class FinetunedSpec:
         others: Architectures of the sensors whose backbone is not `architecture`.
         origins: Published weights that it descends from, as in `Pretrained`.
         pretraining_seed: Seed of the pretraining that it started from.
+        n_shapes: Polygons or points that the labels were drawn as, 0 if they are no such shapes.
     """
 
     task: TaskName
@@ -76,6 +77,7 @@ class FinetunedSpec:
     others: Mapping[Sensor, Architecture] = field(default_factory=dict)
     origins: tuple[Origin, ...] = ()
     pretraining_seed: int = 0
+    n_shapes: int = 0
 
     @property
     def learning(self) -> Task:
@@ -87,7 +89,7 @@ class FinetunedSpec:
         inputs = {sensor: spec.to_dict() for sensor, spec in self.inputs.items()}
         fields = {**asdict(self), "inputs": inputs, "classes": list(self.classes)}
         fields["origins"] = list(self.origins)
-        unset = [name for name in ("others", "origins") if not fields[name]]
+        unset = [name for name in ("others", "origins", "n_shapes") if not fields[name]]
         return {"format": FORMAT, **{n: value for n, value in fields.items() if n not in unset}}
 
     @classmethod

@@ -35,7 +35,7 @@ from eocontrast.rasters.masks import read_mask_raster
 from eocontrast.rasters.offsets import dark_ends
 from eocontrast.rasters.open import RasterError
 from eocontrast.rasters.read import Raster, read_raster
-from eocontrast.rasters.source import CLASSES, Source
+from eocontrast.rasters.source import CLASSES, SHAPES, Source
 from eocontrast.rasters.values import encode_pixels
 
 StoreBands = Mapping[Sensor, Bands]
@@ -124,7 +124,7 @@ def read_pair(source: Source, bands: StoreBands, row: dict[str, str], check_shif
     if targets is not None:
         arrays["label"] = targets
     valid = float((~missing["s1"] & ~missing["s2"]).mean())
-    facts = {name: row[name] for name in ("id", "group", "split")}
+    facts = {name: row[name] for name in ("id", "group", "split", SHAPES) if name in row}
     return Patch(
         id=patch,
         split=row["split"],

@@ -44,7 +44,8 @@ class PatchStore:
     Attributes:
         index: One row per patch: `id, group, split, label` (class index, -1 for none), `valid`
             (share of pixels with data in both sensors), `shard, row`; `share_<k>` of each class
-            if the source has labels, `present_<k>` if it names the classes beside its masks.
+            if the source has labels, `present_<k>` if it names the classes beside its masks, and
+            `shapes` if masks were drawn from polygons or points.
         specs: Input specification by sensor, with statistics of the patches outside the test split.
         data: Name and licence of the source.
         classes: Class names in the order of their indices.
@@ -99,6 +100,14 @@ class PatchStore:
             return None if self.shares is None else multi_label(self.shares)
         # patches without a mask have none
         return self.index[columns].eq(True).to_numpy(dtype=np.bool_)
+
+    @cached_property
+    def shapes(self) -> NDArray[np.object_] | None:
+        """Return the numbers of the polygons or points of every row, joined by spaces, (N,).
+
+        It is None if labels are no polygons or points.
+        """
+        return self.index["shapes"].to_numpy(dtype=object) if "shapes" in self.index else None
 
     @cached_property
     def groups(self) -> NDArray[np.object_]:

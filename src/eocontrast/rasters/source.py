@@ -21,6 +21,8 @@ from eocontrast.runtime.files import write_text
 COLUMNS = ("id", "s1", "s2", "label", "group", "split")
 CLASSES = "classes"
 """Optional column: published names of all classes of a patch that has a mask."""
+SHAPES = "shapes"
+"""Optional column: numbers of the polygons or points that label a patch, joined by spaces."""
 SPLITS = ("pretrain", "train", "test")
 _AGAIN = f"run `dvc repro -f download`{COMES_BACK}"
 
@@ -39,7 +41,8 @@ class Source:
             mask raster, a class name, or empty. `group` names what must not be split, such as a
             scene. `split` is `pretrain` (never scored), `train`, `test`, or empty. An optional
             column `classes` names all classes of a patch with a mask, joined by `|`: the targets of
-            multi-label tasks where the data set publishes them beside the masks.
+            multi-label tasks where the data set publishes them beside the masks. Another, `shapes`,
+            numbers the polygons or points that a patch's mask was drawn from.
         rasters: Folder relative to the working directory; the folder of the manifest if None.
         name: Name of the data set, for model cards.
         licence: Licence of the data set, for model cards.
@@ -84,7 +87,7 @@ class Source:
 
 
 def _columns(manifest: pd.DataFrame) -> list[str]:
-    return [*COLUMNS, CLASSES] if CLASSES in manifest else [*COLUMNS]
+    return [*COLUMNS, *(column for column in (CLASSES, SHAPES) if column in manifest)]
 
 
 def read_source(folder: Path) -> Source:

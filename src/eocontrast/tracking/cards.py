@@ -27,7 +27,8 @@ def finetuned_card(evaluations: Sequence[Evaluation], provenance: Mapping[str, s
     for alone in evaluations[1:]:
         name = f"{task.metric} of {alone.inputs} alone"
         scores.append({"score": name, "value": alone.scores[task.metric]})
-    facts = {**{name: getattr(spec, name) for name in (*_FACTS, "classes")}, **provenance}
+    names = [*_FACTS, *(["n_shapes"] if spec.n_shapes else []), "classes"]
+    facts = {**{name: getattr(spec, name) for name in names}, **provenance}
     data = {**spec.data, "digest": spec.data_digest}
     title = f"{spec.architecture.name}, fine-tuned for {spec.task}"
     kind = "segmentation" if spec.task == "segmentation" else "classification"

@@ -311,3 +311,20 @@ def test_raster_elsewhere_is_named(source: Source, tmp_path: Path) -> None:
         labelled(
             replace(source, classes={"a": 5, "b": 6}), label_raster(tmp_path / "l.tif", 10, 32631)
         )
+
+
+def test_patches_number_their_polygons(source: Source, tmp_path: Path) -> None:
+    # the first one reaches over both patches of a group, the third over two groups
+    shapes = [cell(6, 1, 4, 2), cell(1, 5, 2, 2), cell(12, 1, 5, 2), cell(25, 1, 2, 2)]
+    found = labelled(source, fields(tmp_path / "f.gpkg", shapes))
+    assert list(found.manifest.shapes) == ["0 1", "0 2", "", "3"]
+    sides = found.manifest.groupby("group").shapes.agg(" ".join).str.split().map(set)
+    assert not sides["g0"] & sides["g1"]
+
+
+def test_label_raster_has_no_shapes(source: Source, tmp_path: Path) -> None:
+    place = Affine(10, 0, LEFT, 0, -10, TOP)
+    values = np.tile([[[1, 2]]], (1, SIDE, 2 * SIDE)).astype(np.uint8)
+    path = write_raster(tmp_path / "labels.tif", values, crs=UTM, transform=place)
+    found = labelled(replace(source, classes={"a": 1, "b": 2}), path)
+    assert "shapes" not in found.manifest

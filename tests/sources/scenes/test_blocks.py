@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from eocontrast.runtime.errors import UserError
-from eocontrast.sources.scenes.blocks import block_side, choose_tested, near
+from eocontrast.sources.scenes.blocks import block_side, choose_tested, gap_between, near
 
 
 def test_each_class_is_on_both_sides() -> None:
@@ -29,6 +29,36 @@ def test_same_seed_gives_same_blocks() -> None:
 def test_one_labelled_block_is_refused() -> None:
     with pytest.raises(UserError, match="1 block has labels"):
         choose_tested(np.array([[0, 0], [4.0, 5]]), 0.3, 0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_gap_counts_what_is_left_out(seed: int) -> None:
+    draws = np.random.default_rng(seed)
+    rows, cols, side = 9, 7, 3
+    held = draws.integers(1, 9, (rows * cols, 2)) * (draws.random((rows * cols, 1)) < 0.5)
+    row, col = np.divmod(np.arange(rows * cols), cols)
+    blocks = (row // side) * 3 + col // side
+    gap = gap_between(held, blocks, (rows, cols))
+    for tested in np.unique(blocks):  # brute force, for a single tested block
+        on_test = (blocks == tested) & (held.sum(1) > 0)
+        beside = near(on_test.reshape(rows, cols)).ravel() & ~on_test & (blocks != tested)
+        for number, lost in enumerate(gap.lost):
+            expected = np.bincount(blocks[beside], held[beside, number], blocks.max() + 1)
+            np.testing.assert_array_equal(lost.toarray()[:, tested], expected)
+
+
+def test_gap_leaves_every_class_to_train_on() -> None:
+    draws = np.random.default_rng(0)
+    side = 8  # blocks of one patch, each of which a scattered division would surround by tests
+    held = np.eye(3, dtype=int)[draws.integers(0, 3, side**2)] * (draws.random((side**2, 1)) < 0.6)
+    blocks = np.arange(side**2)
+    gap = gap_between(held, blocks, (side, side))
+    tested = choose_tested(held.astype(float), 0.3, 0, gap)
+    lost = near(tested.reshape(side, side)).ravel() & ~tested
+    test, train = held[tested].sum(0), held[~tested & ~lost].sum(0)
+    assert (test > 0).all()
+    assert (train > 0).all()
+    assert train.sum() > 0.35 * held.sum()
 
 
 def test_near_reaches_all_neighbours() -> None:

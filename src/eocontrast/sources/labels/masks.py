@@ -17,7 +17,7 @@ from tqdm import tqdm
 from eocontrast.config.labels import LabelsParams
 from eocontrast.rasters.grids import Grid, finest
 from eocontrast.rasters.image import open_image
-from eocontrast.rasters.source import Source
+from eocontrast.rasters.source import SHAPES, Source
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import whole
 from eocontrast.sources.labels.burn import NOTHING, Burner
@@ -28,8 +28,8 @@ from eocontrast.sources.labels.warp import LabelRaster
 from eocontrast.sources.manifest import palette
 
 Row = dict[str, Any]
-Draw = Callable[[Row, Grid], NDArray[np.int64]]
-"""Return the class value of each pixel of a patch, -1 for none."""
+Draw = Callable[[Row, Grid], tuple[NDArray[np.integer], NDArray[np.integer]]]
+"""Return the class value and the number of the shape of each pixel of a patch, -1 for none."""
 
 FOLDER = "labels"
 """Folder of the masks within that of the source's rasters."""
@@ -78,10 +78,10 @@ def _from_vectors(source: Source, rasters: Path, vectors: Vectors) -> Source:
     )
     values = np.array([classes[name] for name in vectors.names])[vectors.classes]
 
-    def draw(row: Row, grid: Grid) -> NDArray[np.int64]:
+    def draw(row: Row, grid: Grid) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
         drawn = burner.draw(grid)
         counts = (drawn >= 0) & (homes[drawn] == row["group"])
-        return np.where(counts, values[drawn], NOTHING)
+        return np.where(counts, values[drawn], NOTHING), np.where(counts, drawn, NOTHING)
 
     return _with_masks(source, rasters, draw)
 
@@ -108,9 +108,10 @@ def _from_raster(source: Source, rasters: Path, labels: LabelRaster) -> Source:
         )
     values = list(source.classes.values())
 
-    def draw(_: Row, grid: Grid) -> NDArray[np.int64]:
+    def draw(_: Row, grid: Grid) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
         drawn = labels.draw(grid)
-        return np.where(np.isin(drawn, values), drawn, NOTHING)
+        held = np.where(np.isin(drawn, values), drawn, NOTHING)
+        return held, np.full_like(held, NOTHING)
 
     colours = {name: labels.colours.get(value) for name, value in source.classes.items()}
     given = {name: colour for name, colour in colours.items() if colour}
@@ -153,17 +154,18 @@ def _elsewhere(source: Source, rasters: Path, vectors: Vectors) -> str:
 
 
 def _with_masks(source: Source, rasters: Path, draw: Draw) -> Source:
-    """Write the masks and return the source with their paths.
+    """Write the masks and return the source with their paths, and the shapes of each patch.
 
     Raises:
         UserError: there are fewer than two classes in them.
     """
     unused = next(value for value in range(65536) if value not in source.classes.values())
     shutil.rmtree(rasters / FOLDER, ignore_errors=True)
-    labels, held = [], set[int]()
+    labels, shapes, held = [], [], set[int]()
     for row, grid in _grids(source, rasters):
-        mask = draw(row, grid)
+        mask, numbers = draw(row, grid)
         labelled = mask != NOTHING
+        shapes.append(" ".join(map(str, np.unique(numbers[numbers != NOTHING]).tolist())))
         held |= set(np.unique(mask[labelled]).tolist())
         name = f"{FOLDER}/{row['id']}.tif" if labelled.any() else ""
         labels.append(name)
@@ -175,7 +177,10 @@ def _with_masks(source: Source, rasters: Path, draw: Draw) -> Source:
             f"the patches hold labels of {names[0] if names else 'no class'} alone; expected two "
             "classes or more: label more ground, or choose patches where other classes lie"
         )
-    return replace(source, manifest=source.manifest.assign(label=labels))
+    manifest = source.manifest.assign(label=labels)
+    return replace(
+        source, manifest=manifest.assign(**{SHAPES: shapes}) if any(shapes) else manifest
+    )
 
 
 def write_mask(path: Path, mask: NDArray[Any], grid: Grid, nodata: int) -> None:

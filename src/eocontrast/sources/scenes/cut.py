@@ -22,7 +22,7 @@ from eocontrast.rasters.values import missing_pixels
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import check_free_disk, whole, write_text
 from eocontrast.sources.labels.burn import NOTHING
-from eocontrast.sources.scenes.blocks import block_side, choose_tested, near
+from eocontrast.sources.scenes.blocks import block_side, choose_tested, gap_between, near
 from eocontrast.sources.scenes.inspect import SceneImage
 
 MIN_VALID = 0.5
@@ -97,7 +97,8 @@ def plan_patches(grid: Grid, draw: Draw, classes: int, cutting: Cutting) -> Plan
     held = _labels(grid, draw, classes, cutting.side, rows, cols, blocks)
     by_block = np.zeros((blocks.max() + 1, classes))
     np.add.at(by_block, blocks, held)
-    tested = choose_tested(by_block, cutting.test_fraction, cutting.seed)[blocks]
+    gap = gap_between(held, blocks, (rows, cols))
+    tested = choose_tested(by_block, cutting.test_fraction, cutting.seed, gap)[blocks]
     labelled = held.sum(1) > 0
     on_test = tested & labelled
     beside = near(on_test.reshape(rows, cols)).ravel() & ~on_test

@@ -51,8 +51,8 @@ class Mosaicker(Reader):
             pairs, record.cause = self._pairs(patch)
             optical, radar = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         else:
-            optical = sorted(self._optical(patch), key=lambda o: (o.cloud, o.time))
-            record.cause = "" if optical else "no s2 in the dates"
+            seen, record.cause = self._optical(patch)
+            optical = sorted(seen, key=lambda o: (o.cloud, o.time))
         if record.cause:
             return record
         numbers = self._cloudless(patch, optical, record)

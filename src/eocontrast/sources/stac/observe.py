@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from eocontrast.config.catalogues import CollectionParams, StacParams
-from eocontrast.modalities import SENTINEL1, Modality
+from eocontrast.modalities import SENTINEL1, Modality, Sensor
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import write_text
 from eocontrast.sources.scenes.cut import write_patch
@@ -107,23 +107,23 @@ class Reader:
 
     def _pairs(self, patch: Patch) -> tuple[list[tuple[Observation, Observation]], str]:
         """Return observations of both sensors near in time, the least cloudy first, or a cause."""
-        optical = self._optical(patch)
-        if not optical:
-            return [], "no s2 in the dates"
-        radar = [o for o in self.s1.over(patch) if _complete(o, [*self.catalog.s1.assets.values()])]
-        if not radar:
-            return [], "no s1 in the dates"
+        optical, cause = self._optical(patch)
+        if cause:
+            return [], cause
+        radar, cause = _whole("s1", self.s1.over(patch), [*self.catalog.s1.assets.values()])
+        if cause:
+            return [], cause
         pairs = [(o, min(radar, key=lambda r, o=o: _days_apart(r, o))) for o in optical]  # type: ignore[misc]
         near = [pair for pair in pairs if _days_apart(*pair) <= self.params.max_days_apart]
         return sorted(near, key=lambda pair: (pair[0].cloud, pair[0].time)), (
             "" if near else "no s1 near in time"
         )
 
-    def _optical(self, patch: Patch) -> list[Observation]:
-        """Return the observations of Sentinel-2 that have all bands."""
+    def _optical(self, patch: Patch) -> tuple[list[Observation], str]:
+        """Return the observations of Sentinel-2 that have all bands, or a cause."""
         wanted = self.catalog.s2.assets
         needed = [*(wanted[band] for band in self.params.bands), self._scl()]
-        return [o for o in self.s2.over(patch) if _complete(o, needed)]
+        return _whole("s2", self.s2.over(patch), needed)
 
     def _unclear(self, patch: Patch, s2: Observation) -> NDArray[np.bool_]:
         """Return the pixels without a clear view."""
@@ -238,8 +238,14 @@ class Reader:
         return np.stack([loaded[name].to_numpy()[0] for name in names])
 
 
-def _complete(observation: Observation, names: Sequence[str]) -> bool:
-    return all(name in item.assets for item in observation.items for name in names)
+def _whole(
+    sensor: Sensor, every: Sequence[Observation], names: Sequence[str]
+) -> tuple[list[Observation], str]:
+    """Return the observations whose items have all these assets, or the cause if none has."""
+    whole = [o for o in every if all(name in item.assets for item in o.items for name in names)]
+    if whole:
+        return whole, ""
+    return [], f"{sensor} without all bands" if every else f"no {sensor} in the dates"
 
 
 def _days_apart(one: Observation, other: Observation) -> float:
