@@ -117,7 +117,6 @@ def keep_figures(clone: Path) -> None:
     if not folder:
         return
     shutil.copy(clone / "metrics/label_curve.png", Path(folder, "place_curve.png"))
-    shutil.copy(clone / "data/manifests/stac/report.png", Path(folder, "place_report.png"))
     (scene,) = (clone / "data/raw/scenes").glob("*/s2.tif")
     with rasterio.open(scene) as raster:
         bands, box = raster.read(), raster.bounds

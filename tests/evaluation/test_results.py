@@ -257,10 +257,11 @@ def test_polygons_are_counted_in_the_results(tmp_path: Path) -> None:
         files = (tmp_path / f"{name}.json", tmp_path / f"{name}.parquet")
         write_arm("late", [points], {}, *files)
         arm = read_arm(*files)
-        assert arm is not None
+        assert arm
         assert ("n_shapes" in arm.points) == (name == "with")
         columns = [*tidy({"late": arm}).columns]
         assert columns == [*COLUMNS[:6], *([SHAPES] if name == "with" else []), *COLUMNS[6:]]
+    assert arm
     assert arm.points.n_shapes.tolist() == [31]
     curve = arm_curves({"late": arm}, samples=10)["late"]
     assert curve.n_shapes is not None

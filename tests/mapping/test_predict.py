@@ -188,8 +188,8 @@ def test_offset_changes_no_map(
     without = write_scene(tmp_path, rasters)
     assert predict(model, without, tmp_path / "without.tif") == 0
     path = tmp_path / name
-    place = {"crs": "EPSG:32633", "transform": PLACE, "nodata": 0}
-    write_raster(path, rasters["s2"] + np.uint16(1000), **place)
+    shifted = rasters["s2"] + np.uint16(1000)
+    write_raster(path, shifted, crs="EPSG:32633", transform=PLACE, nodata=0)
     if stated:
         with rasterio.open(path, "r+") as raster:
             raster.scales, raster.offsets = (1,) * 4, (stated,) * 4
@@ -198,8 +198,8 @@ def test_offset_changes_no_map(
     assert predict(model, with_offset, tmp_path / "with.tif") == 0
     assert note in capsys.readouterr().err
     for kind in ("", "_confidence"):
-        maps = [read(tmp_path / f"{each}{kind}.tif") for each in ("without", "with")]
-        np.testing.assert_array_equal(*maps)
+        one, other = (read(tmp_path / f"{each}{kind}.tif") for each in ("without", "with"))
+        np.testing.assert_array_equal(one, other)
 
 
 def test_tiles_leave_no_seams(

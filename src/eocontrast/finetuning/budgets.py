@@ -53,6 +53,7 @@ def labelled_shapes(store: PatchStore, budget: Budget) -> int:
     """
     if store.shapes is None:
         return 0
+    # seeds draw patches, so the number of shapes differs between seeds of one fraction
     texts = (text for rows in (budget.train, budget.validation) for text in store.shapes[rows])
     return len({number for text in texts for number in text.split()})
 

@@ -59,7 +59,7 @@ def choose_tested(
     places = None if gap is None else gap.places[labelled]
     tested = _divisions(len(labelled), places, np.random.default_rng(seed))
     cost = np.zeros(len(tested))
-    for number in np.flatnonzero(amounts.sum(0)):
+    for number in np.flatnonzero(amounts.sum(0)).tolist():
         held = amounts[labelled, number]
         total = held.sum()
         test, trained = tested @ held, held * ~tested

@@ -73,6 +73,8 @@ def _draw(
         axes.add_collection(PatchCollection(shapes, facecolor=colour, edgecolor="none"))
         axes.plot([], [], "s", color=colour, label=f"{cause} ({counts.get(cause, 0)})")
     axes.autoscale_view()
+    # degrees as a map has them, and not their difference from the first one
+    axes.ticklabel_format(useOffset=False)
     latitude = np.mean([patch.footprint.centroid.y for patch in patches])
     axes.set_aspect(1 / max(np.cos(np.radians(latitude)), 0.1))
     axes.set_xlabel("longitude")
