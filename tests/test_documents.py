@@ -36,7 +36,7 @@ RUN_IN_TESTS = (
 `.ci/run` runs pip and pytest.
 """
 
-OTHERS = {"cp", "find", "git", "pip", "pre-commit", "pytest", "source", "uv", "xargs"}
+OTHERS = {"cp", "export", "find", "git", "pip", "pre-commit", "pytest", "source", "uv", "xargs"}
 """Programs whose options are not checked."""
 
 INLINE = re.compile(r"`((?:dvc|eocontrast|mlflow|torchrun|dask|python) [a-z][^`]*)`")

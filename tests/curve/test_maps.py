@@ -57,6 +57,19 @@ def test_figure_panels(content: dict[str, Any], tmp_path: Path, drawn: list[Figu
     assert [text.get_text() for text in legend.get_texts()] == ["Forest", "Urban", "Water"]
 
 
+def test_long_names_stay_in_the_figure(
+    content: dict[str, Any], tmp_path: Path, drawn: list[Figure]
+) -> None:
+    content["classes"] = [f"{k} {'long ' * 30}" for k in range(3)]
+    np.savez(tmp_path / "maps.npz", **content)
+    draw_maps(tmp_path / "maps.npz", tmp_path / "maps.png")
+    (figure,) = drawn
+    (legend,) = figure.legends
+    shown = legend.get_window_extent()
+    assert shown.x0 >= 0
+    assert shown.x1 <= figure.bbox.x1
+
+
 def test_figure_bytes(content: dict[str, Any], tmp_path: Path) -> None:
     """Equal maps give equal bytes."""
     for name, number in (("one", 0), ("two", 0), ("other", 1)):

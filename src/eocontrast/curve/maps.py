@@ -20,9 +20,6 @@ from eocontrast.labels import IGNORE_INDEX
 from eocontrast.runtime.errors import readable
 from eocontrast.runtime.files import whole
 
-COLUMNS = 8
-"""Class names side by side below the figure."""
-
 
 def draw_maps(numbers: Path, path: Path) -> None:
     """Draw one row per patch: both sensors, the ground truth and a column per model.
@@ -74,11 +71,22 @@ def _panels(content: dict[str, Any]) -> Figure:
     figure.legend(
         handles=[Patch(color=c, label=name) for name, c in zip(names, palette, strict=True)],
         loc="outside lower center",
-        ncols=min(len(names), COLUMNS),
+        ncols=_columns(names, size[0]),
         fontsize=8,
         frameon=False,
     )
     return figure
+
+
+def _columns(names: list[str], width: float) -> int:
+    """Return the largest number of columns of a legend that fits into a width in inches."""
+    for count in range(len(names), 1, -1):
+        height = -(-len(names) // count)
+        longest = (max(map(len, names[k : k + height])) for k in range(0, len(names), height))
+        # a letter of 8 points takes 0.07 inches, a patch of colour with its margins 0.5
+        if sum(0.5 + 0.07 * letters for letters in longest) <= width:
+            return count
+    return 1
 
 
 def painted(classes: NDArray[np.integer], palette: list[str]) -> NDArray[np.float32]:

@@ -35,7 +35,11 @@ def write_point(evaluations: Sequence[Evaluation], path: Path) -> None:
     metric = every.task.metric
     found = {metric: every.scores[metric], **every.scores}
     found |= {f"{alone.inputs}.{metric}": alone.scores[metric] for alone in evaluations[1:]}
-    named = {key: getattr(every.spec, key) for key in ("task", "head", "init", *_point(every.spec))}
+    if every.task.exclusive:
+        found.pop("micro_F1", None)  # it equals OA
+    keys = ("task", "init", "fraction", "seed", "n_labels")
+    shapes = ("n_shapes",) if every.spec.n_shapes else ()
+    named = {key: getattr(every.spec, key) for key in (*keys, *shapes)}
     write_text(path, json.dumps(named | _rounded(found), indent=1) + "\n")
     classes = pd.DataFrame(_rounded(scored) for scored in every.by_class.values())
     classes.insert(0, "class", list(every.by_class))

@@ -35,6 +35,8 @@ def draw_confusion(confusion: pd.DataFrame, classes: Sequence[str], path: Path) 
     display.plot(
         ax=axes, cmap="Blues", values_format=".2f", xticks_rotation=40, colorbar=False, im_kw=limits
     )
+    # a long name ends at its column
+    plt.setp(axes.get_xticklabels(), ha="right", rotation_mode="anchor")
     axes.set(xlabel="predicted", ylabel="actual", title="share of each actual class")
     with whole(path) as partial:
         figure.savefig(partial, format="png", dpi=110, metadata={"Software": None})
