@@ -1,4 +1,5 @@
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import geopandas
@@ -89,5 +90,53 @@ def test_mistake_is_named(
         monkeypatch.delenv(name, raising=False)
     before = Path("params.yaml").read_bytes()
     assert start(*options) == 2
+    assert message in capsys.readouterr().err
+    assert Path("params.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("shape", "crs", "message"),
+    [
+        (shapely.box(9.0, 48.0, 9.12, 48.08), None, "does not say its coordinate reference system"),
+        (shapely.Point(9.0, 48.0), 4326, "expected the outline of an area as polygons"),
+        (
+            shapely.LineString([(9.0, 48.0), (9.1, 48.1)]),
+            4326,
+            "expected the outline of an area as polygons",
+        ),
+    ],
+    ids=["no CRS", "point", "line"],
+)
+@pytest.mark.filterwarnings("ignore:'crs' was not provided")
+def test_unfit_area_is_named(
+    shape: shapely.Geometry, crs: int | None, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    geopandas.GeoDataFrame(geometry=[shape], crs=crs).to_file("odd.gpkg")
+    assert start("--area", "odd.gpkg") == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.assign(crop="rye"), "column crop holds one class, rye; expected two or more"),
+        (lambda f: f.set_crs(None, allow_override=True), "does not say its coordinate reference"),
+        (lambda f: f.assign(geometry=[*f.geometry[:-1], shapely.Point(9, 48)]), "points alone"),
+        (
+            lambda f: f.assign(crop=None),
+            "none of 40 features has both a geometry and",
+        ),
+    ],
+    ids=["one class", "no CRS", "mixed", "no values"],
+)
+@pytest.mark.filterwarnings("ignore:'crs' was not provided")
+def test_unfit_labels_are_named(
+    change: Callable[[geopandas.GeoDataFrame], geopandas.GeoDataFrame],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    change(geopandas.read_file("fields.gpkg")).to_file("odd.gpkg")
+    before = Path("params.yaml").read_bytes()
+    assert start("--labels", "odd.gpkg") == 2
     assert message in capsys.readouterr().err
     assert Path("params.yaml").read_bytes() == before

@@ -103,6 +103,11 @@ def read_vectors(path: Path, class_column: str, classes: Mapping[str, int]) -> V
     usable = frame[class_column].notna() & frame.geometry.notna() & ~frame.geometry.is_empty
     if not usable.all():
         print(f"{path}: {(~usable).sum()} features without a class or a geometry are ignored")
+    if not usable.any():
+        raise UserError(
+            f"{path}: none of {len(frame)} features has both a geometry and a value of "
+            f"{class_column}; fill in the column, or name another one"
+        )
     frame = frame[usable]
     kind = _kind(path, frame.geometry)
     if kind == "points":
@@ -202,8 +207,10 @@ def read_area(path: Path) -> shapely.Geometry:
     """
     frame = _read(path)
     held = frame.geometry[frame.geometry.notna() & ~frame.geometry.is_empty]
-    if held.empty or _kind(path, held) != "polygons":
-        raise UserError(f"{path} holds no polygons; expected the outline of an area")
+    kinds = {str(name) for name in held.geom_type.unique()}
+    if held.empty or not kinds <= {"Polygon", "MultiPolygon"}:
+        found = " and ".join(sorted(kinds)) or "no geometry"
+        raise UserError(f"{path} holds {found}; expected the outline of an area as polygons")
     if frame.crs is None:
         raise UserError(f"{path} does not say its coordinate reference system; write it")
     return held.to_crs(4326).make_valid().union_all()

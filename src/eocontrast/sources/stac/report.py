@@ -70,7 +70,7 @@ def _draw(
             if own == cause
         ]
         colour = _COLOURS[number % len(_COLOURS)]
-        axes.add_collection(PatchCollection(shapes, facecolor=colour, edgecolor="none"))
+        axes.add_collection(PatchCollection(shapes, facecolor=colour, edgecolor="white", lw=0.3))
         axes.plot([], [], "s", color=colour, label=f"{cause} ({counts.get(cause, 0)})")
     axes.autoscale_view()
     # degrees as a map has them, and not their difference from the first one
@@ -79,6 +79,6 @@ def _draw(
     axes.set_aspect(1 / max(np.cos(np.radians(latitude)), 0.1))
     axes.set_xlabel("longitude")
     axes.set_ylabel("latitude")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2)
+    figure.legend(loc="outside lower center", ncols=2)
     with whole(path) as partial:
         figure.savefig(partial, format="png", dpi=120, metadata={"Software": None})
