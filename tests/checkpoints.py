@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import timm
 import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
+from eocontrast.models.reuse import load_backbone
 from eocontrast.published.catalogue import Entry
+from eocontrast.published.convert import convert
 from eocontrast.published.inputs import expected_input
 
 State = dict[str, Tensor]
@@ -154,3 +160,37 @@ def wraps(entry: Entry) -> tuple[Wrap, ...]:
         "supervised": () if vit else (_classifier,),
     }
     return (_bare, *layouts.get(entry.method, ()))
+
+
+PATCH = 64
+S1 = np.array([-12.548, -20.192]), np.array([5.257, 5.912])
+S2 = (
+    np.array([1605.575, 1390.782, 1314.873, 1363.525, 1549.444, 2091.749, 2371.717, 2299.905,
+              2560.295, 830.066, 22.104, 2177.072, 1524.065]),
+    np.array([786.787, 850.348, 875.065, 1138.850, 1122.178, 1161.592, 1274.392, 1248.429,
+              1345.527, 577.316, 51.154, 1336.099, 1136.538]),
+)  # fmt: skip
+BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
+
+
+def images(sensor: str) -> Any:  # noqa: ANN401
+    """Values of two smooth patches in dB or DN, as the store keeps them."""
+    mean, sd = S1 if sensor == "s1" else S2
+    rng = np.random.default_rng(0)
+    coarse = torch.from_numpy(rng.normal(size=(2, len(mean), 8, 8)))
+    smooth = F.interpolate(coarse, (PATCH, PATCH), mode="bicubic").numpy()
+    values = mean[:, None, None] + sd[:, None, None] * smooth
+    return values.round(2) if sensor == "s1" else values.clip(0, 12000).round()
+
+
+def imported(each: Entry, saved: object, folder: Path, options: dict[str, Any]) -> Any:  # noqa: ANN401
+    """The backbone that a user loads after the import."""
+    torch.save(saved, folder / "w.pth")
+    convert(folder / "w.pth", each, "0" * 64, options).save(folder / "w.safetensors")
+    return load_backbone(folder / "w.safetensors", each.sensor)
+
+
+def prepared(backbone: Any, sensor: str, values: NDArray[np.float64]) -> Tensor:  # noqa: ANN401
+    names, units = (("VV", "VH"), "dB") if sensor == "s1" else (BANDS, "DN")
+    made: Tensor = backbone.input_spec.prepare(values, bands=names, units=units, check_scale=False)
+    return made
