@@ -1,4 +1,5 @@
 import csv
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -275,3 +276,22 @@ def test_too_many_classes(count: int) -> None:
     with pytest.raises(ValueError, match=f"has {count} classes, at most 254"):
         params(Path("m.csv"), **{f"c{number}": number for number in range(count)})
     params(Path("m.csv"), **{f"c{number}": number for number in range(254)})
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_copy_of_an_experiment_reads_the_projects_rasters(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tracked: bool
+) -> None:
+    """DVC removes the copy, so no path may lead there, whether it has the files or not."""
+    write_csv(data / "m.csv", ROWS)
+    copy = tmp_path / "exps/tmp1"
+    copy.mkdir(parents=True)
+    if tracked:
+        shutil.copy(data / "m.csv", copy)
+        shutil.copytree(data / "s1", copy / "s1")
+    monkeypatch.setenv("DVC_ROOT", str(data))
+    monkeypatch.chdir(copy)
+    table = fetch(copy, params(Path("m.csv"))).manifest
+    assert table.s1.tolist() == [str(data / f"s1/{name}.tif") for name in "abc"]
+    assert table.s2.tolist() == [str(data / f"s2/{name}_{{band}}.tif") for name in "abc"]
+    assert table.label.tolist() == ["Forest", str(data / "masks/b.png"), ""]

@@ -88,3 +88,30 @@ def test_mlflow_command_predicts(
     assert done.returncode == 0, done.stderr
     said = json.loads(out.read_text())["predictions"]
     np.testing.assert_allclose(said, Served(file).predict(images), atol=1e-6)
+
+
+@pytest.mark.slow  # a second interpreter that imports torch and MLflow
+def test_champion_of_a_moved_project(
+    registered: tuple[str, Path, str],
+    mixed_store: PatchStore,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """It loads from the new place, where new runs are kept too; nothing returns to the old one."""
+    images, expected = Served(registered[1]).example(mixed_store)
+    moved = tmp_path_factory.mktemp("elsewhere") / "project"
+    tmp_path.rename(moved)
+    np.savez(moved / "images.npz", **images)
+    script = (
+        "import mlflow, numpy as np\n"
+        f"model = mlflow.pyfunc.load_model('models:/{NAME}@champion')\n"
+        "np.save('said.npy', model.predict(dict(np.load('images.npz'))))\n"
+        "from eocontrast.tracking.tracker import Tracker\n"
+        "with Tracker('evaluate').start('later', {}) as run:\n"
+        "    run.text('card.md', 'later')\n"
+    )
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
+    subprocess.run([sys.executable, "-c", script], cwd=moved, env=environment, check=True)
+    np.testing.assert_allclose(np.load(moved / "said.npy"), expected, atol=1e-6)
+    assert [file.read_text() for file in moved.glob("mlartifacts/*/artifacts/card.md")] == ["later"]
+    assert not tmp_path.exists()

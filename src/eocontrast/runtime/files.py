@@ -43,16 +43,30 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
         raise UserError(f"{path} is there already: choose another name, or pass --overwrite")
 
 
-def find_hint(path: Path) -> str:
-    """Return what to do about a missing file, in a copy that DVC made for an experiment too."""
+def in_project(path: Path) -> Path:
+    """Return a path in the project for one in the copy in which DVC runs an experiment.
+
+    The copy lacks what neither git nor DVC tracks, and goes when the experiment ends. Paths outside
+    the copy stay, and so do those that the project does not have.
+    """
     root = Path(os.environ.get("DVC_ROOT", ".")).absolute()
     with suppress(ValueError):  # a path outside the copy
         original = root / path.absolute().relative_to(Path.cwd())
-        if root != Path.cwd() and original.exists():
-            return (
-                f"{original} exists, but `dvc exp run --temp` and `--queue` work in a copy of what "
-                "git and DVC track: track it with `dvc add`, or write absolute paths"
-            )
+        # `{band}` and `*` stand for files, so that their folder has to do
+        pattern = any(sign in path.name for sign in "{*?") and original.parent.is_dir()
+        if root != Path.cwd() and (original.exists() or pattern):
+            return original
+    return path
+
+
+def find_hint(path: Path) -> str:
+    """Return what to do about a missing file, in a copy that DVC made for an experiment too."""
+    original = in_project(path)
+    if original != path:
+        return (
+            f"{original} exists, but `dvc exp run --temp` and `--queue` work in a copy of what "
+            "git and DVC track: track it with `dvc add`, or write absolute paths"
+        )
     return "put it there, or correct its path"
 
 

@@ -28,6 +28,7 @@ from eocontrast.rasters.read import bands_size
 from eocontrast.rasters.source import Source
 from eocontrast.rasters.values import Declared
 from eocontrast.runtime.errors import UserError
+from eocontrast.runtime.files import in_project
 from eocontrast.sources.manifest_table import check_table, located, read_table
 from eocontrast.sources.overlaps import Footprint, merge_groups, sharing_place
 
@@ -54,14 +55,16 @@ def describe(params: ManifestParams) -> Source:
         raise UserError(
             f"sources.manifest.classes gives two classes one value: {classes}; use distinct values"
         )
-    table = read_table(params.path)
-    check_table(params.path, table)
+    # the copy of an experiment lacks a table that nobody tracks
+    path = params.path if params.path.exists() else in_project(params.path)
+    table = read_table(path)
+    check_table(path, table)
     for sensor in ("s1", "s2"):
-        table[sensor] = _absolute(params.path, table, sensor)
-    table["label"] = _label_paths(params.path, table, classes)
-    _check_shared(params.path, table)
+        table[sensor] = _absolute(path, table, sensor)
+    table["label"] = _label_paths(path, table, classes)
+    _check_shared(path, table)
     if params.find_overlaps:
-        table["group"] = _group_by_ground(params.path, table, params.s2.bands)
+        table["group"] = _group_by_ground(path, table, params.s2.bands)
     sensors = (params.s1.modality(), params.s2.modality())
     files: dict[Sensor, Declared] = {"s1": params.s1.files(), "s2": params.s2.files()}
     return Source(
@@ -131,10 +134,10 @@ def _absolute(path: Path, table: pd.DataFrame, column: str) -> list[str]:
 
 
 def _on_disk(path: Path, cell: str) -> str:
-    """Return the absolute path that a cell names."""
+    """Return the absolute path that a cell names, in the project rather than in a copy of it."""
     if "://" in cell or cell.startswith("/vsi"):
         raise UserError(f"{cell} is not a file on this machine's disks; download it first")
-    return str((path.parent / cell).absolute())
+    return str(in_project((path.parent / cell).absolute()))
 
 
 def _label_paths(path: Path, table: pd.DataFrame, classes: dict[str, int]) -> list[str]:
