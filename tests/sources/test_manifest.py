@@ -286,8 +286,8 @@ def test_copy_of_an_experiment_reads_the_projects_rasters(
     write_csv(data / "m.csv", ROWS)
     copy = tmp_path / "exps/tmp1"
     copy.mkdir(parents=True)
+    shutil.copy(data / "m.csv", copy)
     if tracked:
-        shutil.copy(data / "m.csv", copy)
         shutil.copytree(data / "s1", copy / "s1")
     monkeypatch.setenv("DVC_ROOT", str(data))
     monkeypatch.chdir(copy)

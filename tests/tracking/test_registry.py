@@ -101,7 +101,7 @@ def test_champion_of_a_moved_project(
     images, expected = Served(registered[1]).example(mixed_store)
     moved = tmp_path_factory.mktemp("elsewhere") / "project"
     tmp_path.rename(moved)
-    np.savez(moved / "images.npz", **images)
+    np.savez(moved / "images.npz", s1=images["s1"], s2=images["s2"])
     script = (
         "import mlflow, numpy as np\n"
         f"model = mlflow.pyfunc.load_model('models:/{NAME}@champion')\n"

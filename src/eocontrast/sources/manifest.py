@@ -55,8 +55,7 @@ def describe(params: ManifestParams) -> Source:
         raise UserError(
             f"sources.manifest.classes gives two classes one value: {classes}; use distinct values"
         )
-    # the copy of an experiment lacks a table that nobody tracks
-    path = params.path if params.path.exists() else in_project(params.path)
+    path = params.path
     table = read_table(path)
     check_table(path, table)
     for sensor in ("s1", "s2"):
