@@ -336,7 +336,7 @@ def tiny_recipes() -> Recipes:
         "val_fraction": 0.2,
         "class_weights": "none",
     }
-    votes: dict[str, Any] = {"neighbours": 5, "neighbour_temperature": 0.1}
+    votes: dict[str, Any] = {"neighbours": 5, "neighbour_temperature": 0.1, "head_epochs": 4}
     return Recipes(
         classification=ClassificationRecipe(labels="single_label", **shared, **votes),
         segmentation=Recipe(**shared),

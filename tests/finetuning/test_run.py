@@ -104,6 +104,19 @@ def test_a_point_alone_is_the_point_within_the_grid(
     assert alone.history == within.history
 
 
+@pytest.mark.parametrize(("head_epochs", "expected"), [(9, 9), (1, 4)])
+def test_epochs_of_frozen_heads(
+    jobs: dict[str, list[Job]], tmp_path: Path, head_epochs: int, expected: int
+) -> None:
+    """All labels, so that a least number of steps asks for no further epochs."""
+    for name, epochs in (("frozen", expected), ("late", 4)):
+        recipe = jobs[name][2].recipes.classification
+        longer = recipe.model_copy(update={"head_epochs": head_epochs})
+        recipes = jobs[name][2].recipes.model_copy(update={"classification": longer})
+        (trained,) = train_points([other(jobs[name][2], recipes=recipes, out=tmp_path / name)])
+        assert len(trained.history) == trained.spec.recipe["epochs"] == epochs
+
+
 @pytest.mark.parametrize("name", ["late", "frozen", "knn"])
 def test_the_order_of_the_points_does_not_matter(
     jobs: dict[str, list[Job]], grids: dict[str, list[Trained]], tmp_path: Path, name: str

@@ -43,9 +43,13 @@ class Recipe(Section):
 
 
 class ClassificationRecipe(Recipe):
-    """A recipe with the labels of a patch and the vote of nearest neighbours."""
+    """A recipe with the labels of a patch and the vote of nearest neighbours.
+
+    A linear head on frozen backbones is trained for at least `head_epochs`.
+    """
 
     labels: Literal["single_label", "multi_label"]
+    head_epochs: PositiveInt
     neighbours: PositiveInt
     neighbour_temperature: PositiveFloat
 

@@ -58,8 +58,11 @@ class Job:
 
     @property
     def recipe(self) -> Recipe | ClassificationRecipe:
-        """Return the recipe of the task."""
-        recipe: Recipe = getattr(self.recipes, self.arm.task)
+        """Return the recipe of the task; heads on features are trained for longer."""
+        recipe: Recipe | ClassificationRecipe = getattr(self.recipes, self.arm.task)
+        if self.on_features and isinstance(recipe, ClassificationRecipe):
+            epochs = max(recipe.epochs, recipe.head_epochs)
+            return recipe.model_copy(update={"epochs": epochs})
         return recipe
 
     @property
