@@ -93,7 +93,8 @@ def shrink(params: dict[str, Any]) -> None:
         tiny = {"epochs": 2, "batch_size": 32, "crop": 24, "projection_dim": 8}
         run |= {name: value for name, value in tiny.items() if name in run}
     for recipe in params["finetune"]["recipe"].values():
-        recipe |= {"epochs": 1, "min_steps": 12, "crop": 24}
+        tiny = {"epochs": 1, "head_epochs": 1, "min_steps": 12, "crop": 24}
+        recipe |= {name: value for name, value in tiny.items() if name in recipe}
     curve |= {
         "fractions": list(FRACTIONS),
         "seeds": list(SEEDS),
