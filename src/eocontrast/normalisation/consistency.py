@@ -31,7 +31,7 @@ class Consistency:
     def _size(self, patch: Patch) -> list[Finding]:
         size, expected = patch.size, (self.side, self.side)
         if size[0] != size[1]:
-            message = f"{patch.id} is not square: {size[0]} x {size[1]} pixels"
+            message = f"{patch.id} is not square: {size[0]} x {size[1]} pixels; cut it to squares"
             return [Finding(patch.id, "size", "error", message)]
         if size == expected:
             return []
