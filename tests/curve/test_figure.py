@@ -119,6 +119,15 @@ def test_an_arm_keeps_its_look_when_ranks_change(tmp_path: Path, drawn: list[Fig
     assert len({looks[0][name] for name in ("s1", "late", "dual", "dual_frozen")}) == 4
 
 
+def test_two_backbones_of_a_method_have_their_markers(tmp_path: Path, drawn: list[Figure]) -> None:
+    made = curves()
+    swin = curve("dual_swin", [0.2, 0.3, 0.4], "dual_simclr")
+    made["dual_swin"] = replace(swin, result=replace(swin.result, init="other"))
+    draw_label_curve(made, COMPARED, tmp_path / "a.png")
+    markers = {line.get_label(): line.get_marker() for line in drawn[0].axes[0].lines}
+    assert markers["dual"] == markers["dual_frozen"] != markers["dual_swin"]
+
+
 def test_the_bands_are_those_of_the_best_arms(tmp_path: Path, drawn: list[Figure]) -> None:
     draw_label_curve(curves(), COMPARED, tmp_path / "a.png")
     single, segmentation = drawn[0].axes

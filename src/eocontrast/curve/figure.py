@@ -33,6 +33,9 @@ _METHODS = {
 _OTHER_METHOD = ("#6a3fb5", "#a186d6", "#cfc1ea")
 """One family of colours per method: fine-tuned, frozen, and without training."""
 
+_INITS = ("o", "P", "X", "h")
+"""Markers of the backbones that one method trained, in the order of the parameters."""
+
 _ENSEMBLE = "#222222"
 
 
@@ -62,8 +65,8 @@ def draw_label_curve(
 
 
 def _panel(axes: Axes, curves: Mapping[str, ArmCurve], compared: Compared) -> None:
-    alone = [name for name, curve in curves.items() if curve.result.supervised]
-    looks = {name: _look(curve.result, alone) for name, curve in curves.items()}
+    arms = [curve.result for curve in curves.values()]
+    looks = {arm.name: _look(arm, arms) for arm in arms}
     # the legend lists arms as the lines end, from the top
     for name, curve in sorted(curves.items(), key=lambda item: -item[1].values[-1]):
         colour, marker, style = looks[name]
@@ -101,16 +104,19 @@ def _scale_x(axes: Axes, curves: Sequence[ArmCurve]) -> None:
     axes.minorticks_off()
 
 
-def _look(arm: ArmResult, alone: Sequence[str]) -> tuple[str, str, str]:
+def _look(arm: ArmResult, arms: Sequence[ArmResult]) -> tuple[str, str, str]:
     """Return colour, marker and line style, which do not depend on the ranks of arms."""
     if arm.supervised:
+        alone = [other.name for other in arms if other.supervised]
         colour, marker = _SUPERVISED[alone.index(arm.name) % len(_SUPERVISED)]
         return colour, marker, "--"
     if arm.head == "ensemble":
         return _ENSEMBLE, "*", "-"
     kind = 2 if arm.head == "knn" else int(arm.frozen)
     colour = _METHODS.get(arm.method, _OTHER_METHOD)[kind]
-    return colour, "o", ":" if arm.frozen else "-"
+    alike = [other for other in arms if other.method == arm.method and not other.supervised]
+    inits = list(dict.fromkeys(other.init for other in alike))
+    return colour, _INITS[inits.index(arm.init) % len(_INITS)], ":" if arm.frozen else "-"
 
 
 def _mark(axes: Axes, baseline: ArmCurve) -> None:
