@@ -107,7 +107,7 @@ def test_embed_mistakes_write_nothing(
         (trained, [], "pass a scene"),
         (trained, [*scene, *store], "pass a scene"),
         (tiny_inits["random"], scene, "holds no trained backbones"),
-        (unet, scene, "holds no trained backbones"),
+        (unet, scene, "no backbone for s2 alone, only for: s1 and s2"),
         (early, scene, "no backbone for s2 alone, only for: s1 and s2"),
         (trained, [*scene, "--s2-units", "dB"], "expect DN"),
     ):

@@ -205,20 +205,26 @@ def test_offset_changes_no_map(
 def test_tiles_leave_no_seams(
     write_model: WriteModel, mixed_store: PatchStore, tmp_path: Path
 ) -> None:
-    """Across the edges of tiles predictions change as much as in a scene of one piece.
+    """Across the edges of tiles predictions change about as much as in a scene of one piece.
 
-    Within a quarter: weights are random, so tiles differ. Without overlap the change is half as
-    large again. A U-Net, because the small Swin sees no further than its windows.
+    Weights are random, so tiles differ: by half at most, in the mean of three. Without overlap the
+    change is several times as large. A U-Net, because the small Swin sees no further than its
+    windows.
     """
-    file = write_model(mixed_store, task="segmentation", head="unet", fusion="early")
     options = write_scene(tmp_path, landscape(96, 224))
 
-    def steps(side: int, overlap: int, edges: list[int]) -> float:
+    def step(file: Path, side: int, overlap: int, edge: int) -> float:
         shares = blended(file, options, Tiling(96, 224, side, overlap))
-        return float(np.abs(np.diff(shares, axis=2)).max(0)[:, np.array(edges) - 1].mean())
+        return float(np.abs(np.diff(shares, axis=2)).max(0)[:, edge - 1].mean())
 
-    assert steps(128, 32, [96, 128]) < 1.25 * steps(224, 0, [96, 128])
-    assert steps(128, 0, [128]) > 1.5 * steps(224, 0, [128])
+    chosen = {"task": "segmentation", "head": "unet", "fusion": "early"}
+    files = [write_model(mixed_store, f"seed{seed}", seed=seed, **chosen) for seed in range(3)]
+    blend, cut = (
+        np.mean([step(file, 128, overlap, 128) / step(file, 224, 0, 128) for file in files])
+        for overlap in (32, 0)
+    )
+    assert blend < 1.5
+    assert cut > 3
 
 
 def test_tiles_of_whole_windows(segmenter: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -111,6 +112,8 @@ def trained_and_scored(job: Job, out: Path) -> tuple[dict[str, bytes], list[list
     points = [[trained.file] for trained in train_points(jobs)]
     store = PatchStore(job.store)
     scores = [place[0] for place in evaluate(points, store, accelerator("no"))]
+    for told in out.glob("*.json"):  # times differ
+        told.write_text(json.dumps(json.loads(told.read_text())["history"]))
     return files(out), scores
 
 
