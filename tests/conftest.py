@@ -50,14 +50,6 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give all tests that share clones, or else a module, to one process of `--dist loadgroup`."""
-    for item in items:
-        shared = "clones" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("clones" if shared else item.path.stem))
-
-
 @pytest.fixture(autouse=True)
 def own_precision(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """float32 whatever the processor multiplies, or what a test asks for.
