@@ -104,15 +104,15 @@ def test_names_pass_every_stage(
     check_map(data)
 
 
-def learn(runs: list[str]) -> None:
+def learn(runs: list[str], store: str = "store") -> None:
     """Run every stage after `normalise`."""
     for init in runs:
-        call("pretrain", init, "store", f"pretrained/{init}.safetensors")
-    call("finetune", "single", "store", "pretrained", "single")
-    call("evaluate", "single", "store", "single", "metrics")
+        call("pretrain", init, store, f"pretrained/{init}.safetensors")
+    call("finetune", "single", store, "pretrained", "single")
+    call("evaluate", "single", store, "single", "metrics")
     for init in yaml("params.yaml")["label_curve"]["arms"]:
-        call("finetune", init, "store", "pretrained", f"grid/{init}")
-    call("evaluate", "grid", "store", "grid", "metrics")
+        call("finetune", init, store, "pretrained", f"grid/{init}")
+    call("evaluate", "grid", store, "grid", "metrics")
     call("label_curve", "metrics", "pretrained")
 
 

@@ -75,8 +75,9 @@ def test_no_interval_and_why(
     params["sources"]["manifest"] |= {"path": str(table), "classes": values}
     YAML().dump(params, tmp_path / "params.yaml")
     call("download", "manifest", "raw", "listed")
-    call("normalise", "listed", "store", "metrics/audit/manifest.json")
-    learn(params["pretrain"]["runs"])
+    store = str(tmp_path / "store")  # workers that outlive a test keep stores open by their paths
+    call("normalise", "listed", store, "metrics/audit/manifest.json")
+    learn(params["pretrain"]["runs"], store)
     said = capfd.readouterr().err
     assert "no interval can be given" in said
     assert reason in said
