@@ -200,7 +200,7 @@ EDITS: dict[str, set[str]] = {
     "modalities.py": {"download", "normalise", "pretrain", *GRID, *TESTS, "label_curve"},
     "models/segmenters.py": {*GRID, *TESTS},
     "normalisation/audit.py": {"normalise"},
-    "patches/augment.py": {"normalise", "pretrain", *GRID, *TESTS},
+    "patches/augment.py": {"normalise", "pretrain", *GRID, *TESTS, "label_curve"},
     "pretraining/loop.py": {"pretrain"},
     "published/catalogue.py": {"label_curve"},
     "rasters/read.py": {"download", "normalise"},
