@@ -1,4 +1,4 @@
-"""How fast the source `stac` reads pairs, beside odc-stac alone reading the same windows.
+"""Time how the source `stac` reads pairs, beside odc-stac alone reading the same windows.
 
     python benchmarks/stac.py                # 500 patches of 128 px
 

@@ -16,7 +16,7 @@ from rasterio.shutil import copy
 
 from eocontrast.modalities import Modality, Units
 from eocontrast.rasters.masks import mask_size, read_mask_raster
-from eocontrast.rasters.open import RasterError
+from eocontrast.rasters.open import RasterError, open_raster, source_files
 from eocontrast.rasters.read import read_raster
 
 PLACE: dict[str, Any] = {"crs": CRS.from_epsg(32633), "transform": Affine(10, 0, 6e5, 0, -10, 5e6)}
@@ -183,6 +183,13 @@ def test_vrt_that_would_be_misread(
     with pytest.raises(RasterError, match=message) as caught:
         read(virtual(tmp_path / "a.vrt", bands), bands=("B02",))
     assert caught.value.rule == "unreadable"
+
+
+def test_vrts_that_name_each_other_are_refused(tmp_path: Path) -> None:
+    paths = [virtual(tmp_path / f"{n}.vrt", band(1, f"{o}.vrt")) for n, o in ("ab", "ba")]
+    for reader in (open_raster, source_files):
+        with pytest.raises(RasterError, match="more than 2 VRTs lie behind each other"):
+            reader(paths[0])
 
 
 @pytest.mark.parametrize("name", ["S2B_MSIL1C_20230520T101601_N0509_R065_T33TVN", "T33TVN"])

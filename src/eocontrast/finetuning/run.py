@@ -161,13 +161,8 @@ def _finished(job: Job) -> Trained | None:
         told = json.loads(_history_file(job).read_text())
         history, (began, ended) = told["history"], told["times"]
         spec = FinetunedSpec.from_dict(load_weights(job.file)[1], str(job.file))
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        UserError,
-    ):  # damaged since: training again takes seconds
-        return None
+    except (KeyError, TypeError, ValueError, UserError):
+        return None  # damaged since: training again takes seconds
     return Trained(job.name, job.file, spec, history, (began, ended), again=True)
 
 

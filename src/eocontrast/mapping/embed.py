@@ -43,7 +43,7 @@ READ_AT_ONCE = 512
 
 
 def load_backbones(file: Path, sensors: Collection[Sensor]) -> Backbones:
-    """Load the trained backbones of a weight file in eval mode, by name.
+    """Load the trained backbones of a weight file in eval mode, by name; print which are left out.
 
     Args:
         file: Pretrained weights or a fine-tuned model.
@@ -65,6 +65,9 @@ def load_backbones(file: Path, sensors: Collection[Sensor]) -> Backbones:
         raise UserError(
             f"{file} has no backbone for {' and '.join(idle)} alone, only for: {inputs}"
         )
+    for name in backbones.keys() - chosen.keys():
+        absent = " and ".join(s for s in backbones[name].inputs if s not in sensors)
+        print(f"note: no image of {absent}: the table has no column {name}", file=sys.stderr)
     return chosen
 
 
@@ -108,11 +111,7 @@ def embed_scene(
         UserError: weights and scene do not fit or cannot be read, or `out` exists.
     """
     refuse_existing(out, overwrite)
-    every, device = load_backbones(file, ()), accelerator("auto")
-    backbones = load_backbones(file, list(images))
-    for name in every.keys() - backbones.keys():
-        absent = " and ".join(sensor for sensor in every[name].inputs if sensor not in images)
-        print(f"note: no image of {absent}: the table has no column {name}", file=sys.stderr)
+    backbones, device = load_backbones(file, list(images)), accelerator("auto")
     inputs = inputs_of(backbones)
     side = patch or max(spec.patch_size for spec in inputs.values())
     with open_scene(images, inputs, check_scale, resolution) as scene:

@@ -148,17 +148,25 @@ def _truncation(path: Path) -> Iterator[None]:
         raise RasterError("unreadable", message) from error
 
 
-def _virtual_sources(path: Path) -> list[VirtualSource]:
-    """Return the sources of a VRT, none of other files."""
+_DEEPEST = 2
+"""VRTs behind a VRT, as in a stack of mosaics; files that name each other have no end."""
+
+
+def _virtual_sources(path: Path, above: int = 0) -> list[VirtualSource]:
+    """Return the sources of a VRT, none of other files; `above` VRTs take pixels from it."""
     if path.suffix.lower() != ".vrt":
         return []
     try:
+        if above > _DEEPEST:
+            raise ValueError(f"more than {_DEEPEST} VRTs lie behind each other")
         sources = virtual_sources(path)
         if path.absolute() in [source.file for source in sources] or not sources:
             raise ValueError("it takes its pixels from no other file")
     except (OSError, ValueError) as error:
         message = f"{path} cannot be read as VRT: {error}; write it as GeoTIFF (gdal_translate)"
         raise RasterError("unreadable", message) from error
+    for file in dict.fromkeys(source.file for source in sources):
+        _virtual_sources(file, above + 1)
     return sources
 
 
@@ -181,17 +189,18 @@ def _lost(raster: DatasetReader, other: DatasetReader, source: VirtualSource) ->
     if not source.scaled and own != (1, 0) and shown != own:
         return f"scale {own[0]:g} and offset {own[1]:g}"
     void, left = other.nodatavals[number], raster.nodatavals[band]
-    if void is not None and not any(_same(void, value) for value in (source.nodata, left)):
-        return f"the no-data value {void:g}"
-    if void is not None and left is None:
+    kept = left is not None and any(_same(void, value) for value in (source.nodata, left))
+    if void is not None and not kept:
         return f"the no-data value {void:g}"
     flags = other.mask_flag_enums[number], raster.mask_flag_enums[band]
     hidden, shows = (MaskFlags.per_dataset in f and MaskFlags.alpha not in f for f in flags)
     return "the mask" if hidden and not (shows or (source.masked and left is not None)) else ""
 
 
-def _same(number: float, other: float | None) -> bool:
-    return other is not None and (number == other or (number != number and other != other))
+def _same(number: float | None, other: float | None) -> bool:
+    if number is None or other is None:
+        return False
+    return number == other or (number != number and other != other)
 
 
 _CONTAINERS = {b"CDF": "netCDF", b"\x89HDF": "netCDF-4 or HDF5", b"GRIB": "GRIB"}

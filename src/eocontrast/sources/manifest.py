@@ -55,15 +55,14 @@ def describe(params: ManifestParams) -> Source:
         raise UserError(
             f"sources.manifest.classes gives two classes one value: {classes}; use distinct values"
         )
-    path = params.path
-    table = read_table(path)
-    check_table(path, table)
+    table = read_table(params.path)
+    check_table(params.path, table)
     for sensor in ("s1", "s2"):
-        table[sensor] = _absolute(path, table, sensor)
-    table["label"] = _label_paths(path, table, classes)
-    _check_shared(path, table)
+        table[sensor] = _absolute(params.path, table, sensor)
+    table["label"] = _label_paths(params.path, table, classes)
+    _check_shared(params.path, table)
     if params.find_overlaps:
-        table["group"] = _group_by_ground(path, table, params.s2.bands)
+        table["group"] = _group_by_ground(params.path, table, params.s2.bands)
     sensors = (params.s1.modality(), params.s2.modality())
     files: dict[Sensor, Declared] = {"s1": params.s1.files(), "s2": params.s2.files()}
     return Source(

@@ -318,7 +318,10 @@ def test_broken_server_is_named(place: Place, monkeypatch: pytest.MonkeyPatch) -
         fetch(place)
 
 
-def test_refusing_server_asks_for_credentials(place: Place) -> None:
+def test_refusing_server_asks_for_credentials(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eocontrast.sources.stac.load.time.sleep", lambda _: None)
     place.files.trouble = lambda number: 403
     with pytest.raises(UserError, match=r"check your credentials \(AWS_ACCESS_KEY_ID"):
         fetch(place)

@@ -35,7 +35,7 @@ _UNREADABLE = (RasterioError, RequestException, OSError, RuntimeError)
 
 
 _REFUSED = re.compile(r"40[13] Client Error|response code: 40[13]|Access ?Denied|InvalidAccessKey")
-"""Answers for wrong credentials, by the signing server, GDAL and S3: more attempts do not help."""
+"""Answers for wrong credentials, by the signing server, GDAL and S3."""
 
 
 def configure(options: Mapping[str, str]) -> None:
@@ -84,7 +84,8 @@ def load(
             return odc.stac.load(items, patch_url=_address(signing, attempt), **options)
         except _UNREADABLE as error:
             why = " ".join(str(error).split())[:300]
-            if _REFUSED.search(why):
+            # one more attempt signs anew: a signature may have run out
+            if attempt and _REFUSED.search(why):
                 raise UserError(f"{name} cannot be read: {why}; {_credentials(signing)}") from error
             if attempt == ATTEMPTS - 1:
                 raise UserError(
