@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from eocontrast.models.finetuned import FinetunedSpec
 from eocontrast.models.weights import load_weights
-from eocontrast.runtime.errors import UserError
+from eocontrast.runtime.errors import UserError, one_line
 from eocontrast.runtime.files import file_sha256
 from eocontrast.tracking.store import UNAVAILABLE, open_store, project_root, tracking_uri
 from eocontrast.tracking.views import WEIGHTS_TAG
@@ -19,7 +20,7 @@ def known_scores(file: Path) -> dict[str, float]:
     one from elsewhere has none.
 
     Returns:
-        Scores; empty if no run scored this file, or MLflow does not answer.
+        Scores; empty if no run scored this file, or MLflow does not answer, which is printed.
     """
     own = project_root() / "mlflow.db"
     if tracking_uri() == f"sqlite:///{own}" and not own.exists():
@@ -29,7 +30,8 @@ def known_scores(file: Path) -> dict[str, float]:
     try:
         client, experiment = open_store()
         rows = client.search_runs([experiment.experiment_id], filter_string=found)
-    except (UserError, *UNAVAILABLE):
+    except (UserError, *UNAVAILABLE) as error:
+        print(f"note: the scores of {file} were not looked up: {one_line(error)}", file=sys.stderr)
         return {}
     scored = [row.data.metrics for row in rows if f"test.{metric}" in row.data.metrics]
     if not scored:
