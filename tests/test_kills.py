@@ -318,16 +318,16 @@ def test_an_evaluation_that_was_killed_registers_one_model(quiet: Quiet) -> None
 
 def test_a_pretraining_that_was_killed_is_one_run_with_one_curve(quiet: Quiet) -> None:
     step, project = STEPS["pretrain"], quiet.project
-    before = {run.info.run_id for run in runs(project)}
     for share in (0.3, 0.6, 0.8):
         process = begin(step, project)
         if wait(process, share * quiet.seconds["pretrain"]) is None:
             end(process, signal.SIGKILL)
     complete(step, project)
-    new = [run for run in runs(project) if run.info.run_id not in before]
-    assert {run.info.status for run in new} == {"FINISHED"}
+    assert not orphans(project)
+    ended = [run for run in runs(project) if run.info.run_name.startswith(f"pretrain@{INIT}")]
+    assert {run.info.status for run in ended} == {"FINISHED"}
     client = MlflowClient(tracking_uri=f"sqlite:///{project / 'mlflow.db'}")
-    for run in new:  # one, unless a stage was over before its kill
+    for run in ended:  # of this test and those before
         history = client.get_metric_history(run.info.run_id, "loss")
         assert Counter(metric.step for metric in history) == Counter(range(1, 5))
 

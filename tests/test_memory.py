@@ -94,11 +94,11 @@ def own_memory(root: int) -> float:
     return total / 1024
 
 
-def test_a_store_is_built_within_a_gibibyte_and_a_half(
+def test_a_store_is_built_within_half_a_gibibyte(
     write_source: Callable[..., Path], tmp_path: Path
 ) -> None:
     """Two workers and the process that leads them, less what is read from files, which the system
-    may drop at any time. It was 1,289 MiB of 400 patches, and 1,314 of 3,024."""
+    may drop at any time. It was 306 MiB of 400 patches, and 321 of 3,000."""
     script = tmp_path / "build.py"
     script.write_text(NORMALISE)
     labels = [number % 3 for number in range(400)]
@@ -110,4 +110,4 @@ def test_a_store_is_built_within_a_gibibyte_and_a_half(
         time.sleep(0.05)
     assert process.returncode == 0
     assert len(PatchStore(raw / "store").index) == 400
-    assert 500 < peak < 1.5 * 1024
+    assert 150 < peak < 512  # one Python with numpy and rasterio has 60

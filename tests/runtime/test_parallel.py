@@ -97,6 +97,18 @@ def test_error_ends_other_calls() -> None:
     assert time.monotonic() - start < PATIENCE
 
 
+def test_results_left_behind_by_an_error_stop_no_later_call() -> None:
+    """A traceback keeps them until it is collected, which may be in the midst of the later call."""
+    left = parallel_map(square, numbers(8), 2)
+    assert next(left)[0] == 0
+    later = parallel_map(square, numbers(8), 2)
+    assert next(later)[0] == 0
+    with pytest.raises(RuntimeError, match="a later call stopped this one after 1 of 8 results"):
+        next(left)
+    del left
+    assert [result for result, _ in later] == [number**2 for number in range(1, 8)]
+
+
 STAGE = """
 import sys, time
 import calls

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import chdir
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,9 @@ SCHEDULER = "DASK_SCHEDULER_ADDRESS"
 
 _alone = RLock()
 """Lets one call run at a time: threads of a Dask worker share torch's seed and the folder."""
+
+_running: list[Generator[Any]] = []
+"""Results of the calls that use the worker processes now: all calls share them."""
 
 
 def parallel_map(
@@ -49,6 +52,7 @@ def parallel_map(
     Raises:
         UserError: no Dask scheduler answers.
         BrokenExecutor: a worker process was killed.
+        RuntimeError: a later call took the worker processes before this one was done.
     """
     if kind == "threads":
         options: dict[str, Any] = {"backend": "threading"}
@@ -59,15 +63,30 @@ def parallel_map(
         # joblib's "multiprocessing" starts sooner, but waits forever for a worker that was killed
         options = {"backend": "loky", "initializer": _follow, "initargs": (os.getpid(),)}
         function = partial(_call, Path.cwd(), function)
+        # an error leaves results behind. Collected later, they would kill the workers of this call
+        while _running:
+            _close(_running.pop())
     run = Parallel(min(len(calls), workers or cpu_count()) or 1, return_as="generator", **options)
     results = run(delayed(function)(*call) for call in calls)
+    if kind == "processes":
+        _running.append(results)
+    done = 0
     try:
-        for result in results:  # noqa: UP028 - `yield from` would close it before the filter
+        for done, result in enumerate(results, start=1):  # noqa: B007 - counted for the check below
             yield result
+        if done < len(calls):  # a closed generator ends without an error
+            given = f"{done} of {len(calls)} results"
+            raise RuntimeError(f"a later call stopped this one after {given}")
     finally:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # about results that were not used
-            results.close()
+        _close(results)
+        if results in _running:
+            _running.remove(results)
+
+
+def _close(results: Generator[Any]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # about results that were not used
+        results.close()
 
 
 def workers_for_models() -> int | None:

@@ -36,6 +36,10 @@ def kept_folder() -> Path:
     return Path(os.environ.get("DVC_ROOT", ".")).absolute() / "checkpoints"
 
 
+WAIT_SECONDS = 3.0
+"""Time for a worker of a killed stage to notice and free the lock; it looks once a second."""
+
+
 @contextmanager
 def kept(name: str) -> Iterator[Path | None]:
     """Yield a path for unfinished work, and remove it if the block ends without an error.
@@ -49,7 +53,7 @@ def kept(name: str) -> Iterator[Path | None]:
     place.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(place.with_suffix(".lock"))
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=WAIT_SECONDS)
     except Timeout:
         yield None
         return
