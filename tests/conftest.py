@@ -39,6 +39,9 @@ if TYPE_CHECKING:  # torch takes seconds to import, and tests of rasters do with
 FOUR_BANDS = Modality(("B02", "B03", "B04", "B08"), "DN", (0.0, 10000.0))
 CLASSES = {"Forest": 1, "Urban": 7, "Water": 10}
 
+SHARING = ("test_pipeline.py", "curve/test_report_page.py", "tracking/test_mlflow_ui.py")
+"""Files whose tests take the fixture `clones`, which takes minutes."""
+
 Raster = NDArray[Any]
 Edit = Callable[[int, Raster, Raster], tuple[Raster, Raster] | None]
 WriteSource = Callable[..., Path]
@@ -48,6 +51,22 @@ WriteModel = Callable[..., Path]
 def pytest_configure() -> None:
     """What a shell starts in its background ignores Ctrl-C, and so would all that tests start."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)  # without xdist there is no such hook
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """With `--dist loadfile`, give the files that share the clones to one process."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    def scope(test: str) -> str:
+        file = test.split("::")[0]
+        return "clones" if file.endswith(SHARING) else file
+
+    scheduler = LoadFileScheduling(config, log)
+    scheduler._split_scope = scope
+    return scheduler
 
 
 @pytest.fixture(autouse=True)
