@@ -31,7 +31,8 @@ from eocontrast.models.backbones import Architecture
 from eocontrast.models.build import load_finetuned, new_model
 from eocontrast.models.finetuned import FinetunedSpec
 from eocontrast.models.model import Model
-from eocontrast.models.weights import Pretrained, save_weights
+from eocontrast.models.weight_files import save_weights
+from eocontrast.models.weights import Pretrained
 from eocontrast.patches.inputs import Batch, InputSpec
 from eocontrast.training.devices import accelerator
 

@@ -367,7 +367,8 @@ def write_model(tmp_path: Path, tiny_backbones: dict[str, BackboneParams]) -> Wr
 
     from eocontrast.models.backbones import Architecture
     from eocontrast.models.build import new_model
-    from eocontrast.models.weights import Pretrained, save_weights
+    from eocontrast.models.weight_files import save_weights
+    from eocontrast.models.weights import Pretrained
 
     def write(store: PatchStore, name: str = "model", **fields: object) -> Path:
         chosen = tiny_backbones["swin" if fields.get("head") == "swin_unet" else "resnet"]

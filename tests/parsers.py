@@ -17,7 +17,8 @@ from shipped import PARAMS
 from eocontrast.config.params import load_params
 from eocontrast.curve.plan_arms import read_arms
 from eocontrast.models.point_files import INDEX, read_index
-from eocontrast.models.weights import Pretrained, save_weights
+from eocontrast.models.weight_files import save_weights
+from eocontrast.models.weights import Pretrained
 from eocontrast.published.checkpoints import read_checkpoint
 from eocontrast.rasters.source import read_source
 from eocontrast.runtime.errors import UserError

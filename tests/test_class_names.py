@@ -21,7 +21,7 @@ from shipped import PARAMS
 from test_layouts import call, settle
 
 from eocontrast.cli.main import main
-from eocontrast.models.weights import load_weights
+from eocontrast.models.weight_files import load_weights
 from eocontrast.patches.store import PatchStore
 from eocontrast.training import devices
 

@@ -19,7 +19,8 @@ from eocontrast.evaluation.results import read_arm, write_arm
 from eocontrast.modalities import SENSORS
 from eocontrast.models.build import load_finetuned
 from eocontrast.models.point_files import read_index, write_index
-from eocontrast.models.weights import Pretrained, load_weights, save_weights
+from eocontrast.models.weight_files import load_weights, save_weights
+from eocontrast.models.weights import Pretrained
 from eocontrast.patches.store import PatchStore
 from eocontrast.rasters.source import read_source
 from eocontrast.runtime.errors import UserError

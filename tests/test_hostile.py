@@ -25,7 +25,8 @@ from shipped import NO_LABELS
 
 from eocontrast.cli.main import main
 from eocontrast.config.sources import ManifestParams, ModalityParams
-from eocontrast.models.weights import Pretrained, load_weights, save_weights
+from eocontrast.models.weight_files import load_weights, save_weights
+from eocontrast.models.weights import Pretrained
 from eocontrast.patches.store import PatchStore
 from eocontrast.published.checkpoints import read_checkpoint
 from eocontrast.rasters.open import open_raster

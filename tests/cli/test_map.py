@@ -10,7 +10,8 @@ from shipped import PARAMS
 from eocontrast.cli.main import main
 from eocontrast.modalities import SENTINEL1, Modality, Sensor
 from eocontrast.models.backbones import Architecture, Backbone
-from eocontrast.models.weights import Pretrained, backbone_tensors, load_weights
+from eocontrast.models.weight_files import load_weights
+from eocontrast.models.weights import Pretrained, backbone_tensors
 from eocontrast.patches.inputs import InputSpec
 
 

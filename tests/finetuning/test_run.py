@@ -22,7 +22,8 @@ from eocontrast.models.features import Features, embed
 from eocontrast.models.fusion import Fusion
 from eocontrast.models.model import PooledModel
 from eocontrast.models.point_files import INDEX, point_file, read_index, write_index
-from eocontrast.models.weights import Pretrained, load_weights
+from eocontrast.models.weight_files import load_weights
+from eocontrast.models.weights import Pretrained
 from eocontrast.patches.store import PatchStore
 from eocontrast.runtime.errors import UserError
 from eocontrast.training.devices import accelerator

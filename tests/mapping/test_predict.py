@@ -27,7 +27,7 @@ from eocontrast.mapping.tiles import Blend, Tile, Tiling
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.models.build import load_finetuned
 from eocontrast.models.model import Model
-from eocontrast.models.weights import load_weights, save_weights
+from eocontrast.models.weight_files import load_weights, save_weights
 from eocontrast.patches.store import PatchStore
 from eocontrast.rasters.grids import Grid
 from eocontrast.runtime.files import file_sha256

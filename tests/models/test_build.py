@@ -19,7 +19,8 @@ from eocontrast.models.fusion import STREAMS, Fusion, Head
 from eocontrast.models.model import Model
 from eocontrast.models.segmenters import EncoderDecoder
 from eocontrast.models.swin_unet import SwinUNet
-from eocontrast.models.weights import Pretrained, save_weights
+from eocontrast.models.weight_files import save_weights
+from eocontrast.models.weights import Pretrained
 from eocontrast.patches.inputs import Batch
 from eocontrast.patches.store import PatchStore
 from eocontrast.runtime.errors import UserError

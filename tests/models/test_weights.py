@@ -11,7 +11,8 @@ from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.models.backbones import Architecture, Backbone
 from eocontrast.models.build import load_finetuned
 from eocontrast.models.finetuned import FORMAT
-from eocontrast.models.weights import Pretrained, backbone_tensors, load_weights, save_weights
+from eocontrast.models.weight_files import load_weights, save_weights
+from eocontrast.models.weights import Pretrained, backbone_tensors
 from eocontrast.patches.inputs import InputSpec
 from eocontrast.patches.store import PatchStore
 from eocontrast.runtime.errors import UserError

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from torch.optim import AdamW
 
-from eocontrast.models.weights import save_weights
+from eocontrast.models.weight_files import save_weights
 from eocontrast.normalisation.shards import write_array
 from eocontrast.runtime.errors import resource_error
 from eocontrast.runtime.files import whole

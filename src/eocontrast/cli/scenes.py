@@ -87,7 +87,7 @@ def predict(arguments: argparse.Namespace) -> int:
     print(*written, sep="\n")
     if polygons:
         from eocontrast.mapping.polygons import write_polygons
-        from eocontrast.models.weights import load_weights
+        from eocontrast.models.weight_files import load_weights
 
         classes = tuple(load_weights(arguments.model)[1]["classes"])
         confidence = arguments.out.with_stem(f"{arguments.out.stem}_confidence")

@@ -7,31 +7,26 @@ either sensor missing. An ensemble is the mean of several models' probabilities,
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from accelerate import Accelerator
-from numpy.typing import NDArray
-from torch import Tensor
 
+from eocontrast.evaluation.answers import Answers
 from eocontrast.evaluation.prediction import ensemble, load_model, predict
-from eocontrast.evaluation.scores import Reliability, Tally, class_scores, scores, tally
-from eocontrast.labels import IGNORE_INDEX, SEPARATOR
+from eocontrast.evaluation.scores import Tally, class_scores, scores, tally
 from eocontrast.models.features import Features, embed
 from eocontrast.models.finetuned import FinetunedSpec
 from eocontrast.models.model import Model, PooledModel
 from eocontrast.models.tasks import Task, patch_targets
-from eocontrast.models.weights import load_weights
+from eocontrast.models.weight_files import load_weights
 from eocontrast.patches.store import PatchStore, Rows
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.parallel import parallel_map, workers_for_models
 from eocontrast.training.devices import Precision, accelerator
-
-NOTHING = "none"
-"""Name for a patch without any of the classes."""
 
 
 @dataclass(frozen=True)
@@ -152,14 +147,6 @@ def _test_rows(store: PatchStore) -> Rows:
     return rows
 
 
-@dataclass
-class _Answers:
-    """Predictions so far, with one set of sensors."""
-
-    tables: list[pd.DataFrame] = field(default_factory=list)
-    reliability: Reliability = field(default_factory=Reliability)
-
-
 def _evaluate(
     models: Sequence[Model],
     specs: Sequence[FinetunedSpec],
@@ -171,7 +158,7 @@ def _evaluate(
     task = specs[0].learning
     targets = patch_targets(store, task)
     described = [*specs, _ensemble_spec(specs)] if len(models) > 1 else [*specs]
-    known: list[dict[str, _Answers]] = [{} for _ in described]
+    known: list[dict[str, Answers]] = [{} for _ in described]
     for chunk in store.chunks(_test_rows(store)):
         by_pixel = task.name == "segmentation"
         truth = store.masks(chunk)[:, 0].long() if by_pixel else targets[torch.from_numpy(chunk)]
@@ -180,74 +167,15 @@ def _evaluate(
             said.append(ensemble(said))
         for answers, by_sensors in zip(known, said, strict=True):
             for sensors, probabilities in by_sensors.items():
-                seen = answers.setdefault("+".join(sensors), _Answers())
-                confidence, decided = _decide(task, probabilities)
-                seen.tables.append(_describe(store, chunk, task, truth, decided))
-                seen.reliability.add(*_asked(task, truth, confidence, decided))
+                seen = answers.setdefault("+".join(sensors), Answers())
+                seen.add(store, chunk, task, truth, probabilities)
     return [
         [_evaluation(spec, inputs, seen) for inputs, seen in answers.items()]
         for spec, answers in zip(described, known, strict=True)
     ]
 
 
-def _decide(task: Task, probabilities: Tensor) -> tuple[Tensor, Tensor]:
-    """Return confidence and class of every patch or pixel, or whether it has each class."""
-    if not task.exclusive:
-        return probabilities.maximum(1 - probabilities), probabilities > 0.5
-    confidence, decided = probabilities.max(1)
-    return confidence, decided
-
-
-def _describe(
-    store: PatchStore, rows: Rows, task: Task, truth: Tensor, decided: Tensor
-) -> pd.DataFrame:
-    """Tabulate true and predicted classes per patch: `id, group, actual, predicted, count`."""
-    names = np.array([*store.classes], dtype=object)
-    actual: Sequence[str] | NDArray[np.object_]
-    predicted: Sequence[str] | NDArray[np.object_]
-    if task.name == "multi_label":
-        actual, predicted = _joined_names(truth > 0, names), _joined_names(decided, names)
-        at, count = np.arange(len(rows)), np.ones(len(rows), dtype=np.int64)
-    else:
-        at, true, said, count = _pairs(truth, decided, len(names))
-        actual, predicted = names[true], names[said]
-    return pd.DataFrame(
-        {
-            "id": store.index["id"].to_numpy()[rows[at]],
-            "group": store.groups[rows[at]],
-            "actual": actual,
-            "predicted": predicted,
-            "count": count,
-        }
-    )
-
-
-def _pairs(truth: Tensor, decided: Tensor, num_classes: int) -> tuple[NDArray[np.int64], ...]:
-    """Return patch, true class, predicted class and count of all pairs that occur."""
-    size = len(decided)
-    said, true = decided.reshape(size, -1), truth.reshape(size, -1)
-    place = torch.arange(size)[:, None] * num_classes**2 + true * num_classes + said
-    counts = torch.bincount(place[true != IGNORE_INDEX], minlength=size * num_classes**2).numpy()
-    occurring = np.flatnonzero(counts)
-    at, pair = np.divmod(occurring, num_classes**2)
-    return at, *np.divmod(pair, num_classes), counts[occurring]
-
-
-def _joined_names(held: Tensor, names: NDArray[np.object_]) -> list[str]:
-    return [SEPARATOR.join(names[row]) or NOTHING for row in held.numpy()]
-
-
-def _asked(
-    task: Task, truth: Tensor, confidence: Tensor, decided: Tensor
-) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
-    """Return the confidence of every prediction with a true class, and whether it was right."""
-    if not task.exclusive:
-        return confidence.numpy(), (decided == (truth > 0)).numpy()
-    asked = truth != IGNORE_INDEX
-    return confidence[asked].numpy(), (decided == truth)[asked].numpy()
-
-
-def _evaluation(spec: FinetunedSpec, inputs: str, seen: _Answers) -> Evaluation:
+def _evaluation(spec: FinetunedSpec, inputs: str, seen: Answers) -> Evaluation:
     table = pd.concat(seen.tables, ignore_index=True)
     groups = np.unique(table["group"].to_numpy(dtype=object))
     counts = tally(table, spec.classes, groups).sum(0)

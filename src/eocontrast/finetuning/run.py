@@ -27,7 +27,8 @@ from eocontrast.models.finetuned import FinetunedSpec
 from eocontrast.models.fusion import STREAMS
 from eocontrast.models.model import Model, PooledModel
 from eocontrast.models.tasks import patch_targets
-from eocontrast.models.weights import Pretrained, load_weights, save_weights
+from eocontrast.models.weight_files import load_weights, save_weights
+from eocontrast.models.weights import Pretrained
 from eocontrast.patches.agreement import compare_ground
 from eocontrast.patches.store import PatchStore
 from eocontrast.runtime.errors import UserError

@@ -26,7 +26,8 @@ from eocontrast.modalities import Sensor
 from eocontrast.models.backbones import Backbone
 from eocontrast.models.build import load_finetuned
 from eocontrast.models.model import inputs_of
-from eocontrast.models.weights import Pretrained, load_weights
+from eocontrast.models.weight_files import load_weights
+from eocontrast.models.weights import Pretrained
 from eocontrast.patches.agreement import compare_ground
 from eocontrast.patches.inputs import Batch
 from eocontrast.patches.store import PatchStore

@@ -13,7 +13,8 @@ from eocontrast.models.fusion import STREAMS, Fusion
 from eocontrast.models.model import Model
 from eocontrast.models.segmenters import EncoderDecoder
 from eocontrast.models.swin_unet import SwinUNet
-from eocontrast.models.weights import OTHER_VERSION, REWRITE, Pretrained, load_tensors, load_weights
+from eocontrast.models.weight_files import OTHER_VERSION, REWRITE, load_tensors, load_weights
+from eocontrast.models.weights import Pretrained
 from eocontrast.runtime.errors import readable
 
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from eocontrast.models.finetuned import FinetunedSpec
-from eocontrast.models.weights import load_weights
+from eocontrast.models.weight_files import load_weights
 from eocontrast.runtime.errors import UserError, one_line
 from eocontrast.runtime.files import file_sha256
 from eocontrast.tracking.store import UNAVAILABLE, open_store, project_root, tracking_uri

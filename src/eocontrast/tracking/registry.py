@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from eocontrast.models.finetuned import FinetunedSpec
 from eocontrast.models.tasks import TaskName
-from eocontrast.models.weights import load_weights
+from eocontrast.models.weight_files import load_weights
 from eocontrast.patches.store import PatchStore
 from eocontrast.tracking.runs import Run
 from eocontrast.tracking.served import Images, Served
