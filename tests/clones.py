@@ -103,7 +103,7 @@ def shrink(params: dict[str, Any]) -> None:
         "bootstrap_samples": 100,
     }
     keep_arms(curve, ARMS)
-    params["qualitative"] |= {"patches": 2, "scratch": "unet"}
+    params["qualitative"] |= {"patches": 2, "arms": ["unet", "swin_unet_dual", "ensemble"]}
 
 
 def shrink_further(params: dict[str, Any]) -> None:
@@ -114,7 +114,7 @@ def shrink_further(params: dict[str, Any]) -> None:
     params["pretrain"]["runs"] = {name: runs[name] for name in inits}
     keep_arms(curve, ("s2", "dual_simclr", "unet"))
     curve |= {"fractions": [0.01, 1.0], "ensembles": {}}
-    params["qualitative"] |= {"baseline": "unet", "scratch": "unet", "finetuned": "unet"}
+    params["qualitative"] |= {"arms": ["unet"]}
 
 
 def run(clone: Path, *command: str, expect: int = 0) -> str:

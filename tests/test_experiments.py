@@ -212,8 +212,4 @@ def test_p2_figure() -> None:
     assert params.label_curve.named_arms["unet"].fusion == "early"
     ensemble, drawn = params.label_curve.ensembles["ensemble"], params.qualitative
     assert (ensemble.first, ensemble.second) == ("unet", "swin_unet_finetuned")
-    assert (drawn.baseline, drawn.scratch, drawn.finetuned) == (
-        "unet",
-        "swin_unet",
-        "swin_unet_finetuned",
-    )
+    assert drawn.arms == ("unet", "swin_unet", "swin_unet_finetuned", "ensemble")

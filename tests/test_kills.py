@@ -118,8 +118,7 @@ def shrink(params: dict[str, Any]) -> None:
     arms = curve["arms"]
     kept = {INIT: arms[INIT], "random_resnet": {"unet": arms["random_resnet"]["unet"]}}
     curve |= {"arms": kept, "ensembles": {}, "headline": {}}
-    chosen = {"baseline": "unet", "scratch": "unet", "finetuned": "unet", "fraction": 1.0}
-    params["qualitative"] |= chosen
+    params["qualitative"] |= {"arms": ["unet"], "fraction": 1.0}
 
 
 def begin(step: Step, project: Path) -> int:

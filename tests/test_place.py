@@ -63,7 +63,7 @@ def local(params: dict[str, Any], url: str) -> None:
     params["pretrain"]["runs"] = {only: params["pretrain"]["runs"][only]}
     keep_arms(curve, ("unet",))
     curve |= {"fractions": [0.3, 1.0], "seeds": [0], "ensembles": {}}
-    params["qualitative"] |= {"baseline": "unet", "scratch": "unet", "finetuned": "unet"}
+    params["qualitative"] |= {"arms": ["unet"]}
     params["finetune"]["arm"] = "unet"
     params["finetune"]["recipe"]["segmentation"]["min_steps"] = 80
     common = {"url": url, "signing": "none", "headers": {}}

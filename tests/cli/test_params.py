@@ -32,7 +32,9 @@ def test_changes_keep_comments(params: Path) -> None:
 
 def test_last_entry_removed(params: Path) -> None:
     assert load_params(params).label_curve.ensembles
-    assert apply(params, "remove:\n- label_curve.ensembles.ensemble\n") == 0
+    assert (
+        apply(params, "qualitative: {arms: []}\nremove:\n- label_curve.ensembles.ensemble\n") == 0
+    )
     assert load_params(params).label_curve.ensembles == {}
 
 

@@ -26,7 +26,7 @@ def params() -> Params:
     arms = deepcopy(content["label_curve"]["arms"])
     shrink(content)
     content["label_curve"] |= {"arms": arms, "ensembles": {}}
-    content["qualitative"] |= {"baseline": "unet", "scratch": "unet", "finetuned": "unet"}
+    content["qualitative"] |= {"arms": ["unet"]}
     for recipe in content["finetune"]["recipe"].values():
         recipe |= {"min_steps": 1, "crop": 16}
     for run in content["pretrain"]["runs"].values():

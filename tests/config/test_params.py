@@ -91,7 +91,7 @@ MISTAKES: dict[str, tuple[str, object]] = {
     "ensemble: one member": ("label_curve.ensembles.ensemble.second", MISSING),
     "ensemble: a name that is no file name": ("label_curve.ensembles.my/pair", {}),
     "qualitative: no patches": ("qualitative.patches", 0),
-    "qualitative: a column is missing": ("qualitative.scratch", MISSING),
+    "qualitative: a column is missing": ("qualitative.arms", MISSING),
 }
 
 SWIN_UNET = {"task": "segmentation", "head": "swin_unet", "init": "random_swin", "frozen": False}
@@ -483,9 +483,9 @@ def test_an_ensemble_may_join_early_and_late_fusion(raw: dict[str, Any]) -> None
 @pytest.mark.parametrize(
     ("field", "value", "says"),
     [
-        ("baseline", "nothing", "baseline is 'nothing', which is none of"),
-        ("scratch", "ensemble", "scratch is 'ensemble', which is none of"),
-        ("finetuned", "dual_simclr", "finetuned is dual_simclr, which does no segmentation"),
+        ("arms", ["nothing"], "arms is 'nothing', which is none of"),
+        ("arms", ["unet", "dual_simclr"], "arms has dual_simclr, which does no segmentation"),
+        ("arms", ["unet", "unet"], "arms names one twice"),
         ("fraction", 0.2, r"fraction is 0\.2, which is none of label_curve\.fractions"),
         ("seed", 7, r"seed is 7, which is none of label_curve\.seeds"),
     ],

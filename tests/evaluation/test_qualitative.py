@@ -5,9 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from specs import finetuned_spec
 
-from eocontrast.evaluation import qualitative
 from eocontrast.evaluation.evaluate import evaluate
 from eocontrast.evaluation.qualitative import (
     class_maps,
@@ -17,7 +15,6 @@ from eocontrast.evaluation.qualitative import (
     varied_patches,
     write_maps,
 )
-from eocontrast.models.fusion import Head
 from eocontrast.patches.store import PatchStore
 from eocontrast.runtime.errors import UserError
 from eocontrast.training.devices import accelerator
@@ -176,31 +173,18 @@ def test_maps_are_what_is_evaluated(mixed_store: PatchStore, write_model: WriteM
     assert not np.array_equal(maps["unet"], maps["swin"])
 
 
-@pytest.mark.parametrize(
-    ("head", "method", "frozen", "title"),
-    [
-        ("unet", "random", False, "U-Net\nfrom scratch"),
-        ("swin_unet", "dual_simclr", False, "SwinUNet\nfine-tuned"),
-        ("swin_unet", "dual_simclr", True, "SwinUNet\nfrozen"),
-    ],
-)
-def test_column_title(head: Head, method: str, frozen: bool, title: str) -> None:
-    spec = finetuned_spec(task="segmentation", head=head, method=method, frozen=frozen)
-    assert qualitative._title(spec) == title
-
-
 def test_write_maps(mixed_store: PatchStore, write_model: WriteModel, tmp_path: Path) -> None:
     unet = write_model(mixed_store, "unet", **UNET)
     swin = write_model(mixed_store, "swin", method="dual_simclr", **SWIN)
+    files = {"unet": [unet], "swin": [swin], "ensemble": [unet, swin]}
     for name in ("one", "two"):
-        write_maps([unet, swin], mixed_store, 2, accelerator("no"), tmp_path / f"{name}.npz")
+        write_maps(files, mixed_store, 2, accelerator("no"), tmp_path / f"{name}.npz")
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
     rows = varied_patches(mixed_store, 2)
-    files = {"unet": [unet], "swin": [swin], "ensemble": [unet, swin]}
     expected = class_maps(files, mixed_store, rows, accelerator("no"))
     with np.load(tmp_path / "one.npz") as kept:  # without pickles
         assert str(kept["note"]) == ""
-        columns = ["U-Net\nfrom scratch", "SwinUNet\nfine-tuned", "ensemble"]
+        columns = ["unet\nfrom scratch", "swin\nfine-tuned", "ensemble\nmean of 2"]
         assert kept["columns"].tolist() == columns
         assert kept["classes"].tolist() == list(mixed_store.classes)
         assert kept["palette"].tolist() == [mixed_store.palette[n] for n in mixed_store.classes]
@@ -212,8 +196,11 @@ def test_write_maps(mixed_store: PatchStore, write_model: WriteModel, tmp_path: 
         np.testing.assert_array_equal(kept["radar"], radar_image(mixed_store, rows))
 
 
-def test_write_maps_without_masks(tiny_store: PatchStore, tmp_path: Path) -> None:
-    write_maps([], tiny_store, 2, accelerator("no"), tmp_path / "none.npz")
-    with np.load(tmp_path / "none.npz") as kept:
-        assert list(kept) == ["note"]
-        assert "no masks" in str(kept["note"])
+def test_nothing_to_segment(
+    tiny_store: PatchStore, mixed_store: PatchStore, tmp_path: Path
+) -> None:
+    for store, why in ((tiny_store, "no masks"), (mixed_store, "no arms in qualitative.arms")):
+        write_maps({}, store, 2, accelerator("no"), tmp_path / "none.npz")
+        with np.load(tmp_path / "none.npz") as kept:
+            assert list(kept) == ["note"]
+            assert why in str(kept["note"])

@@ -59,7 +59,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         }
         curve |= {"fractions": [1.0], "seeds": [0]}
         params["finetune"] |= {"arm": "pixels_frozen"}
-        params["qualitative"] |= {"finetuned": "pixels_tuned", "fraction": 1.0}
+        params["qualitative"] |= {"arms": ["pixels_tuned"], "fraction": 1.0}
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(ENVIRONMENT, "HF_ENDPOINT", server.url)

@@ -31,6 +31,12 @@ class LabelCurveParams(Section):
         """Return every arm by its own name."""
         return {name: arm for arms in self.arms.values() for name, arm in arms.items()}
 
+    @property
+    def members(self) -> dict[Name, tuple[Name, ...]]:
+        """Return the arms of every arm (itself) and of every ensemble, by name."""
+        pairs = {name: (e.first, e.second) for name, e in self.ensembles.items()}
+        return {**{name: (name,) for name in self.named_arms}, **pairs}
+
     @field_validator("arms", mode="before")
     @classmethod
     def _with_inits(cls, arms: Any) -> Any:  # noqa: ANN401 - not validated yet
@@ -92,11 +98,5 @@ class QualitativeParams(Section):
     fraction: Fraction
     seed: Seed
     patches: Annotated[int, Field(ge=1, le=12)]
-    baseline: Name
-    scratch: Name
-    finetuned: Name
-
-    @property
-    def arms(self) -> tuple[Name, ...]:
-        """Return the arms in the order of the columns."""
-        return (self.baseline, self.scratch, self.finetuned)
+    arms: tuple[Name, ...]
+    """Arms and ensembles that segment, in the order of the columns."""

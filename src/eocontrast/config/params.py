@@ -125,9 +125,7 @@ class Params(Section):
         return self
 
     def _check_headline(self, where: str, kind: TaskKind, headline: HeadlineParams) -> None:
-        curve = self.label_curve
-        members = {name: (e.first, e.second) for name, e in curve.ensembles.items()}
-        known = {**{name: (name,) for name in curve.named_arms}, **members}
+        curve, known = self.label_curve, self.label_curve.members
         for field in ("supervised", "pretrained"):
             if (name := getattr(headline, field)) in (AUTO, NONE):
                 continue
@@ -141,11 +139,13 @@ class Params(Section):
                 )
 
     def _check_qualitative(self, chosen: QualitativeParams) -> None:
-        for field in ("baseline", "scratch", "finetuned"):
-            name = getattr(chosen, field)
-            known_name(f"qualitative.{field}", name, self.label_curve.named_arms)
-            if self.label_curve.named_arms[name].task != "segmentation":
-                raise ValueError(f"qualitative.{field} is {name}, which does no segmentation")
+        members = self.label_curve.members
+        for name in chosen.arms:
+            known_name("qualitative.arms", name, members)
+            if self.label_curve.named_arms[members[name][0]].task != "segmentation":
+                raise ValueError(f"qualitative.arms has {name}, which does no segmentation")
+        if len(set(chosen.arms)) < len(chosen.arms):
+            raise ValueError("qualitative.arms names one twice; name each once")
         for field, known in (("fraction", "fractions"), ("seed", "seeds")):
             if getattr(chosen, field) not in getattr(self.label_curve, known):
                 raise ValueError(

@@ -120,6 +120,10 @@ def write_examples(
     params: Params, models: Path, store: PatchStore, device: Accelerator, metrics: Path
 ) -> None:
     """Segment the test patches of the figure of maps, and write `qualitative.npz`."""
-    shown, folders = params.qualitative, arm_folders(params.label_curve, models)
-    files = [point_file(folders[name], shown.fraction, shown.seed) for name in shown.arms]
+    shown, curve = params.qualitative, params.label_curve
+    folders = arm_folders(curve, models)
+    files = {
+        name: [point_file(folders[m], shown.fraction, shown.seed) for m in curve.members[name]]
+        for name in shown.arms
+    }
     write_maps(files, store, shown.patches, device, metrics / "qualitative.npz")

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from eocontrast.evaluation.prediction import ensemble, load_model, predict
 from eocontrast.modalities import Sensor
-from eocontrast.models.finetuned import FinetunedSpec
 from eocontrast.models.tasks import TASKS
 from eocontrast.patches.store import PatchStore, Rows
 from eocontrast.runtime.errors import UserError
@@ -21,17 +20,18 @@ from eocontrast.runtime.files import whole
 
 TRUE_COLOUR = ("B04", "B03", "B02")
 
-_HEADS = {"unet": "U-Net", "upernet": "UPerNet", "linear": "linear", "swin_unet": "SwinUNet"}
-"""Titles of segmenters."""
-
 Images = NDArray[np.uint8]
 """Red, green and blue, (n, H, W, 3)."""
 
 
 def write_maps(
-    files: Sequence[Path], store: PatchStore, number: int, device: Accelerator, path: Path
+    files: Mapping[str, Sequence[Path]],
+    store: PatchStore,
+    number: int,
+    device: Accelerator,
+    path: Path,
 ) -> None:
-    """Segment varied test patches with several models and with the ensemble of two of them.
+    """Segment varied test patches with several arms.
 
     Writes an NPZ file with everything that the figure shows, so that it is drawn without torch:
 
@@ -39,22 +39,22 @@ def write_maps(
       `image_titles` of these two;
     - `classes` (k,) and their `palette` as `#rrggbb` (k,);
     - `ground_truth` (n, H, W), in which `IGNORE_INDEX` is no class;
-    - `columns` (m,), the titles of the models, and their `maps` of class indices (m, n, H, W);
+    - `columns` (m,), the titles of the arms, and their `maps` of class indices (m, n, H, W);
     - `note`, the reason why nothing was segmented, empty if something was.
 
     Args:
-        files: Weights of segmenters; the ensemble averages the first and the last.
+        files: Weights of segmenters by arm, several of an ensemble. Without any, the file holds
+            only the note.
         store: Patch store with masks. Without masks the file holds only the note.
         number: Number of patches, at most.
         device: Where the models run.
         path: File to write.
     """
-    content: dict[str, Any] = {"note": "no masks: nothing was segmented"}
-    if store.has_masks:
+    why = "no arms in qualitative.arms" if store.has_masks else "no masks"
+    content: dict[str, Any] = {"note": f"{why}: nothing was segmented"}
+    if store.has_masks and files:
         rows = varied_patches(store, number)
-        columns = {_title(load_model(file, store)[1]): [file] for file in files}
-        columns["ensemble"] = [files[0], files[-1]]
-        maps = class_maps(columns, store, rows, device)
+        maps = class_maps(files, store, rows, device)
         content = {
             "note": "",
             "ids": store.index["id"].to_numpy(dtype=str)[rows],
@@ -64,7 +64,7 @@ def write_maps(
             "classes": np.array(store.classes),
             "palette": np.array([store.palette[name] for name in store.classes]),
             "ground_truth": store.masks(rows)[:, 0].numpy().astype(np.uint8),
-            "columns": np.array(list(maps)),
+            "columns": np.array([_title(name, files[name], store) for name in maps]),
             "maps": np.stack(list(maps.values())).astype(np.uint8),
         }
     with whole(path) as partial, partial.open("wb") as file:  # a name would get a suffix
@@ -137,11 +137,13 @@ def radar_image(store: PatchStore, rows: Rows) -> Images:
     return _stretched(np.stack([first, last, third], axis=1), axis=(2, 3))
 
 
-def _title(spec: FinetunedSpec) -> str:
-    """Name a segmenter by its head and by how its backbones were trained."""
-    head = _HEADS[spec.head]
-    scratch, tuned = spec.method == "random", "frozen" if spec.frozen else "fine-tuned"
-    return f"{head}\n{'from scratch' if scratch else tuned}"
+def _title(name: str, files: Sequence[Path], store: PatchStore) -> str:
+    """Return the name of an arm and how its backbones were trained."""
+    if len(files) > 1:
+        return f"{name}\nmean of {len(files)}"
+    spec = load_model(files[0], store)[1]
+    tuned = "frozen" if spec.frozen else "fine-tuned"
+    return f"{name}\n{'from scratch' if spec.method == 'random' else tuned}"
 
 
 def _decoded(store: PatchStore, sensor: Sensor, rows: Rows) -> NDArray[np.float32]:
