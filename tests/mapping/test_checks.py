@@ -118,3 +118,12 @@ def test_scene_without_georeference(tmp_path: Path, capsys: pytest.CaptureFixtur
     path = str(write_raster(tmp_path / "s2.tif", OLD))
     read(path, replace(SPEC, pixel=10, with_offset=False))
     assert "no georeference; its pixels are assumed to have 10 m" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("trained", [True, False, None])
+def test_offset_that_was_taken_off_before(tmp_path: Path, trained: bool | None) -> None:
+    path = written(tmp_path, OLD, scales=(1e-4,) * 3, offsets=(-0.1,) * 3)
+    spec = replace(SPEC, pixel=10, with_offset=trained)
+    with pytest.raises(UserError, match=r"too low to hold it.*Pass --s2-offset 0"):
+        read(path, spec)
+    np.testing.assert_array_equal(read(path, spec, 0), OLD)

@@ -66,6 +66,18 @@ def test_stated_offsets_are_shown() -> None:
     assert "2 patches (p2, p3) have none" in findings[0].message
 
 
+@pytest.mark.parametrize(
+    ("below", "by", "found"),
+    [(0.6, "header", True), (0.6, "product", True), (0.1, "header", False), (0.6, "user", False)],
+)
+def test_offset_that_was_taken_off_before(below: float, by: str, found: bool) -> None:
+    evidence = {"offset": [by, -1000.0], "below": below}
+    patches = [Patch("p0", "train", [], evidence=evidence)]
+    errors = [f for f in audit_dataset(source(), patches) if f.severity == "error"]
+    assert [f.rule for f in errors] == ["offset"] * found
+    assert all("too low to hold it" in f.message for f in errors)
+
+
 def masks(*values: dict[int, int]) -> list[Patch]:
     evidence: list[dict[str, Any]] = [{"values": {str(k): n for k, n in v.items()}} for v in values]
     return [Patch(f"p{k}", "train", [], evidence=e) for k, e in enumerate(evidence)]

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from raster_files import write_raster
+from rasterio.enums import ColorInterp
 
 from eocontrast.modalities import Modality
-from eocontrast.rasters.bands import standard_name
+from eocontrast.rasters.band_names import standard_name, standard_names
 from eocontrast.rasters.image import open_image
 from eocontrast.rasters.open import RasterError
 from eocontrast.rasters.read import read_raster
@@ -29,12 +30,32 @@ RADAR = ("VV", "VH")
         ("mean_B8A", "B8A"), ("B11_p50", "B11"), ("Blue (B2)", "B02"), ("SWIR1 (B11)", "B11"),
         ("S2_SR_B4", "B04"), ("665 nm", "B04"), ("842nm", "B08"), ("VV (dB)", "VV"),
         ("VVdB", "VV"), ("S1_VH_descending", "VH"), ("VV_filtered", "VV"),
-        ("B4_B3", None), ("SR_B5", None), ("NDVI_B8", None), ("700 nm", None), ("B02_mask", None),
+        ("rhos_665", "B04"), ("Rrs_490", "B02"), ("865.0", "B8A"), (".5598 Micrometers", "B03"),
+        ("832.8 Nanometers", "B08"), ("B4 (664.6 Nanometers)", "B04"), ("Red, 665 nm", "B04"),
+        ("S2L2A:B11", "B11"), ("FRE_B8A", "B8A"), ("red_mean_2023", "B04"), ("B4:red", "B04"),
+        ("B03_sharpened", "B03"), ("Sigma0_IW2_VH_db", "VH"), ("co-pol VV", "VV"),
+        ("S1B_IW_GRDH_1SDV_20200101T051234_20200101T051259_030610_0381B6_ABCD_VH", "VH"),
+        ("B4_B3", None), ("SR_B5", None), ("B4:nir", None), ("1000.0", None),
+        ("Coherence_VV", None),
+        ("NDVI_B8", None), ("700 nm", None), ("B02_mask", None),
         ("Band 2", None), ("bands", None), ("B13", None), ("VV_VH_ratio", None), ("QA60", None),
     ],
 )  # fmt: skip
 def test_standard_names(text: str, name: str | None) -> None:
     assert standard_name(text) == name
+
+
+@pytest.mark.parametrize(
+    ("texts", "names"),
+    [
+        (("R", "G", "B"), ["B04", "B03", "B02"]),
+        (("n", "r", "g", "b"), ["B08", "B04", "B03", "B02"]),
+        (("A", "B"), [None, None]),
+        (("R", "G", "B", "X"), [None] * 4),
+    ],
+)
+def test_letters_are_names_together(texts: tuple[str, ...], names: list[str | None]) -> None:
+    assert standard_names(texts) == names
 
 
 def numbered(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint16]]:
@@ -83,6 +104,69 @@ def test_contradictions_show_both_names(
     message = f"bands as {', '.join(described)}, but they are declared as {', '.join(ordered)}"
     with pytest.raises(RasterError, match=message), open_image(path, ordered, "DN", ordered):
         pass
+
+
+@pytest.mark.parametrize(
+    ("described", "bands"),
+    [
+        (("sr_b4", "sr_b3", "sr_b2", "sr_b8"), FOUR),
+        (("B2_wavelet", "B4_wavelet", "B3_wavelet", "B8_wavelet"), FOUR),
+        (("Coherence_VH", "Coherence_VV"), RADAR),
+    ],
+)
+def test_unknown_words_beside_other_bands(
+    tmp_path: Path, described: tuple[str, ...], bands: tuple[str, ...]
+) -> None:
+    path = write_raster(tmp_path / "a.tif", numbered(len(described)), descriptions=described)
+    with pytest.raises(RasterError, match="but they are declared as"):
+        read_raster(path, Modality(bands, "DN", (0, 10000)))
+    # the user knows what the words mean
+    with open_image(path, bands, "DN", bands) as image:
+        assert image.read()[:, 0, 0].tolist() == [100, 200, 300, 400][: len(bands)]
+
+
+@pytest.mark.parametrize("colours", [("red", "green", "blue"), ("blue", "red", "green")])
+def test_visible_colours_decide_the_order(tmp_path: Path, colours: tuple[str, ...]) -> None:
+    path = write_raster(
+        tmp_path / "a.tif", numbered(3), colorinterp=[ColorInterp[colour] for colour in colours]
+    )
+    places = [100 * (1 + colours.index(colour)) for colour in ("blue", "green", "red")]
+    values = read_raster(path, Modality(("B02", "B03", "B04"), "DN", (0, 10000))).values
+    assert values[:, 0, 0].tolist() == places
+
+
+def test_pictures_of_infrared_have_false_colours(tmp_path: Path) -> None:
+    path = write_raster(
+        tmp_path / "a.tif", numbered(3),
+        colorinterp=[ColorInterp.red, ColorInterp.green, ColorInterp.blue],
+    )  # fmt: skip
+    values = read_raster(path, Modality(("B08", "B04", "B03"), "DN", (0, 10000))).values
+    assert values[:, 0, 0].tolist() == [100, 200, 300]
+
+
+@pytest.mark.parametrize(
+    ("described", "unknown"),
+    [
+        (("Rouge", "Vert", "Bleu", "PIR"), True),
+        (("Band 4", "Band 3", "Band 2", "Band 8"), True),
+        (("Band 1", "Band 2", "Band 3", "Band 4"), False),
+        (("bands", "bands", "bands", "bands"), False),
+        (("B2", "blau", "B3", "B4"), None),
+        (("B2", "B3", "B4", "B8"), False),
+    ],
+)
+def test_unknown_descriptions_are_reported(
+    tmp_path: Path, described: tuple[str, ...], unknown: bool | None
+) -> None:
+    path = write_raster(tmp_path / "a.tif", numbered(4), descriptions=described)
+    modality = Modality(FOUR, "DN", (0, 10000))
+    if unknown is None:
+        with pytest.raises(RasterError, match="but they are declared as"):
+            read_raster(path, modality)
+        return
+    raster = read_raster(path, modality)
+    assert raster.unknown == (described if unknown else ())
+    assert raster.values[:, 0, 0].tolist() == [100, 200, 300, 400]
 
 
 @pytest.mark.parametrize(

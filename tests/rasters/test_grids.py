@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from affine import Affine
 from numpy.typing import NDArray
+from raster_files import noise, write_raster
 from rasterio.crs import CRS
 
 from eocontrast.rasters.grids import Grid, common_size
-from eocontrast.rasters.open import RasterError
+from eocontrast.rasters.open import RasterError, open_raster
 from eocontrast.rasters.resample import bilinear, span
 
 PIXEL = 10 / 3
@@ -95,3 +96,22 @@ def test_common_size_of_other_ground() -> None:
     with pytest.raises(RasterError, match=r"B01.tif is 50 x 60 pixels .* same ground"):
         common_size(sizes)
     assert common_size({Path("B01.tif"): (60, 60), Path("B02.tif"): (120, 120)}) == (120, 120)
+
+
+@pytest.mark.parametrize("heights", [5773, 3855, 5783])
+def test_heights_do_not_move_a_grid(tmp_path: Path, heights: int) -> None:
+    """Systems with heights, as SNAP and elevation models write them, have the same map."""
+    crs = CRS.from_string(f"EPSG:32633+{heights}")
+    with open_raster(
+        write_raster(tmp_path / "a.tif", noise(1, 60, 90), crs=crs, transform=FINE.transform)
+    ) as raster:
+        grid = Grid.of(raster)
+    assert grid == FINE
+    assert grid.difference(FINE) == ""
+
+
+def test_systems_without_a_code_have_a_name() -> None:
+    local = CRS.from_string("+proj=tmerc +lon_0=15 +lat_0=3 +ellps=bessel")
+    difference = replace(FINE, crs=local).difference(FINE)
+    assert len(difference) < 60
+    assert difference.endswith("unlike EPSG:32633 of")

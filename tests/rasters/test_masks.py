@@ -93,6 +93,7 @@ def test_mask_of_several_bands(tmp_path: Path, bands: int, message: str) -> None
         read_mask_raster(path)
 
 
+CLASSES = {"wheat": 30, "rye": 10, "oats": 20}
 ONE_HOT = np.stack([MASK[0] == 1, MASK[0] == 2, MASK[0] == 7]).astype(np.uint8)
 
 
@@ -105,10 +106,58 @@ def test_one_hot_mask(tmp_path: Path, value: int) -> None:
     expected = np.where(MASK[0] == 1, 30, 10)
     expected[:2] = -1
     path = write_mask(tmp_path / "m.tif", bands, crs="EPSG:32633")
-    assert mask_size(path, (30, 10, 20), "one_hot") == MASK.shape[1:]
-    np.testing.assert_array_equal(
-        read_mask_raster(path, (30, 10, 20), "one_hot").values[0], expected
-    )
+    assert mask_size(path, CLASSES, "one_hot") == MASK.shape[1:]
+    np.testing.assert_array_equal(read_mask_raster(path, CLASSES, "one_hot").values[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("described", "order"),
+    [
+        (("Rye", "oats", "WHEAT"), (1, 2, 0)),
+        (("background", "rye", "wheat", "oats"), (None, 1, 0, 2)),
+        (("wheat", "rye", "oats", "nothing"), (0, 1, 2, None)),
+    ],
+)
+def test_descriptions_of_a_one_hot_mask(
+    tmp_path: Path, described: tuple[str, ...], order: tuple[int | None, ...]
+) -> None:
+    bands = np.stack([0 * MASK[0] if place is None else ONE_HOT[place] for place in order])
+    path = write_raster(tmp_path / "m.tif", bands, descriptions=described)
+    expected = np.where(MASK[0] == 1, 30, 10)
+    assert mask_size(path, CLASSES, "one_hot") == MASK.shape[1:]
+    np.testing.assert_array_equal(read_mask_raster(path, CLASSES, "one_hot").values[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("count", "described", "message"),
+    [
+        (4, (), "has 4 bands, expected one per class: wheat, rye, oats; describe"),
+        (
+            1,
+            (),
+            "has 1 band, expected one per class: wheat, rye, oats; set sources.manifest.masks to",
+        ),
+        (3, ("wheat", "rye", "barley"), "as wheat, rye, barley, but the classes are wheat, rye"),
+        (4, ("wheat", "wheat", "rye", "oats"), "but the classes are"),
+    ],
+)
+def test_one_hot_mask_of_other_bands(
+    tmp_path: Path, count: int, described: tuple[str, ...], message: str
+) -> None:
+    names = described or [None] * count
+    path = write_raster(tmp_path / "m.tif", noise(count, 4, 4), descriptions=names)
+    with pytest.raises(RasterError, match=message):
+        mask_size(path, CLASSES, "one_hot")
+
+
+@pytest.mark.parametrize("nodata", [0, 9, 255])
+def test_no_data_of_a_one_hot_mask(tmp_path: Path, nodata: int) -> None:
+    bands = ONE_HOT * np.uint8(1)
+    bands[:, :2] = nodata
+    expected = np.where(MASK[0] == 1, 30, 10)
+    expected[:2] = -1
+    path = write_raster(tmp_path / "m.tif", bands, nodata=nodata)
+    np.testing.assert_array_equal(read_mask_raster(path, CLASSES, "one_hot").values[0], expected)
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -121,7 +170,7 @@ def test_one_hot_mask_is_refused(tmp_path: Path, fault: str, message: str) -> No
     bands[0, 5, 5], bands[1, 5, 5] = (7, 7) if fault == "two classes" else (3, 0)
     path = write_mask(tmp_path / "m.tif", bands, crs="EPSG:32633")
     with pytest.raises(RasterError, match=message):
-        read_mask_raster(path, (1, 2, 7), "one_hot")
+        read_mask_raster(path, {"a": 1, "b": 2, "c": 7}, "one_hot")
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -144,8 +193,8 @@ def test_scaled_mask_is_refused(tmp_path: Path, header: dict[str, object]) -> No
 def test_class_that_means_no_data(tmp_path: Path, nodata: int) -> None:
     path = write_raster(tmp_path / "m.tif", noise(1, 4, 4), nodata=nodata)
     with pytest.raises(RasterError, match=f"declares {nodata} as no data, but {nodata} is a class"):
-        mask_size(path, (nodata, 7))
-    assert mask_size(path, (6, 7)) == (4, 4)
+        mask_size(path, {"a": nodata, "b": 7})
+    assert mask_size(path, {"a": 6, "b": 7}) == (4, 4)
 
 
 @pytest.mark.parametrize(

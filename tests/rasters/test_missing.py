@@ -45,6 +45,19 @@ def read(
         ("DN", "int16", 32767, "impossible"),
         ("DN", "int32", 2147483647, "impossible"),
         ("DN", "int16", -1000, "fill"),
+        ("DN", "int16", -1, "fill"),
+        ("DN", "float32", -999, "fill"),
+        ("DN", "uint16", 65534, "fill"),
+        ("DN", "int32", -2147483647, "impossible"),
+        ("reflectance", "float32", 6.5535, "fill"),
+        ("reflectance", "float64", 65535 * 1e-4, "fill"),
+        ("reflectance", "float32", -0.9999, "fill"),
+        ("linear", "float32", -1, "fill"),
+        ("dB", "float32", 10 * np.log10(np.finfo("float32").eps), "fill"),
+        ("dB", "float64", 10 * np.log10(np.finfo("float64").eps), "fill"),
+        ("dB", "float32", -80, "fill"),
+        ("dB", "float32", -327.68, "fill"),
+        ("dB", "float32", -99.99, "fill"),
         ("reflectance", "float32", -0.1, "fill"),
         ("reflectance", "float64", -0.1, "fill"),
         ("dB", "float32", -50, "fill"),
@@ -74,6 +87,25 @@ def test_dark_and_bright_values_are_measured(tmp_path: Path, dtype: str, value: 
     assert not read(write_raster(tmp_path / "a.tif", bands), "DN")[0].any()
 
 
+def test_values_below_the_noise_are_measured(tmp_path: Path) -> None:
+    """Calm water may lie below -45 dB, but not with equal numbers in both polarisations."""
+    bands = values("float32", -70, -46)
+    missing, reasons = read(write_raster(tmp_path / "a.tif", bands), "dB")
+    assert not missing.any()
+    assert not reasons
+
+
+def test_fill_behind_a_scale(tmp_path: Path) -> None:
+    """Decibels times 100 as whole numbers: -10 dB is a measurement, -99.9 is not."""
+    bands = values("int16", -3000, -500)
+    bands[:, 8:], bands[QUARTER] = -1001, -9990
+    path = write_raster(tmp_path / "a.tif", bands, scales=(0.01, 0.01))
+    raster = read_raster(path, Modality(("A", "B"), "dB", (-40, 10)))
+    assert np.isnan(raster.values[QUARTER]).all()
+    assert raster.missing.pixels == {"fill": 64}
+    np.testing.assert_allclose(raster.values[:, 8:], -10.01)
+
+
 def test_fill_in_one_band_is_measured(tmp_path: Path) -> None:
     bands = values("float32", -30, -5)
     bands[0, :8, :8] = -50
@@ -81,13 +113,16 @@ def test_fill_in_one_band_is_measured(tmp_path: Path) -> None:
     assert not read(write_raster(tmp_path / "a.tif", bands), "dB")[0].any()
 
 
-@pytest.mark.parametrize("count", [2, 3])
-def test_data_mask_of_sentinel_hub(tmp_path: Path, count: int) -> None:
+@pytest.mark.parametrize(
+    ("count", "word"),
+    [(2, "dataMask"), (3, "dataMask"), (3, "alpha"), (3, "valid_mask"), (2, "Valid pixels")],
+)
+def test_band_of_valid_pixels(tmp_path: Path, count: int, word: str) -> None:
     bands = np.random.default_rng(0).integers(0, 200, (count + 1, 16, 16)).astype(np.uint8)
     bands[-1] = 1
     bands[-1, :8, :8] = 0
     names = ("B02", "B03", "B04")[:count]
-    path = write_raster(tmp_path / "a.tif", bands, descriptions=(*names, "dataMask"))
+    path = write_raster(tmp_path / "a.tif", bands, descriptions=(*names, word))
     found = read_raster(path, Modality(names, "DN", (0, 255)))
     expected = np.where(bands[-1] == 0, np.nan, bands[:-1].astype(np.float64))
     np.testing.assert_array_equal(found.values, expected)

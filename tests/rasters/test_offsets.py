@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from eocontrast.modalities import Units
-from eocontrast.rasters.offsets import Evidence, dark_ends, offset_by_content
+from eocontrast.rasters.offsets import Evidence, dark_ends, offset_by_content, share_below
 
 GROUND: dict[str, tuple[tuple[float, ...], Evidence]] = {
     # dark ends of B02, B03, B04, B08, B11 and B12 as digital numbers
@@ -44,3 +44,20 @@ def test_one_band_or_value_shows_nothing() -> None:
     assert offset_by_content(single) == "doubtful"
     assert offset_by_content(constant) == "bright"
     assert dark_ends(np.zeros((2, 9)), "dB") is None
+
+
+@pytest.mark.parametrize(("units", "factor"), [("DN", 1), ("reflectance", 1e-4)])
+@pytest.mark.parametrize(
+    ("low", "high", "share"), [(-800, 200, 0.7), (-90, 3000, 0), (-150, 50, 0.25), (300, 900, 0)]
+)
+def test_values_too_low_for_the_offset(
+    units: Units, factor: float, low: float, high: float, share: float
+) -> None:
+    """The band with the most pixels below -100 digital numbers counts."""
+    bands = np.stack([np.linspace(low, high, 1001), np.linspace(500, 900, 1001)]) * factor
+    bands[0, -1] = np.nan
+    assert share_below(bands, units) == pytest.approx(share, abs=2e-3)
+
+
+def test_radar_has_no_offset() -> None:
+    assert share_below(np.full((2, 9), -500.0), "dB") == 0

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 from raster_files import write_raster
 
@@ -43,6 +44,26 @@ def test_wildcards_beside_the_band(tmp_path: Path) -> None:
     assert [file.name[-7:] for file in raster_files(pattern, ("B02", "B05", "B01"))] == [
         "10m.tif", "20m.tif", "60m.tif",
     ]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize(
+    ("tags", "offset"),
+    [
+        ({"PROCESSING_BASELINE": "05.09"}, -1000),
+        ({"PROCESSING_BASELINE": "02.12"}, 0),
+        ({"PRODUCT_URI": NEW}, -1000),
+        ({"PROCESSING_BASELINE": "99.99"}, 0),
+        ({"AREA_OR_POINT": "Area"}, 0),
+    ],
+)
+def test_tags_state_the_offset(tmp_path: Path, tags: dict[str, str], offset: int) -> None:
+    """GDAL copies the tags when it converts a product."""
+    path = write_raster(tmp_path / "a.tif", np.full((1, 8, 8), 1500, np.uint16))
+    with rasterio.open(path, "r+") as raster:
+        raster.update_tags(**tags)
+    values = read_raster(path, Modality(("B02",), "DN", (0, 10000))).values
+    np.testing.assert_array_equal(values, 1500 + offset)
 
 
 @pytest.mark.parametrize("offset", [-1000, -900])

@@ -15,7 +15,13 @@ from eocontrast.patches.agreement import PIXEL, same_pixel
 from eocontrast.patches.inputs import InputSpec
 from eocontrast.rasters.grids import Grid
 from eocontrast.rasters.image import SensorImage
-from eocontrast.rasters.offsets import added_offset, dark_ends, offset_by_content
+from eocontrast.rasters.offsets import (
+    TWICE,
+    added_offset,
+    dark_ends,
+    offset_by_content,
+    share_below,
+)
 from eocontrast.rasters.values import missing_pixels
 from eocontrast.runtime.errors import UserError
 
@@ -104,6 +110,11 @@ def _check_offset(
     add, keep = (f"--{sensor}-offset {number:g}" for number in (-added_offset(image.units), 0))
     take = f"--{sensor}-offset {added_offset(image.units):g}"
     if stated and stated.number != 0:
+        if share_below(pixels, image.units) > TWICE:
+            raise UserError(
+                f"the {stated.by} states an offset, but many values lie too low to hold it: it was "
+                f"taken off before. Pass {keep}, or {take} if the values are right"
+            )
         if spec.with_offset is not False:
             state = "were" if spec.with_offset else "do not state whether they were"
             raise UserError(

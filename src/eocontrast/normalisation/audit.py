@@ -5,7 +5,7 @@ More rules are in `shift`, `consistency` and `RasterError`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -151,6 +151,26 @@ def _constant(modality: Modality, held: _Present) -> list[Found]:
     if not bands or held.values.shape[1] == 1:
         return []
     return [("constant_band", "warning", f"holds a single value in {', '.join(bands)}")]
+
+
+def audit_names(
+    patch: str, sensor: Sensor, modality: Modality, unknown: Sequence[str]
+) -> list[Finding]:
+    """Report descriptions that may name other bands than those that the user declares.
+
+    Args:
+        patch: Id of the patch.
+        sensor: Sensor of the raster.
+        modality: Bands as the user declares them.
+        unknown: Descriptions of these bands, if they look like names but are not known.
+    """
+    if not unknown:
+        return []
+    message = (
+        f"{sensor} describes its bands as {', '.join(unknown)}, which are no known names; they are "
+        f"read in the declared order {', '.join(modality.bands)}"
+    )
+    return [Finding(patch, "bands", "warning", message)]
 
 
 def audit_sizes(patch: str, sizes: Mapping[str, tuple[int, ...]]) -> list[Finding]:

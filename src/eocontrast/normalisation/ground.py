@@ -10,7 +10,7 @@ from eocontrast.modalities import Sensor
 from eocontrast.normalisation.audit import Finding, Severity
 from eocontrast.normalisation.pairs import Patch
 from eocontrast.patches.agreement import same_pixel
-from eocontrast.rasters.offsets import DarkEnds, Evidence, is_dark, offset_by_content
+from eocontrast.rasters.offsets import TWICE, DarkEnds, Evidence, is_dark, offset_by_content
 from eocontrast.rasters.source import Source
 
 _CURE = (
@@ -55,6 +55,15 @@ def audit_ground(source: Source, patches: Sequence[Patch]) -> Iterator[Finding]:
             )
             yield Finding(patch.id, "resolution", severity, message)
     yield from _offsets(source, patches, severity)
+    for patch in patches:
+        by_user = (patch.evidence.get("offset") or [""])[0] == "user"
+        if _taken_off(patch) and not by_user and patch.evidence.get("below", 0) > TWICE:
+            message = (
+                "the header or product states an offset of s2, but many values lie too low to hold "
+                "it: it was taken off before; set sources.manifest.s2.offset to 0, or correct the "
+                "header"
+            )
+            yield Finding(patch.id, "offset", severity, message)
 
 
 def _offsets(source: Source, patches: Sequence[Patch], severity: Severity) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from eocontrast.labels import (
 from eocontrast.modalities import Sensor
 from eocontrast.normalisation.audit import (
     Finding,
+    audit_names,
     audit_places,
     audit_sensor,
     audit_sizes,
@@ -32,7 +33,7 @@ from eocontrast.normalisation.shift import audit_shift
 from eocontrast.rasters.grids import finest
 from eocontrast.rasters.mask_values import count_values
 from eocontrast.rasters.masks import read_mask_raster
-from eocontrast.rasters.offsets import dark_ends
+from eocontrast.rasters.offsets import dark_ends, share_below
 from eocontrast.rasters.open import RasterError
 from eocontrast.rasters.read import Raster, read_raster
 from eocontrast.rasters.source import CLASSES, SHAPES, Source
@@ -56,7 +57,8 @@ class Patch:
         sums: Sums of the stored pixels by sensor, for the band statistics.
         evidence: What only all patches together can judge: values of the mask (`values`), the dark
             ends of Sentinel-2's bands before the user's offset (`dark`), who stated an offset and
-            which (`offset`), and the size of a pixel in metres (`pixel`).
+            which (`offset`), the share of values too low to have held it (`below`), and the size
+            of a pixel in metres (`pixel`).
         arrays: Stored pixels by `s1`, `s2` and, for a mask raster, `label`; none once written.
     """
 
@@ -107,6 +109,9 @@ def read_pair(source: Source, bands: StoreBands, row: dict[str, str], check_shif
             stored[sensor], missing[sensor] = encode_pixels(held, raster.values)
             absent, reasons = missing[sensor], raster.missing.pixels
             findings += audit_sensor(patch, sensor, held, raster.values, absent, reasons)
+            if source.files:
+                names = source.modalities[sensor]
+                findings += audit_names(patch, sensor, names, raster.unknown)
     if has_error(findings):
         return Patch(patch, row["split"], findings)
     if check_shift:
@@ -147,6 +152,7 @@ def _evidence(source: Source, rasters: Mapping[str, Raster]) -> dict[str, Any]:
     evidence: dict[str, Any] = {
         "dark": None if dark is None else dark.tolist(),
         "offset": [s2.offset.by, s2.offset.number] if s2.offset else None,
+        "below": share_below(s2.values, source.s2.units),
         "pixel": next((size for size in sizes if size), None),
     }
     # what masks of published archives hold is known
@@ -167,7 +173,7 @@ def _read(source: Source, bands: StoreBands, row: dict[str, str], column: str) -
     path = (source.rasters or Path()) / row[column]
     try:
         if column == "label":
-            return read_mask_raster(path, source.classes.values(), source.masks)
+            return read_mask_raster(path, source.classes, source.masks)
         sensor: Sensor = "s1" if column == "s1" else "s2"
         raster = read_raster(str(path), source.modalities[sensor], source.declared(sensor))
         return replace(raster, values=bands[sensor].keep(raster.values))

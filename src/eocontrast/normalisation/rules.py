@@ -36,9 +36,15 @@ RULES: dict[str, Rule] = {
         "Fetch it again, or convert it.",
     ),
     "bands": Rule(
-        "error",
-        "A band is missing, or its description contradicts the declaration.",
+        "error, warning",
+        "A band is missing, or its description contradicts the declaration. A warning if the words "
+        "are unknown.",
         "Correct `bands`, or the file's descriptions.",
+    ),
+    "units": Rule(
+        "error",
+        "Values are amplitudes by the header, or bands differ in scale or offset.",
+        "Square amplitudes; write one scale and offset for all bands.",
     ),
     "dtype": Rule("error", "Values are complex.", "Write intensity or dB."),
     "size": Rule(
@@ -55,7 +61,7 @@ RULES: dict[str, Rule] = {
     "mask": Rule(
         "error",
         "A mask has several bands, fractions, lossy compression, or a class that its header calls"
-        " no data.",
+        " no data; or `one_hot` bands are not the classes.",
         "Write class values into one lossless band.",
     ),
     "mask_values": Rule(
@@ -66,8 +72,8 @@ RULES: dict[str, Rule] = {
     ),
     "offset": Rule(
         "error, warning",
-        "Values look like the offset of +1000, undeclared. A warning if some files declare an "
-        "offset and others none.",
+        "Values look like the offset of +1000, undeclared, or are too low for a declared one. A "
+        "warning if some files declare an offset and others none.",
         "Set `offset`.",
     ),
     "resolution": Rule(

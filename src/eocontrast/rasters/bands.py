@@ -3,84 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 
+from eocontrast.rasters.band_names import is_radar, mentioned, standard_name, standard_names
 from eocontrast.rasters.open import RasterError
 
-# STAC's `eo` extension, earth-search and Planetary Computer
-_COMMON = {
-    "coastal": "B01", "blue": "B02", "green": "B03", "red": "B04", "rededge1": "B05",
-    "rededge2": "B06", "rededge3": "B07", "nir": "B08", "nir08": "B8A", "nir09": "B09",
-    "cirrus": "B10", "swir16": "B11", "swir22": "B12", "swir1": "B11", "swir2": "B12",
-    "rededge071": "B05", "rededge075": "B06", "rededge078": "B07", "coastalaerosol": "B01",
-    "aerosol": "B01", "narrownir": "B8A", "nirnarrow": "B8A", "watervapour": "B09",
-    "watervapor": "B09",
-}  # fmt: skip
-# "B4, central wavelength 665 nm" is GDAL's description
-_OPTICAL = re.compile(r"b(?:0?([1-9])|(1[0-2])|(8a))(?:,? central wavelength.*)?(?: \(.*\))?")
-_SIDE_WORDS = {
-    "mean", "median", "min", "max", "mosaic", "composite", "first", "last", "reflectance", "refl",
-    "toa", "boa", "l1c", "l2a", "msi", "msil1c", "msil2a", "band", "harmonized", "jp2", "tif",
-    "tiff", "10m", "20m", "60m", "asc", "desc", "ascending", "descending", "filtered",
-}  # fmt: skip
-"""Words beside the name of a band, such as those of reducers and of products."""
-# dates as in SNAP's stacks, then tile, orbit, baseline and percentile
-_SIDE_CODE = re.compile(
-    r"slv\d+|\d{1,2}[a-z]{3}\d{4}|\d{8}(?:t\d{6})?|t\d{2}[a-z]{3}|r\d{3}|n\d{4}|p\d{1,2}"
-)
-_POLARISATIONS = {"vv", "vh", "hh", "hv"}
-_RADAR_WORDS = {
-    "sigma0", "gamma0", "beta0", "sigma", "gamma", "beta", "sigma0t", "gamma0t", "nought", "db",
-    "linear", "power", "intensity", "amplitude", "backscatter", "rtc", "grd", "s1", "sar",
-    "s1a", "s1b", "s1c", "iw", "ew", "sentinel1", "mst",
-}  # fmt: skip
-_SENSOR = re.compile(
-    r"(?:s2[abcd]?|sentinel-?2[abcd]?)[\s_.-]+(?:sr(?:[\s_.-]+harmonized)?[\s_.-]+)?"
-)
-_NANOMETRES = re.compile(r"(\d{3,4}) ?nm")
-_WAVELENGTHS = {
-    "B01": (440, 446), "B02": (488, 495), "B03": (557, 563), "B04": (662, 668), "B05": (702, 708),
-    "B06": (737, 743), "B07": (778, 786), "B08": (830, 845), "B8A": (862, 868), "B09": (940, 948),
-    "B10": (1370, 1380), "B11": (1605, 1618), "B12": (2180, 2208),
-}  # fmt: skip
-"""Central wavelengths in nanometres that the satellites, and their documents, give a band."""
-
-
-def standard_name(text: str) -> str | None:
-    """Return the standard name of a band, such as B02 or VV; None for unknown names."""
-    name = _SENSOR.sub("", text.strip().lower(), count=1)
-    common = re.sub(r"[\s_.-]", "", name)
-    if common in _COMMON:
-        return _COMMON[common]
-    if match := _OPTICAL.fullmatch(name):
-        return _band(match)
-    if match := _NANOMETRES.fullmatch(name):
-        length = int(match[1])
-        return next((b for b, (low, high) in _WAVELENGTHS.items() if low <= length <= high), None)
-    words = [word for word in re.split(r"[\s_.,()-]+", name) if word]
-    words = [w for w in words if w not in _SIDE_WORDS and not _SIDE_CODE.fullmatch(w)]
-    polarisation = [word for word in words if word.removesuffix("db") in _POLARISATIONS]
-    others = {word for word in words if not word.isdigit()} - {*polarisation}
-    if len(polarisation) == 1 and others <= _RADAR_WORDS:
-        return polarisation[0].removesuffix("db").upper()
-    return _single_band(words)
-
-
-def _single_band(words: Sequence[str]) -> str | None:
-    """Return the only optical band that words name; None for several, or other words."""
-    identifiers = [match for word in words if (match := _OPTICAL.fullmatch(word))]
-    # numbers beside an identifier count images, as in Earth Engine's "0_B2"
-    others = [w for w in words if not _OPTICAL.fullmatch(w) and not (identifiers and w.isdigit())]
-    named = [*map(_band, identifiers), *map(_COMMON.get, others)]
-    return named[0] if len(set(named)) == 1 else None
-
-
-def _band(match: re.Match[str]) -> str:
-    return f"B{'8A' if match[3] else f'{int(match[1] or match[2]):02d}'}"
+_NUMBERED = re.compile(r"\D*(\d+)")
+_COLOURS = {ColorInterp.red: "red", ColorInterp.green: "green", ColorInterp.blue: "blue"}
+_VALID = {"datamask", "alpha", "valid", "validmask", "validpixels"}
+"""Names of a band that is 0 where there is no data; Sentinel Hub's is `dataMask`."""
 
 
 def band_numbers(
@@ -108,8 +44,8 @@ def band_numbers(
     """
     order = ordered or expected
     numbers = _without_alpha(raster, len(order))
-    described = [raster.descriptions[number - 1] or "" for number in numbers]
-    names = [_in_terms_of(order, text) for text in described]
+    described = _descriptions(raster, numbers, order)
+    names = _in_terms_of(order, described)
     # bands of other kinds, such as quality flags, need no known name beside the expected ones
     complete = all(names.count(name) == 1 for name in expected)
     distinct = len(set(names)) == len(names) and None not in names
@@ -122,7 +58,9 @@ def band_numbers(
     if len(set(order)) != len(order):
         message = f"{path}: bands are {', '.join(order)}, expected distinct names"
         raise RasterError("bands", f"{message}; {_hint(order, declared)}")
-    _refuse_contradiction(path, described, names, order)
+    # what the user says of one file has more weight than unknown words in it
+    others = [set() if ordered else mentioned(text) for text in described]
+    _refuse_contradiction(path, described, names, others, order)
     understood = all(name or not text for name, text in zip(names, described, strict=True))
     if not (ordered or declared or understood):
         shown = ", ".join(dict.fromkeys(described))
@@ -159,7 +97,7 @@ def choose_bands(
     missing = [band for band in chosen if band not in names]
     if missing or not chosen:
         message = f"{path} has no band {', '.join(missing or bands)}; it has {', '.join(names)}. "
-        if {*map(_is_radar, names)} == {not _is_radar(bands[0])}:
+        if {*map(is_radar, names)} == {not is_radar(bands[0])}:
             raise RasterError("bands", f"{message}Are the images of s1 and s2 swapped?")
         raise RasterError(
             "bands",
@@ -174,12 +112,27 @@ def alpha_band(raster: DatasetReader, numbers: Iterable[int]) -> int | None:
     pairs = zip(raster.indexes, raster.colorinterp, strict=True)
     others = [n for n, colour in pairs if colour == ColorInterp.alpha and n not in [*numbers]]
     # Sentinel Hub names the band of valid pixels so
-    masks = [n for n in raster.indexes if (raster.descriptions[n - 1] or "").lower() == "datamask"]
+    words = [re.sub(r"[\s_-]", "", text or "").lower() for text in raster.descriptions]
+    masks = [n for n in raster.indexes if words[n - 1] in _VALID]
     return next(iter(masks + others), None)
 
 
-def _is_radar(name: str) -> bool:
-    return name.lower() in _POLARISATIONS
+def unknown_descriptions(raster: DatasetReader, bands: Mapping[str, int]) -> tuple[str, ...]:
+    """Return the descriptions of bands if they look like names but are not known as such.
+
+    Numbers from 1 on, equal words and a single band tell nothing.
+
+    Args:
+        raster: Open raster.
+        bands: Number of each band that is read, by name.
+    """
+    texts = _descriptions(raster, [*bands.values()], [*bands])
+    numbers = [match[1] for text in texts if (match := _NUMBERED.fullmatch(text))]
+    counted = numbers == [str(number) for number in bands.values()]
+    known = None not in _in_terms_of([*bands], texts)
+    if known or counted or len(set(texts)) < len(texts) or len(texts) == 1:
+        return ()
+    return tuple(texts)
 
 
 def _without_alpha(raster: DatasetReader, count: int) -> list[int]:
@@ -192,22 +145,56 @@ def _without_alpha(raster: DatasetReader, count: int) -> list[int]:
     return [n for n, colour, text in interpretations if colour != ColorInterp.alpha or text]
 
 
-def _in_terms_of(names: Sequence[str], text: str) -> str | None:
-    """Return which of the names a description means, another standard name, or None."""
-    standard = standard_name(text)
-    for name in names:
-        same = text.strip().casefold() == name.casefold()
-        if same or (standard and standard_name(name) == standard):
-            return name
-    return standard
+def _descriptions(raster: DatasetReader, numbers: Sequence[int], order: Sequence[str]) -> list[str]:
+    """Return the descriptions of bands, or else the colours of those that are told to be visible.
+
+    GDAL calls three bands of 8 bits red, green and blue by itself, and pictures of infrared are
+    shown in these colours.
+    """
+    texts = [raster.descriptions[number - 1] or "" for number in numbers]
+    colours = [_COLOURS.get(raster.colorinterp[number - 1], "") for number in numbers]
+    plain = raster.driver == "GTiff" and np.dtype(raster.dtypes[0]).itemsize > 1
+    visible = {*colours} >= {*_COLOURS.values()} and {"B02", "B03", "B04"} <= {*order}
+    return colours if plain and visible and not any(texts) else texts
+
+
+def _in_terms_of(names: Sequence[str], texts: Sequence[str]) -> list[str | None]:
+    """Return which of the names each description means, another standard name, or None."""
+    found = []
+    for text, standard in zip(texts, standard_names(texts), strict=True):
+        same = [
+            name
+            for name in names
+            if text.strip().casefold() == name.casefold()
+            or (standard and standard_name(name) == standard)
+        ]
+        found.append(next(iter(same), standard))
+    return found
 
 
 def _refuse_contradiction(
-    path: Path, described: Sequence[str], names: Sequence[str | None], order: Sequence[str]
+    path: Path,
+    described: Sequence[str],
+    names: Sequence[str | None],
+    others: Sequence[set[str]],
+    order: Sequence[str],
 ) -> None:
-    """Refuse a description that is the name of another band than the user's at its place."""
-    pairs = zip(names, order, strict=True)
-    wrong = [name for name, band in pairs if name and name != band and names.count(name) == 1]
+    """Refuse a description that names another band than the user's at its place.
+
+    Args:
+        path: Path for the message.
+        described: Descriptions of the bands.
+        names: Name that each description means, None for unknown words.
+        others: Bands that stand somewhere in each description.
+        order: Names that the user gives.
+    """
+    standard = [standard_name(band) or band for band in order]
+    wrong = [
+        band
+        for name, band, usual, other in zip(names, order, standard, others, strict=True)
+        if (name and name != band and names.count(name) == 1)
+        or (not name and other and usual not in other and others.count(other) == 1)
+    ]
     if wrong:
         raise RasterError(
             "bands",
@@ -224,7 +211,7 @@ def _noise(described: Sequence[str]) -> str:
 def _hint(order: Sequence[str], declared: bool) -> str:
     if declared:
         return "correct it, or sources.manifest in params.yaml"
-    option = "--s1-bands" if all(map(_is_radar, order)) else "--s2-bands"
+    option = "--s1-bands" if all(map(is_radar, order)) else "--s2-bands"
     return f"name its bands in the order of the file by {option}"
 
 

@@ -58,6 +58,11 @@ class BandFile:
             valid = valid & (alpha.repeat(len(self.numbers), 0) != 0)
         return self._turned(valid)
 
+    @property
+    def bits(self) -> int:
+        """Bits of a value."""
+        return 8 * int(np.dtype(self.raster.dtypes[self.numbers[0] - 1]).itemsize)
+
     def header(self, values: Sequence[Any]) -> list[Any]:
         """Return the entries of the bands that are read, of one per band of the file."""
         return [values[number - 1] for number in self.numbers]

@@ -37,7 +37,7 @@ class Grid:
         rows, cols = reversed_axes(raster.transform)
         turned = Affine(-1, 0, raster.width, 0, 1, 0) if cols else Affine.identity()
         turned @= Affine(1, 0, 0, 0, -1, raster.height) if rows else Affine.identity()
-        return cls(raster.crs, raster.transform @ turned, raster.height, raster.width)
+        return cls(_horizontal(raster.crs), raster.transform @ turned, raster.height, raster.width)
 
     @property
     def located(self) -> bool:
@@ -127,7 +127,7 @@ class Grid:
         The two may be of different resolution on the same ground.
         """
         if self.crs and other.crs and self.crs != other.crs:
-            return f"is in {self.crs.to_string()}, unlike {other.crs.to_string()} of"
+            return f"is in {_short(self.crs)}, unlike {_short(other.crs)} of"
         turn = math.degrees(self._east - other._east)
         if abs((turn + 180) % 360 - 180) > 0.1:
             return f"is rotated by {abs(turn):.3g} degrees against"
@@ -155,6 +155,21 @@ class Grid:
         factor = round(self.width / other.width)
         whole = (other.height * factor, other.width * factor) == (self.height, self.width)
         return whole and self.located and other.located and self.coarser(factor).coincides(other)
+
+
+def _horizontal(crs: CRS | None) -> CRS | None:
+    """Return the system of the map without heights, of which some files name one too."""
+    if crs is None or not crs.to_wkt().startswith("COMP"):
+        return crs
+    import pyproj  # few files need it
+
+    return CRS.from_user_input(pyproj.CRS.from_wkt(crs.to_wkt()).sub_crs_list[0])
+
+
+def _short(crs: CRS) -> str:
+    """Return the code of a system, or else its name."""
+    code = str(crs.to_string())
+    return str(crs.to_wkt().split('"')[1]) if "[" in code else code
 
 
 def reversed_axes(transform: Affine) -> tuple[bool, bool]:

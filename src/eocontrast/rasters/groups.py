@@ -25,6 +25,7 @@ from eocontrast.rasters.values import (
     Reason,
     Statement,
     mark_missing,
+    mark_shared,
 )
 
 THINNED = 1024
@@ -120,7 +121,12 @@ class BandGroup:
         valid = self._valid(window, out_shape)
         values = mark_missing(values, nodata, valid, self.declared, missing, self.guesses)
         stated = self.offset
-        return to_units(values, scales, offsets, self.units, stated.number if stated else "auto")
+        number = stated.number if stated else "auto"
+        values = to_units(values, scales, offsets, self.units, number)
+        # 8 bits leave no value to spare
+        if "fill" not in self.guesses or self.files[0].bits == 8:
+            return values
+        return mark_shared(values, self.units, self.declared, missing)
 
     @property
     def offset(self) -> Statement | None:
@@ -131,8 +137,8 @@ class BandGroup:
             return Statement("header", "auto")
         if self.units not in ("DN", "reflectance"):
             return None
-        path = self.files[0].path
-        stated = {product_offset(file, self.units) for file in source_files(path)}
+        path, tags = self.files[0].path, self.files[0].raster.tags()
+        stated = {product_offset(file, self.units, tags) for file in source_files(path)}
         if len(stated) > 1:
             message = f"{path} joins products with and without an offset; convert one kind first"
             raise RasterError("bands", message)

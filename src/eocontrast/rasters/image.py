@@ -12,10 +12,17 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from eocontrast.modalities import Units
-from eocontrast.rasters.bands import alpha_band, band_numbers, check_single_band, choose_bands
+from eocontrast.rasters.bands import (
+    alpha_band,
+    band_numbers,
+    check_single_band,
+    choose_bands,
+    unknown_descriptions,
+)
 from eocontrast.rasters.files import BandFile
 from eocontrast.rasters.grids import Grid, common_size, reversed_axes
 from eocontrast.rasters.groups import BandGroup, joined
+from eocontrast.rasters.headers import check_headers
 from eocontrast.rasters.open import gdal_settings, open_raster
 from eocontrast.rasters.products import band_files
 from eocontrast.rasters.values import AUTOMATIC, GUESSES, Declared, Missing, Reason, Statement
@@ -30,12 +37,14 @@ class SensorImage:
         order: Place of each band among those of all groups.
         bands: Names of the bands in the order of reading.
         units: Units of the values.
+        unknown: Descriptions of a file that look like names of bands but are not known.
     """
 
     groups: tuple[BandGroup, ...]
     order: tuple[int, ...]
     bands: tuple[str, ...]
     units: Units
+    unknown: tuple[str, ...] = ()
 
     @property
     def grids(self) -> tuple[Grid, ...]:
@@ -179,8 +188,19 @@ def _grouped(
         )
         for grid, members in places
     ]  # fmt: skip
+    check_headers([*opened.values()], units, declared)
     names = [band for _, members in places for band in members]
-    return SensorImage(tuple(groups), tuple(map(names.index, bands)), bands, units)
+    order = tuple(map(names.index, bands))
+    return SensorImage(tuple(groups), order, bands, units, _unknown(opened))
+
+
+def _unknown(opened: dict[str, BandFile]) -> tuple[str, ...]:
+    files = {file.path: file.raster for file in opened.values()}
+    for path, raster in files.items():
+        bands = {band: file.numbers[0] for band, file in opened.items() if file.path == path}
+        if unknown := unknown_descriptions(raster, bands):
+            return unknown
+    return ()
 
 
 def _files(bands: Sequence[BandFile]) -> tuple[BandFile, ...]:

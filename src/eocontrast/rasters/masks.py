@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -13,10 +14,11 @@ from rasterio.io import DatasetReader
 
 from eocontrast.rasters.bands import alpha_band
 from eocontrast.rasters.files import BandFile, whole_window
+from eocontrast.rasters.fill import IMPOSSIBLE
 from eocontrast.rasters.grids import Grid, reversed_axes
 from eocontrast.rasters.open import RasterError, gdal_settings, open_raster, source_files
 from eocontrast.rasters.read import Raster
-from eocontrast.rasters.values import IMPOSSIBLE, Reason, mark_missing
+from eocontrast.rasters.values import Reason, mark_missing
 
 MaskKind = Literal["values", "one_hot"]
 """Class values in one band, or one band per class."""
@@ -24,14 +26,18 @@ MaskKind = Literal["values", "one_hot"]
 _COLOURS = {ColorInterp.red, ColorInterp.green, ColorInterp.blue}
 
 
-def mask_size(
-    path: Path, classes: Collection[int] = (), kind: MaskKind = "values"
-) -> tuple[int, int]:
+Classes = Mapping[str, int]
+"""Value by the name of the class."""
+
+_NONE: Classes = MappingProxyType({})
+
+
+def mask_size(path: Path, classes: Classes = _NONE, kind: MaskKind = "values") -> tuple[int, int]:
     """Return height and width of a mask in pixels, from its header alone.
 
     Args:
         path: The mask.
-        classes: Values of the classes.
+        classes: Value by the name of the class.
         kind: As in `read_mask_raster`.
 
     Raises:
@@ -42,15 +48,14 @@ def mask_size(
         return raster.height, raster.width
 
 
-def read_mask_raster(
-    path: Path, classes: Collection[int] = (), kind: MaskKind = "values"
-) -> Raster:
+def read_mask_raster(path: Path, classes: Classes = _NONE, kind: MaskKind = "values") -> Raster:
     """Read the class values; pixels without data are -1, which is no class value.
 
     Args:
         path: The mask.
-        classes: Values of the classes.
-        kind: Class values in one band, or one band per class, in the order of `classes`.
+        classes: Value by the name of the class.
+        kind: Class values in one band, or one band per class. Descriptions that name all classes
+            tell which is which; without them, bands are in the order of `classes`.
 
     Raises:
         RasterError: it cannot be read, its header shows that it holds no class values, or it holds
@@ -63,7 +68,7 @@ def read_mask_raster(
         band, window = BandFile(path, raster, [1], alpha_band(raster, [1])), whole_window(raster)
         values, valid = band.read(window, None), band.valid(window, None)
         _refuse_fractions(path, values)
-        guesses: tuple[Reason, ...] = () if {*classes} & {*IMPOSSIBLE} else ("impossible",)
+        guesses: tuple[Reason, ...] = () if {*classes.values()} & {*IMPOSSIBLE} else ("impossible",)
         values = mark_missing(values, raster.nodatavals[:1], valid, guesses=guesses)
         grids, turned = (Grid.of(raster),), any(reversed_axes(raster.transform))
     if values.dtype.kind == "f":
@@ -72,23 +77,47 @@ def read_mask_raster(
     return Raster(values, grids, turned=turned)
 
 
-def _read_one_hot(path: Path, raster: DatasetReader, classes: Collection[int]) -> Raster:
+def _read_one_hot(path: Path, raster: DatasetReader, classes: Classes) -> Raster:
     """Read one band per class; pixels that no band marks are -1."""
-    numbers = [*range(1, len(classes) + 1)]
-    file = BandFile(path, raster, numbers, alpha_band(raster, numbers))
+    numbers = _class_bands(path, raster, classes)
+    file = BandFile(path, raster, numbers)
     values, valid = (read(whole_window(raster), None) for read in (file.read, file.valid))
     assert values is not None
-    odd = np.setdiff1d(np.nan_to_num(values), [0, values.max()])
-    marked = (values != 0) & np.isfinite(values)
+    void = [value for value in raster.nodatavals if value]
+    present = np.isfinite(values) & ~np.isin(values, void)
+    if valid is not None:
+        present &= valid
+    values = np.where(present, values, 0)
+    odd = np.setdiff1d(values, [0, values.max()])
+    marked = values != 0
     if odd.size or (marked.sum(axis=0) > 1).any():
         what = f"the value {odd[0]:g}" if odd.size else "a pixel of two classes"
         message = f"{path} holds {what}, expected 0 or one other value, and one class per pixel"
         raise RasterError("mask", f"{message}; set sources.manifest.masks to values, or mend it")
-    if valid is not None:
-        marked &= valid
     # 64 bits hold every class value and -1
-    picked = np.where(marked.any(0), np.array([*classes], np.int64)[marked.argmax(0)], -1)[None]
+    codes = np.array([*classes.values()], np.int64)
+    picked = np.where(marked.any(0), codes[marked.argmax(0)], -1)[None]
     return Raster(picked, (Grid.of(raster),), turned=any(reversed_axes(raster.transform)))
+
+
+def _class_bands(path: Path, raster: DatasetReader, classes: Classes) -> list[int]:
+    """Return the number of each class's band, by the descriptions or in the order of the file."""
+    numbers = [*raster.indexes]  # GDAL takes the fourth of four 8-bit bands for alpha
+    described = [(raster.descriptions[n - 1] or "").strip().casefold() for n in numbers]
+    names = [name.casefold() for name in classes]
+    if all(described.count(name) == 1 for name in names):
+        return [numbers[described.index(name)] for name in names]
+    if {*described} & {*names}:
+        shown = ", ".join(raster.descriptions[n - 1] or "none" for n in numbers)
+        message = f"{path} describes its bands as {shown}, but the classes are {', '.join(classes)}"
+        raise RasterError("mask", f"{message}; name all of them alike, or none")
+    if len(numbers) != len(classes):
+        count = f"{len(numbers)} {'band' if len(numbers) == 1 else 'bands'}"
+        message = f"{path} has {count}, expected one per class: {', '.join(classes)}"
+        single = "set sources.manifest.masks to values"
+        several = "describe the bands by the classes, or leave the others out"
+        raise RasterError("mask", f"{message}; {single if len(numbers) == 1 else several}")
+    return numbers
 
 
 def _refuse_fractions(path: Path, values: NDArray[Any]) -> None:
@@ -100,16 +129,11 @@ def _refuse_fractions(path: Path, values: NDArray[Any]) -> None:
         raise RasterError("mask", message)
 
 
-def _check_mask(
-    path: Path, raster: DatasetReader, classes: Collection[int], kind: MaskKind
-) -> None:
+def _check_mask(path: Path, raster: DatasetReader, classes: Classes, kind: MaskKind) -> None:
     """Refuse files whose values cannot be class values."""
     _refuse_lossy(path, raster)
     if kind == "one_hot":
-        if raster.count < len(classes):
-            count = f"{raster.count} {'band' if raster.count == 1 else 'bands'}"
-            message = f"{path} has {count}, expected one per class: {len(classes)}"
-            raise RasterError("mask", f"{message}; set sources.manifest.masks to values")
+        _class_bands(path, raster, classes)
         return
     bands = [n for n in raster.indexes if raster.colorinterp[n - 1] != ColorInterp.alpha]
     if bands != [1]:
@@ -131,7 +155,7 @@ def _check_mask(
         )
         raise RasterError("mask", message)
     nodata = raster.nodatavals[0]
-    if nodata is not None and nodata in classes:
+    if nodata is not None and nodata in classes.values():
         raise RasterError(
             "mask",
             f"{path}: its header declares {nodata:g} as no data, but {nodata:g} is a class; "

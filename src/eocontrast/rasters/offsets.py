@@ -87,6 +87,25 @@ def offset_by_content(counts: DarkEnds) -> Evidence:
     return "present" if near >= max(2, bands.shape[1] / 2) else "doubtful"
 
 
+TWICE = 0.2
+"""Share of a band below `CLEAR_OF` that shows that a stated offset was not in it any more."""
+
+
+def share_below(values: NDArray[Any], units: Units) -> float:
+    """Return the largest share of a band that lies so far below 0 that the offset was not in it.
+
+    Args:
+        values: Values of optical bands without the offset, (bands, ...), NaN for no data.
+        units: Units of the values.
+    """
+    if units not in ("DN", "reflectance"):
+        return 0.0
+    limit = (CLEAR_OF - OFFSET) / digital_numbers(units)
+    flat = values.reshape(len(values), -1)
+    held = np.isfinite(flat).sum(axis=1).clip(1)
+    return round(float(((flat < limit).sum(axis=1) / held).max()), 3)
+
+
 def is_dark(counts: DarkEnds) -> bool:
     """Return whether the dark end of a band lies below `DARK`."""
     return bool((counts[1] > DARK_SHARE * counts[0]).any())

@@ -40,7 +40,7 @@ _OPTIONS = {
 }
 
 
-Fault = Literal["unreadable", "bands", "size", "dtype", "georeference", "mask"]
+Fault = Literal["unreadable", "bands", "units", "size", "dtype", "georeference", "mask"]
 
 
 class RasterError(UserError):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from eocontrast.modalities import OFFSET, Units
 from eocontrast.rasters.offsets import digital_numbers
@@ -13,6 +14,7 @@ from eocontrast.rasters.open import RasterError
 
 _RESOLUTION = re.compile(r"_(\d+)m(?=[._]|$)")
 _BASELINE = re.compile(r"S2[A-D]_MSIL(?:1C|2A)_\d{8}T\d{6}_N(\d{2})(\d{2})_")
+_BASELINE_TAG = re.compile(r"(\d{2})\.(\d{2})")
 _PRODUCT = re.compile(r"(?:^|/)(S1[A-D]_\w\w_\w+)\.SAFE(?:/|$)")
 _ADD_OFFSET = re.compile(r"<(?:RADIO|BOA)_ADD_OFFSET[^>]*>\s*(-?\d+)\s*<")
 _IMAGE = "*_{band}[._]*"
@@ -50,13 +52,17 @@ def band_files(path: str | Path, bands: Sequence[str]) -> dict[str, Path] | None
     return present
 
 
-def product_offset(path: Path, units: Units) -> float | None:
-    """Return the offset that the name or metadata of a file's product states.
+def product_offset(
+    path: Path, units: Units, tags: Mapping[str, str] = MappingProxyType({})
+) -> float | None:
+    """Return the offset that the name, metadata or tags of a file's product state.
 
     It is in units of the values: -1000 for digital numbers is -0.1 for reflectance. Products before
     baseline 04.00 state 0. None if the file belongs to no product.
     """
-    match = _BASELINE.search(str(path))
+    # tags are those that GDAL copies from a product
+    match = _BASELINE.search(f"{path} {tags.get('PRODUCT_URI', '')}_")
+    match = match or _BASELINE_TAG.fullmatch(tags.get("PROCESSING_BASELINE", ""))
     offset: float | None = None
     # 99.99 is what users processed themselves, such as reBEN, from products of any age
     if match and int(match[1]) < 99:

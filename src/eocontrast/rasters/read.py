@@ -26,6 +26,7 @@ class Raster:
         missing: Number of missing pixels by reason, before any resampling.
         offset: Offset that somebody states; None if nobody does.
         turned: Whether rows or columns of a file were reversed.
+        unknown: Descriptions that look like names of bands but are not known.
     """
 
     values: NDArray[Any]
@@ -33,6 +34,7 @@ class Raster:
     missing: Missing = field(default_factory=Missing)
     offset: Statement | None = None
     turned: bool = False
+    unknown: tuple[str, ...] = ()
 
 
 def bands_size(
@@ -57,7 +59,7 @@ def read_raster(path: str | Path, modality: Modality, declared: Declared = AUTOM
     missing = Missing()
     with _open(path, modality, declared) as image:
         values = image.upsampled().read(missing=missing)
-        return Raster(values, image.grids, missing, image.offset, image.turned)
+        return Raster(values, image.grids, missing, image.offset, image.turned, image.unknown)
 
 
 def _open(

@@ -31,11 +31,7 @@ def to_units(
         units: Units of the result.
         offset: Number in `units` that replaces the header's offsets.
     """
-    scale, shift = np.array(scales, np.float64), np.array(offsets, np.float64)
-    if units == "DN":
-        # a scale as small as these gives reflectance, not digital numbers
-        factor = np.where(np.abs(scale) < 0.01, 1e4, 1.0)
-        scale, shift = _exact(scale * factor), _exact(shift * factor)
+    scale, shift = in_units(scales, offsets, units)
     if offset != "auto":
         shift = np.full_like(shift, offset)
     if ((scale == 1) & (shift == 0)).all():
@@ -44,6 +40,18 @@ def to_units(
         return values.astype(np.int64) + shift.astype(np.int64)[:, None, None]
     scaled: NDArray[np.float64] = values * scale[:, None, None] + shift[:, None, None]
     return scaled
+
+
+def in_units(
+    scales: Sequence[float], offsets: Sequence[float], units: Units
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the scale and offset of each band that give values in `units`."""
+    scale, shift = np.array(scales, np.float64), np.array(offsets, np.float64)
+    if units == "DN":
+        # a scale as small as these gives reflectance, not digital numbers
+        factor = np.where(np.abs(scale) < 0.01, 1e4, 1.0)
+        scale, shift = _exact(scale * factor), _exact(shift * factor)
+    return scale, shift
 
 
 def _exact(numbers: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from eocontrast.modalities import Modality
+from eocontrast.modalities import Modality, Units
+from eocontrast.rasters.fill import any_of, equal, filled, impossible_values, shared
 
 NoData = Literal["auto", "none"] | tuple[float, ...]
 Offset = Literal["auto"] | float
@@ -29,19 +30,6 @@ WORDS: dict[Reason, str] = {
 
 GUESSES: tuple[Reason, ...] = ("fill", "impossible")
 """Rules for values that no header declares."""
-
-IMPOSSIBLE = (-9999, -99999, -32768, -32767, -2147483648, 65535, 4294967295)
-"""Values that files use for no data without declaring it."""
-
-FILLS = (0, -1000, -0.1, -50, -60, -100, -300)
-"""Values that mean no data if all bands hold them.
-
-They are 0, 0 after the offset of Sentinel-2 was taken off, and logarithms of the least power that
-programs take. Those of decibel count in floating-point files only, since DN may reach them.
-"""
-
-_HUGE = 1e19
-"""Larger values are the ends of floating-point types, or GDAL's and netCDF's fill."""
 
 
 @dataclass(frozen=True)
@@ -145,64 +133,40 @@ def _reasons(
     if declared.nodata == "none":
         return
     header = [
-        np.zeros(band.shape, np.bool_) if value is None else _equal(band, value)
+        np.zeros(band.shape, np.bool_) if value is None else equal(band, value)
         for band, value in zip(values, nodata, strict=bool(nodata))
     ]
     if header:
         yield "nodata", np.stack(header)
     if declared.nodata != "auto":
-        yield "user", _any_of(values, declared.nodata)
+        yield "user", any_of(values, declared.nodata)
     # eight bits leave no value to spare: black is water in a picture of radar
     if values.dtype.itemsize > 1:
         if "fill" in guesses:
-            yield "fill", np.broadcast_to(_filled(values), values.shape)
+            yield "fill", np.broadcast_to(filled(values), values.shape)
         if "impossible" in guesses:
-            yield "impossible", _impossible(values)
+            yield "impossible", impossible_values(values)
 
 
-def _any_of(values: NDArray[Any], numbers: Iterable[float]) -> NDArray[np.bool_]:
-    absent = np.zeros(values.shape, dtype=np.bool_)
-    for number in numbers:
-        absent |= _equal(values, number)
-    return absent
+def mark_shared(
+    values: NDArray[Any], units: Units, declared: Declared, missing: Missing
+) -> NDArray[Any]:
+    """Replace values by NaN that all bands share and that no ground has.
 
-
-def _impossible(values: NDArray[Any]) -> NDArray[np.bool_]:
-    # NaN loses against every number
-    low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
-    absent = _any_of(values, [number for number in IMPOSSIBLE if low <= number <= high])
-    if values.dtype.kind == "i":
-        absent |= values == np.iinfo(values.dtype).max
-    if values.dtype.kind == "f" and (low < -_HUGE or high > _HUGE):
-        absent |= (np.abs(values) > _HUGE) & np.isfinite(values)
-    return absent
-
-
-def _equal(values: NDArray[Any], number: float) -> NDArray[np.bool_]:
-    if values.dtype.kind == "f":
-        # -3.4e38 in the header means the float32 nearest to it in the pixels
-        with np.errstate(over="ignore"):
-            return np.asarray(values == values.dtype.type(number))
-    # integers are compared with an integer, ten times as fast as with a float
-    return np.asarray(values == (int(number) if float(number).is_integer() else number))
-
-
-def _filled(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return the pixels that hold a value of fill in all bands, as outside the swath."""
-    filled = np.zeros(values.shape[1:], dtype=np.bool_)
-    low = np.fmin.reduce(values[0], axis=None)
-    whole = values.dtype.kind != "f"
-    for number in FILLS if not whole else FILLS[:2]:
-        if number < low:
-            continue
-        here = _equal(values[0], number)
-        for band in values[1:]:
-            # in most windows the first band already shows that no pixel is void
-            if not here.any():
-                break
-            here = here & _equal(band, number)
-        filled |= here
-    return filled
+    Args:
+        values: (bands, h, w) in `units`; overwritten if it is float.
+        units: Units of the values.
+        declared: What the user declares.
+        missing: Takes the number of pixels.
+    """
+    absent = shared(values, units)
+    if declared.nodata == "none" or not absent.any():
+        return values
+    missing.add("fill", absent[None])
+    if values.dtype.kind != "f":
+        values = values.astype(np.promote_types(values.dtype, np.float32))
+    values[:, absent] = np.nan
+    return values
 
 
 def missing_pixels(values: NDArray[Any]) -> NDArray[np.bool_]:

@@ -176,7 +176,6 @@ def _check_shared(path: Path, table: pd.DataFrame) -> None:
 def _check_rasters(table: pd.DataFrame, params: ManifestParams) -> None:
     """Check that every raster opens, has the declared bands and the size of the first row's."""
     path, s1, s2 = params.path, params.s1.modality(), params.s2.modality()
-    values = params.classes.values()
     expected: tuple[int, int] | None = None
     rows = zip(table.index, table.id, table.s1, table.s2, table.label, strict=True)
     for row, name, first, second, label in tqdm(rows, "checking", len(table), disable=None):
@@ -190,7 +189,7 @@ def _check_rasters(table: pd.DataFrame, params: ManifestParams) -> None:
             _check_size(bands_size(first, s1, params.s1.files()), expected)
         if label and named_classes(label, [*params.classes]) is None:
             with located(path, row, name, "label"):
-                _check_size(mask_size(Path(label), values, params.masks), expected)
+                _check_size(mask_size(Path(label), params.classes, params.masks), expected)
 
 
 def _check_size(size: tuple[int, int], s2: tuple[int, int]) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C, SENTINEL2_L2A, Modality, Sensor, Units
 from eocontrast.modalities import implausible as reason_against
-from eocontrast.rasters.bands import standard_name
+from eocontrast.rasters.band_names import standard_names
 from eocontrast.rasters.grids import Grid, finest
 from eocontrast.rasters.image import SensorImage, open_image
 from eocontrast.rasters.open import open_raster
@@ -120,7 +120,8 @@ def _bands(sensor: Sensor, path: str) -> tuple[tuple[str, ...], str]:
         return names, "after the names of the files"
     with open_raster(Path(path)) as raster:
         texts, count = [text for text in raster.descriptions if text], raster.count
-    described = tuple(standard_name(text) or text for text in texts)
+    pairs = zip(standard_names(texts), texts, strict=True)
+    described = tuple(name or text for name, text in pairs)
     if len(set(described)) == count:
         return described, "as the file describes them"
     usual = _USUAL[sensor].get(count)

@@ -1,0 +1,64 @@
+"""Headers that contradict the declared units, or say several things about one sensor."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from eocontrast.modalities import Units
+from eocontrast.rasters.files import BandFile
+from eocontrast.rasters.open import RasterError
+from eocontrast.rasters.units import in_units
+from eocontrast.rasters.values import Declared
+
+_AMPLITUDE = {"amplitude", "amp"}
+
+
+def check_headers(files: Sequence[BandFile], units: Units, declared: Declared) -> None:
+    """Refuse headers that would make values wrong without a trace.
+
+    Args:
+        files: Files of all bands, one entry per band.
+        units: Units that the values should have.
+        declared: What the user declares about the files.
+
+    Raises:
+        RasterError: values are amplitudes, or bands of one sensor differ in scale or offset.
+    """
+    if units in ("dB", "linear"):
+        _refuse_amplitude(files, units)
+    else:
+        _refuse_mixture(files, units, declared)
+
+
+def _refuse_amplitude(files: Sequence[BandFile], units: Units) -> None:
+    """Refuse the root of the power, whose decibels are half of the right ones."""
+    for file in files:
+        texts = [*file.header(file.raster.descriptions), *file.header(file.raster.units)]
+        words = {word for text in texts for word in re.split(r"[\W_]+", (text or "").lower())}
+        # 20 log10 of an amplitude is the decibel of its power
+        if words & _AMPLITUDE and "db" not in words:
+            message = f"{file.path} holds amplitudes by its header, expected {units} of power"
+            raise RasterError("units", f"{message}; square them, and correct the description")
+
+
+def _refuse_mixture(files: Sequence[BandFile], units: Units, declared: Declared) -> None:
+    """Refuse bands that differ in scale or offset, as where a tag was set on some of them."""
+    scales, shifts = in_units(
+        [entry for file in files for entry in file.header(file.raster.scales)],
+        [entry for file in files for entry in file.header(file.raster.offsets)],
+        units,
+    )
+    if declared.offset != "auto":
+        shifts = np.zeros_like(shifts)
+    path = files[0].path
+    for name, numbers in (("scale", scales), ("offset", shifts)):
+        if not np.allclose(numbers, numbers[0], rtol=1e-6):
+            shown = ", ".join(dict.fromkeys(f"{number:g}" for number in numbers))
+            message = f"{path}: the {name} differs between bands ({shown}), expected one for all"
+            raise RasterError("units", f"{message}; write it for all bands (gdal_edit.py)")
+    if shifts[0] > 0:
+        message = f"{path}: its header adds {shifts[0]:g} to all values, expected 0 or less"
+        raise RasterError("units", f"{message}; correct the header, or set offset for the sensor")

@@ -1,0 +1,78 @@
+"""Headers that contradict the declaration, or themselves."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from raster_files import write_raster
+
+from eocontrast.modalities import Modality, Units
+from eocontrast.rasters.open import RasterError
+from eocontrast.rasters.read import bands_size, read_raster
+from eocontrast.rasters.values import AUTOMATIC, Declared
+
+POWER = np.random.default_rng(0).uniform(0.01, 0.3, (2, 8, 8)).astype(np.float32)
+DIGITAL = np.random.default_rng(0).integers(1100, 4000, (2, 8, 8)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("units", ["linear", "dB"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"descriptions": ("Amplitude_VV", "Amplitude_VH")},
+        {"descriptions": ("vv_amp", "vh_amp")},
+        {"units": ("amplitude", "amplitude")},
+    ],
+)
+def test_amplitudes_are_refused(tmp_path: Path, units: Units, header: dict[str, object]) -> None:
+    path = write_raster(tmp_path / "a.tif", POWER, "GTiff", **header)
+    with pytest.raises(RasterError, match=f"amplitudes by its header, expected {units}") as caught:
+        bands_size(path, Modality(("VV", "VH"), units, (-40, 10)))
+    assert caught.value.rule == "units"
+
+
+@pytest.mark.parametrize("names", [("Amplitude_VV_db", "Amplitude_VH_db"), ("Intensity_VV", "VH")])
+def test_decibels_and_intensities_are_read(tmp_path: Path, names: tuple[str, str]) -> None:
+    path = write_raster(tmp_path / "a.tif", POWER, descriptions=names)
+    np.testing.assert_array_equal(
+        read_raster(path, Modality(("VV", "VH"), "linear", (-40, 10))).values, POWER
+    )
+
+
+@pytest.mark.parametrize(
+    ("units", "scales", "offsets", "message"),
+    [
+        ("DN", (1e-4, 1e-4), (-0.1, 0), r"offset differs between bands \(-1000, 0\)"),
+        ("DN", (1, 1), (0, -1000), r"offset differs between bands \(0, -1000\)"),
+        ("reflectance", (1e-4, 1), (0, 0), r"scale differs between bands \(0.0001, 1\)"),
+        ("reflectance", (1e-4, 1e-4), (0, -0.1), "offset differs between bands"),
+        ("DN", (2, 1), (0, 0), "scale differs between bands"),
+        ("DN", (1e-4, 1e-4), (0.1, 0.1), "header adds 1000 to all values, expected 0 or less"),
+    ],
+)
+def test_bands_of_two_kinds_are_refused(
+    tmp_path: Path, units: Units, scales: tuple[float, float], offsets: tuple[float, float],
+    message: str,
+) -> None:  # fmt: skip
+    path = write_raster(tmp_path / "a.tif", DIGITAL, scales=scales, offsets=offsets)
+    with pytest.raises(RasterError, match=message) as caught:
+        bands_size(path, Modality(("B02", "B03"), units, (0, 1)))
+    assert caught.value.rule == "units"
+
+
+@pytest.mark.parametrize(
+    ("scales", "offsets", "declared", "shift"),
+    [
+        ((1e-4, 1), (0, 0), AUTOMATIC, 0),  # both are digital numbers
+        ((float(np.float32(1e-4)), 1e-4), (-0.1, -0.1), AUTOMATIC, -1000),
+        ((1e-4, 1e-4), (-0.1, 0), Declared(offset=-1000), -1000),
+        ((1e-4, 1e-4), (0.1, 0.1), Declared(offset=0), 0),
+    ],
+)
+def test_scales_that_agree_are_read(
+    tmp_path: Path, scales: tuple[float, float], offsets: tuple[float, float], declared: Declared,
+    shift: int,
+) -> None:  # fmt: skip
+    path = write_raster(tmp_path / "a.tif", DIGITAL, scales=scales, offsets=offsets)
+    values = read_raster(path, Modality(("B02", "B03"), "DN", (0, 1)), declared).values
+    np.testing.assert_allclose(values, DIGITAL.astype(float) + shift, atol=0.01)
