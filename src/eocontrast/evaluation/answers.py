@@ -1,4 +1,4 @@
-"""What a model says about test patches: true and predicted classes in a table, and calibration."""
+"""Answers of a model on test patches: true and predicted classes in a table, and calibration."""
 
 from __future__ import annotations
 
