@@ -32,14 +32,19 @@ def bands(entry: Entry) -> int:
 
 
 def drawn(entry: Entry, options: dict[str, Any], seed: int = 0) -> State:
-    """Tensors of timm's model under its own names; noise keeps activations of order one."""
+    """Tensors of timm's model under its own names."""
     with torch.device("meta"):
         model = timm.create_model(
             entry.model, num_classes=0, in_chans=bands(entry), **entry.options, **options
         )
+    return filled(model.state_dict(), seed)
+
+
+def filled(shapes: State, seed: int = 0) -> State:
+    """Tensors of these names and shapes; noise keeps activations of order one."""
     draws = torch.Generator().manual_seed(seed)
     state: State = {}
-    for name, tensor in model.state_dict().items():
+    for name, tensor in shapes.items():
         noise = torch.randn(tensor.shape, generator=draws)
         if name.endswith("num_batches_tracked"):
             state[name] = torch.tensor(100)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torchgeo_stub
 from ruamel.yaml import YAML
 
 from eocontrast.config.params import check_params
@@ -68,13 +69,15 @@ WRONG = {
     "other sensor": ({"s1": "rn50_s2_moco"}, "s1 is rn50_s2_moco, whose weights are of s2"),
     "nothing": ({}, "names no weights"),
     "no digest": ({"s1": "rn50_s1_softcon"}, "weights fetch rn50_s1_softcon --unverified"),
-    "foundation": ({"s1": "croma_base"}, "croma_base is no timm model"),
+    "foundation": ({"s1": "galileo"}, "galileo is not among .* no package on the index has its"),
+    "no torchgeo": ({"s1": "croma_s1_base"}, "s1: croma_s1_base needs torchgeo.*foundation"),
     "idle digest": ({**MOCO, "sha256": {"rn18_s2_moco": "0" * 64}}, "neither its s1 nor its s2"),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_wrong_run(case: str) -> None:
+def test_wrong_run(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torchgeo_stub.uninstall(monkeypatch)
     run, message = WRONG[case]
     with pytest.raises(UserError, match=message):
         check_params(params({"mine": run}))

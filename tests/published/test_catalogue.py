@@ -73,7 +73,8 @@ def plain(each: Entry, state: dict[str, Tensor], x: NDArray[np.float64], options
 FAST = ("rn18_s2_moco", "rn18_s2_rgb_seco", "vits16_s1_mae", "vits16_s2_moco", "vits14_s1_softcon")
 """Entries that stand for the others in every run of the tests: layouts, sensors, architectures."""
 
-NAMES = [name if name in FAST else pytest.param(name, marks=pytest.mark.long) for name in ENTRIES]
+TIMM = [name for name, each in ENTRIES.items() if ":" not in each.model]
+NAMES = [name if name in FAST else pytest.param(name, marks=pytest.mark.long) for name in TIMM]
 
 
 @pytest.mark.parametrize("name", NAMES)

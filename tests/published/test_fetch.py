@@ -107,8 +107,8 @@ def test_command_without_network(
     assert "hash unknown" in listed
     assert main(["weights", "fetch", "rn50_s2_moko"]) == 2
     assert "did you mean rn50_s2_moco" in capsys.readouterr().err
-    assert main(["weights", "fetch", "croma_base"]) == 2
-    assert "pip install 'torchgeo" in capsys.readouterr().err
+    assert main(["weights", "fetch", "olmoearth"]) == 2
+    assert "pip install olmoearth-pretrain-minimal" in capsys.readouterr().err
     assert main(["weights", "fetch", "vits16_s2_data2vec"]) == 2
     assert "import-weights FILE --as vits16_s2_data2vec" in capsys.readouterr().err
 
@@ -159,7 +159,7 @@ def test_namespace_names_encoder_file(tmp_path: Path) -> None:
     assert each.file in str(caught.value)
 
 
-def test_croma_is_refused_by_name(tmp_path: Path) -> None:
+def test_croma_is_no_resnet(tmp_path: Path) -> None:
     torch.save({"s1_encoder": {"a": torch.zeros(1)}, "s2_encoder": {}}, tmp_path / "w.pth")
-    with pytest.raises(UserError, match="CROMA is no timm model"):
+    with pytest.raises(UserError, match=r"no resnet18 was found.*there are s1_encoder\.a"):
         convert(tmp_path / "w.pth", entry(SMALL), "0")

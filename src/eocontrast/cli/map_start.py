@@ -17,7 +17,7 @@ from eocontrast.published.convert import joined
 from eocontrast.runtime.errors import UserError
 from eocontrast.sources.download.weights import obtain
 
-_HEADS: dict[str, Head] = {"swin_": "swin_unet", "vit_": "upernet"}
+_HEADS: dict[str, Head] = {"swin_": "swin_unet", "vit_": "upernet", "torchgeo:": "upernet"}
 """Segmentation heads by the beginning of timm's name; other models take a U-Net."""
 
 

@@ -57,10 +57,8 @@ def weights(arguments: argparse.Namespace) -> int:
             (name, each.sensor, each.model, each.method, each.data, each.licence, size, digest)
         )
     print(_table(rows))
-    print("\nNot timm models, and refused by name with what to install:\n")
-    print(
-        _table([(name, f.sensors, f.package or "-", f.licence) for name, f in FOUNDATION.items()])
-    )
+    print("\nRefused by name, with the package that has the class:\n")
+    print(_table([(n, f.package or "-", f.licence, f.reason) for n, f in FOUNDATION.items()]))
     return 0
 
 

@@ -27,6 +27,10 @@ HEADS: dict[TaskKind, tuple[Head, ...]] = {
 }
 
 
+_ONE_SIZE = ("vit_", "torchgeo:")
+"""Starts of names of models whose maps have one size."""
+
+
 class Arm(Section):
     """One line of the label curve.
 
@@ -108,7 +112,7 @@ def check_init(where: str, arm: Arm, run: Init, models: Sequence[str]) -> None:
             f"{where}: fusion scales joins maps of one architecture, but {arm.init} has "
             f"{' and '.join(models)}; use fusion late"
         )
-    if arm.head == "unet" and any(model.startswith("vit_") for model in models):
+    if arm.head == "unet" and any(model.startswith(_ONE_SIZE) for model in models):
         raise ValueError(
             f"{where}: head unet needs maps that halve from stage to stage, but {arm.init} has a "
             "plain Vision Transformer, whose maps are of one size; use head upernet or linear"

@@ -39,10 +39,10 @@ backbone = eocontrast.load_backbone("weights.safetensors", "{sensor}")
 images = backbone.input_spec.prepare(values, bands={list(modality.bands)}, units="{modality.units}")
 features = backbone(images)  # values: (images, bands, height, width)
 ```"""
-    others = {f"architecture of {s}": f"timm `{a.name}`" for s, a in pretrained.others.items()}
+    others = {f"architecture of {s}": a.title for s, a in pretrained.others.items()}
     facts = {
         "method": pretrained.method,
-        "architecture": f"timm `{name}`, one per sensor",
+        "architecture": f"{pretrained.architecture.title}, one per sensor",
         "options": pretrained.architecture.options,
         **others,
         "patches": pretrained.patches or "unknown",

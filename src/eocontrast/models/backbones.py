@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from eocontrast.modalities import Sensor
+from eocontrast.models.foundation import create_foundation
 from eocontrast.patches.inputs import Batch, InputSpec
 from eocontrast.patches.scaling import Scale, resized
 from eocontrast.runtime.errors import UserError
@@ -28,7 +29,11 @@ _ANY_SIZE: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Architecture:
-    """A timm model by name, and keyword arguments of `timm.create_model`."""
+    """A timm model by name, and keyword arguments of `timm.create_model`.
+
+    A name that begins with `torchgeo:` is that of a function of torchgeo, and the options are those
+    of its class in `models.foundation`.
+    """
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
@@ -37,6 +42,12 @@ class Architecture:
         """Return the options, with those that let one set of weights serve inputs of every size."""
         defaults = (own for prefix, own in _ANY_SIZE.items() if self.name.startswith(prefix))
         return {**next(defaults, {}), **self.options}
+
+    @property
+    def title(self) -> str:
+        """Return the package and the name in it, as cards show them."""
+        package, _, name = self.name.rpartition(":")
+        return f"{package or 'timm'} `{name}`"
 
     def to_dict(self) -> dict[str, Any]:
         """Return a form that JSON can hold."""
@@ -97,6 +108,8 @@ def _vgg_block(in_chans: int, width: int) -> nn.Module:
 
 _OWN: dict[str, Callable[..., nn.Module]] = {"mma_vgg": MMAVGG}
 
+_TORCHGEO = "torchgeo:"
+
 REFUSALS = (
     ArithmeticError,
     AssertionError,
@@ -113,18 +126,28 @@ def create_backbone(architecture: Architecture, in_chans: int) -> nn.Module:
     """Create a timm model that maps (B, in_chans, H, W) to pooled features (B, num_features).
 
     Raises:
-        UserError: there is no such model, or it does not take these options.
+        UserError: there is no such model, it does not take these options, or its package is not
+            installed.
     """
     name, options = architecture.name, architecture.options
-    if name not in _OWN and not timm.is_model(name):
-        close = get_close_matches(name, [*timm.list_models(), *_OWN], n=3) or ["resnet18"]
-        raise UserError(f"timm has no model {name!r}; did you mean {', '.join(close)}?")
-    create = _OWN.get(name, partial(timm.create_model, name, num_classes=0))
+    create = _creator(name)
     try:
         return create(in_chans=in_chans, **architecture.any_size())
     except REFUSALS as error:
         why = " ".join(str(error).split())[:300]
         raise UserError(f"{name} cannot be built with options {options}: {why}") from error
+
+
+def _creator(name: str) -> Callable[..., nn.Module]:
+    """Return the function that creates models of that name."""
+    if name in _OWN:
+        return _OWN[name]
+    if name.startswith(_TORCHGEO):
+        return partial(create_foundation, name.removeprefix(_TORCHGEO))
+    if timm.is_model(name):
+        return partial(timm.create_model, name, num_classes=0)
+    close = get_close_matches(name, [*timm.list_models(), *_OWN], n=3) or ["resnet18"]
+    raise UserError(f"timm has no model {name!r}; did you mean {', '.join(close)}?")
 
 
 def create_fitted(architecture: Architecture, in_chans: int, side: int) -> tuple[nn.Module, int]:

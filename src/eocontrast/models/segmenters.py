@@ -151,7 +151,11 @@ class EncoderDecoder(Segmenter):
     ) -> None:
         super().__init__(backbones, one_size=fuse_scales)
         self.levels = {n: levels_of(b.timm, decoder.most_levels) for n, b in backbones.items()}
-        self.multiples = {n: (of.coarsest, of.coarsest) for n, of in self.levels.items()}
+        # a model of one size needs padding to it where a scene ends
+        wholes = {
+            n: getattr(backbones[n].timm, "side", of.coarsest) for n, of in self.levels.items()
+        }
+        self.multiples = {n: (whole, whole) for n, whole in wholes.items()}
         self.tile_multiple = math.lcm(*(of.coarsest for of in self.levels.values()))
         first = next(iter(self.levels.values()))
         fused = fuse_scales and len(backbones) > 1

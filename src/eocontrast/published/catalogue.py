@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
+from importlib.util import find_spec
 from typing import Any
 
 from eocontrast.modalities import Sensor
 from eocontrast.published.foundation import FOUNDATION
-from eocontrast.runtime.errors import UserError
+from eocontrast.runtime.errors import UserError, missing_package
 
 UNKNOWN = "unknown"
 """Digest of a file whose publisher gives none."""
@@ -29,8 +30,8 @@ class Entry:
     Attributes:
         name: Name in the catalogue.
         sensor: Sensor that the weights take.
-        model: timm's name of the architecture.
-        options: Keyword arguments of `timm.create_model`; `global_pool` is the pooling.
+        model: Name of the architecture, as `Architecture` takes it.
+        options: Its options; `global_pool` is the pooling of a timm model.
         method: Method of pretraining.
         inputs: Key of the expected input in `published.inputs`.
         address: URL, or path on the Hugging Face Hub; `none` if the file has to be at hand.
@@ -88,7 +89,7 @@ def entry(name: str) -> Entry:
     """Return the entry with that name.
 
     Raises:
-        UserError: there is none, or the model needs a package of its publisher.
+        UserError: there is none, or the model needs a package that is not installed or not driven.
     """
     if name in FOUNDATION:
         raise UserError(FOUNDATION[name].refusal(name))
@@ -98,7 +99,11 @@ def entry(name: str) -> Entry:
         raise UserError(
             f"no published weights are called {name!r}: {hint}`eocontrast weights` lists all"
         )
-    return catalogue()[name]
+    found = catalogue()[name]
+    package = found.model.rpartition(":")[0]
+    if package and find_spec(package) is None:
+        raise missing_package(name, package, "foundation")
+    return found
 
 
 def _entry(row: dict[str, str], cited: dict[str, str]) -> Entry:

@@ -13,7 +13,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from eocontrast.published.foundation import FOUNDATION
 from eocontrast.runtime.errors import UserError
 
 State = dict[str, Tensor]
@@ -39,19 +38,21 @@ def read_checkpoint(path: Path) -> State:
     # safetensors begins with the length of its JSON header, 8 bytes
     saved = _read_safetensors(path) if start[8:] == b"{" else _read_torch(path)
     entries: dict[str, Any] = saved if isinstance(saved, dict) else {}
-    for candidate in (*(entries.get(key) for key in _NESTED), entries):
+    for candidate in (*(entries.get(key) for key in _NESTED), entries, _parts(entries)):
         items = candidate.items() if isinstance(candidate, dict) else ()
         tensors = {str(name): tensor for name, tensor in items if isinstance(tensor, Tensor)}
         if tensors:
             return tensors
-    if "s1_encoder" in entries or "s2_encoder" in entries:
-        raise UserError(
-            f"{path} holds CROMA's encoders. {FOUNDATION['croma_base'].refusal('CROMA')}"
-        )
     raise UserError(
         f"{path} holds no weights: expected names and tensors, alone or under one of "
         f"{', '.join(_NESTED)}; got {some(entries) if entries else type(saved).__name__}"
     )
+
+
+def _parts(entries: dict[str, Any]) -> dict[str, Any]:
+    """Return the tensors of CROMA's file, which keeps a dictionary per part of the model."""
+    parts = [part for part in entries if part.endswith(("_encoder", "_GAP_FFN"))]
+    return {f"{part}.{name}": tensor for part in parts for name, tensor in entries[part].items()}
 
 
 def some(names: Iterable[str], limit: int = 6) -> str:

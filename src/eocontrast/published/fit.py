@@ -5,7 +5,7 @@ Only classifiers, heads of pretraining and buffers that timm computes are left o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 import timm
 import torch
@@ -23,6 +23,12 @@ _DERIVED = ("relative_position_index", "attn_mask", "bias_mask", "rope_embed.per
 
 _OF_PRETRAINING = ("mask_token", "decoder_", "lm_head.", "predictor.", "projector.")
 """Starts of names that only pretraining uses."""
+
+_NOT_DRIVEN = (
+    *("net.norm.", "net.head.", "net.mask_token", "net.projector.", "net.patch_embed_variable."),
+    *("net.s1_", "net.s2_", "net.joint_encoder."),
+)
+"""Starts of names in files of foundation models that pooled features of one sensor do not need."""
 
 _EVALUATED = ("encoder_q.", "base_encoder.")
 """Encoders of MoCo v2 and v3 that their authors evaluate, beside the slow copies of them."""
@@ -43,10 +49,8 @@ def fitted(
     """Return exactly the tensors of timm's model, named as `Pretrained` names them."""
     bands = spec.modality.bands
     expected = _expected(architecture, len(bands))
-    tensors = _without_head(_as_timm(state), architecture, expected)
-    # old versions of torch did not count batches; nothing reads the count
-    uncounted = [n for n in expected if n.endswith("num_batches_tracked") and n not in tensors]
-    tensors |= {name: torch.zeros((), dtype=torch.long) for name in uncounted}
+    tensors = _without_head(_as_timm(state, architecture), architecture, expected)
+    tensors |= {name: new for name, new in _constant(expected).items() if name not in tensors}
     missing, unexpected = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
     if missing or unexpected:
         differences = (("missing", missing), ("unexpected", unexpected))
@@ -66,11 +70,25 @@ def _expected(architecture: Architecture, in_chans: int) -> State:
         return create_backbone(architecture, in_chans).state_dict()
 
 
-def _as_timm(state: State) -> State:
+def _constant(expected: State) -> State:
+    """Return tensors that files may lack, because pretraining did not change them."""
+    made = {}
+    for name, tensor in expected.items():
+        if name.endswith("num_batches_tracked"):  # old versions of torch did not count
+            made[name] = torch.zeros((), dtype=torch.long)
+        elif name.startswith("net.fc_norm."):  # after the mean of tokens, as the class begins
+            made[name] = torch.full(tensor.shape, float(name.endswith("weight")))
+    return made
+
+
+def _as_timm(state: State, architecture: Architecture) -> State:
     """Rename the layers of the original Swin and of DINOv3, and leave out what timm computes.
 
-    The original Swin merges patches at the end of a stage, timm at the start of the next one.
+    The original Swin merges patches at the end of a stage, timm at the start of the next one. A
+    model of another package is the part `net` of ours.
     """
+    if ":" in architecture.name:
+        return {f"net.{name}": tensor for name, tensor in state.items()}
     kept = {name: tensor for name, tensor in state.items() if not name.endswith(_DERIVED)}
     if "storage_tokens" in kept:
         kept = _from_meta(kept)
@@ -99,8 +117,10 @@ def _from_meta(state: State) -> State:
     return renamed
 
 
-def _without_head(state: State, architecture: Architecture, expected: Iterable[str]) -> State:
+def _without_head(state: State, architecture: Architecture, expected: Collection[str]) -> State:
     """Leave out the classifier, the projection head in its place, and other heads."""
+    if ":" in architecture.name:
+        return {n: t for n, t in state.items() if n in expected or not n.startswith(_NOT_DRIVEN)}
     config = timm.get_pretrained_cfg(architecture.name)
     classifier = (config and config.classifier) or ()
     names = (classifier,) if isinstance(classifier, str) else classifier
@@ -147,7 +167,7 @@ def _whose(number: int, bands: Sequence[str]) -> str:
 def found_prefix(state: State, architecture: Architecture, sensor: Sensor) -> str:
     """Find the text before the model's names; the user chooses if there are several models."""
     expected = list(_expected(architecture, 1))
-    names = _as_timm(state).keys()
+    names = _as_timm(state, architecture).keys()
     ends = [name.removesuffix(expected[0]) for name in names if name.endswith(expected[0])]
     matches = {
         prefix: sum(prefix + name in names for name in expected)

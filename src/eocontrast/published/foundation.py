@@ -1,4 +1,4 @@
-"""Foundation models that are no timm models: which package has the class of each."""
+"""Foundation models that eocontrast does not drive: why, and which package has their class."""
 
 from __future__ import annotations
 
@@ -7,48 +7,46 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Foundation:
-    """A model whose class lives in its publisher's package.
+    """A model whose class is neither timm's nor torchgeo's.
 
     Attributes:
-        sensors: Sensors that it takes.
         package: Requirement to install; empty if no package on the index has the class.
         home: Where class and weights are documented.
         licence: Licence of the weights.
+        reason: Why it is not driven.
     """
 
-    sensors: str
     package: str
     home: str
     licence: str
+    reason: str
 
     def refusal(self, name: str) -> str:
-        """Return a message with what to install, and how to use the features meanwhile."""
-        what = f"{name} is no timm model"
+        """Return a message with the reason, and what to install for the model's own code."""
+        what = f"{name} is not among the weights that eocontrast drives: {self.reason}"
         if not self.package:
-            return f"{what}, and no package on the index has its class; see {self.home}"
-        return (
-            f"{what}: its class is in another package, which eocontrast does not drive. Install it "
-            f"with `pip install '{self.package}'` to load the model by its own code ({self.home})"
-        )
+            return f"{what}; see {self.home}"
+        return f"{what}. `pip install {self.package}` has it by its own code ({self.home})"
 
-
-_TORCHGEO = "torchgeo>=0.10"  # from Python 3.12 on
-
-_BOTH, _CC_BY = "s1 s2", "CC-BY-4.0"
 
 FOUNDATION: dict[str, Foundation] = {
-    "croma_base": Foundation(_BOTH, _TORCHGEO, "torchgeo.models.croma_base", _CC_BY),
-    "croma_large": Foundation(_BOTH, _TORCHGEO, "torchgeo.models.croma_large", _CC_BY),
-    "dofa_base": Foundation(_BOTH, _TORCHGEO, "torchgeo.models.dofa_base_patch16_224", _CC_BY),
-    "dofa_large": Foundation(_BOTH, _TORCHGEO, "torchgeo.models.dofa_large_patch16_224", _CC_BY),
-    "copernicus_fm": Foundation(_BOTH, _TORCHGEO, "torchgeo.models.copernicusfm_base", _CC_BY),
-    "galileo": Foundation(_BOTH, "", "its repository nasaharvest/galileo", "MIT"),
+    "galileo": Foundation(
+        "",
+        "its repository nasaharvest/galileo",
+        "MIT",
+        "no package on the index has its class",
+    ),
     "olmoearth": Foundation(
-        _BOTH,
         "olmoearth-pretrain-minimal",
         "olmoearth_pretrain_minimal",
         "OlmoEarth Artifact License",
+        "it needs the month of each image, which patch stores do not record",
     ),
-    "terramind": Foundation(_BOTH, "terratorch", "terratorch.BACKBONE_REGISTRY", "Apache-2.0"),
+    "terramind": Foundation(
+        "terratorch",
+        "terratorch.BACKBONE_REGISTRY",
+        "Apache-2.0",
+        "its package needs one version of torchgeo, which Python 3.11 does not have",
+    ),
 }
-"""Models by name; `eocontrast weights` lists them apart."""
+"""Models by name; `eocontrast weights` lists them apart. All take Sentinel-1 and Sentinel-2."""

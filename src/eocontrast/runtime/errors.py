@@ -33,6 +33,14 @@ class UserError(Exception):
     """
 
 
+def missing_package(what: str, package: str, extra: str) -> UserError:
+    """Return the message for a package that only an optional extra of eocontrast installs."""
+    return UserError(
+        f"{what} needs {package}, which is not installed; run `pip install 'eocontrast[{extra}]'`, "
+        f"or `pip install -e '.[{extra}]'` in a clone"
+    )
+
+
 def named(where: str, name: str, known: Mapping[str, Entry]) -> Entry:
     """Return the entry with that name.
 

@@ -14,7 +14,7 @@ from eocontrast.config.labels import LabelsParams
 from eocontrast.config.schema import Section
 from eocontrast.config.sources import SourceName, SourcesParams, SSL4EOParams
 from eocontrast.rasters.source import COLUMNS, SPLITS, Source
-from eocontrast.runtime.errors import UserError
+from eocontrast.runtime.errors import UserError, missing_package
 from eocontrast.runtime.files import write_text
 from eocontrast.sources import bigearthnet, dfc2020, manifest, ombria, sen12ms, simulated
 from eocontrast.sources.contents import contents
@@ -39,10 +39,7 @@ def _fetch_ssl4eo(folder: Path, params: SSL4EOParams, *, keep_archives: bool) ->
 
 def needs_extra(error: ImportError, source: SourceName = "stac") -> UserError:
     """Return the message for a package of an optional source that is not installed."""
-    return UserError(
-        f"the source {source} needs {error.name}, which is not installed; run "
-        f"`pip install 'eocontrast[{source}]'`, or `pip install -e '.[{source}]'` in a clone"
-    )
+    return missing_package(f"the source {source}", str(error.name), source)
 
 
 # each function takes a folder and the source's section of params.yaml
