@@ -6,6 +6,7 @@ import rasterio
 from numpy.typing import NDArray
 from raster_files import noise, write_raster
 
+from eocontrast.rasters.categories import named_values
 from eocontrast.rasters.mask_values import explain
 from eocontrast.rasters.masks import mask_size, read_mask_raster
 from eocontrast.rasters.open import RasterError
@@ -213,3 +214,43 @@ def test_values_of_products(present: tuple[int, ...], classes: dict[str, int], w
     unnamed = {value: 9 for value in present if value not in classes.values()}
     assert words in explain(unnamed, present, classes)
     assert bool(words) == bool(explain(unnamed, present, classes))
+
+
+CATEGORIES = (
+    "<CategoryNames><Category/><Category>{}</Category><Category>{}</Category></CategoryNames>"
+)
+ATTRIBUTES = (
+    "<GDALRasterAttributeTable><FieldDefn index='0'><Name>Count</Name><Usage>1</Usage></FieldDefn>"
+    "<FieldDefn index='1'><Name>Value</Name><Usage>5</Usage></FieldDefn>"
+    "<FieldDefn index='2'><Name>Class</Name><Usage>2</Usage></FieldDefn>"
+    "<Row index='0'><F>7</F><F>1</F><F>{}</F></Row><Row index='1'><F>9</F><F>2</F><F>{}</F></Row>"
+    "</GDALRasterAttributeTable>"
+)
+
+
+@pytest.mark.parametrize("kind", [CATEGORIES, ATTRIBUTES])
+@pytest.mark.parametrize(
+    ("names", "right"),
+    [
+        (("Forest", "Water"), True),
+        (("water", "forest"), False),
+        (("Trees", "Sea"), True),
+        (("Water", "Sea"), False),
+    ],
+)
+def test_names_in_a_mask(tmp_path: Path, kind: str, names: tuple[str, str], right: bool) -> None:
+    path, classes = write_raster(tmp_path / "m.tif", MASK), {"Forest": 1, "Water": 2}
+    band = f"<PAMRasterBand band='1'>{kind.format(*names)}</PAMRasterBand>"
+    (tmp_path / "m.tif.aux.xml").write_text(f"<PAMDataset>{band}</PAMDataset>")
+    if right:
+        np.testing.assert_array_equal(read_mask_raster(path, classes).values, MASK)
+        return
+    with pytest.raises(RasterError, match=r"in the file's own names, but . in sources.manifest"):
+        mask_size(path, classes)
+
+
+@pytest.mark.parametrize("text", ["", "<PAMDataset>", "<PAMDataset/>", "<!DOCTYPE a><PAMDataset/>"])
+def test_side_car_without_names(tmp_path: Path, text: str) -> None:
+    path = write_raster(tmp_path / "m.tif", MASK)
+    (tmp_path / "m.tif.aux.xml").write_text(text)
+    assert named_values(path) == {}

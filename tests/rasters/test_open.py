@@ -86,3 +86,21 @@ def test_open_pointer_to_other_file(tmp_path: Path) -> None:
     for name in (other, Path(f"/vsizip/{path}"), Path("https://localhost/a.tif")):
         with pytest.raises(RasterError):
             open_raster(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "advice"),
+    [
+        ("S2A_MSIL2A.zip", b"PK\x03\x04", "it is an archive: unpack it"),
+        ("s2.tif", b"PK\x03\x04", "it is an archive: unpack it"),
+        ("s2.npy", b"\x93NUMPY", "array of NumPy: write it as GeoTIFF"),
+        ("S1.dim", b"<Dimap_Document/>", r"name the rasters by .*S1.data/Sigma0_{band}.img"),
+        ("MTD_MSIL2A.xml", b"<n1/>", "metadata of a product, name its folder"),
+        ("manifest.safe", b"<xfdu/>", "metadata of a product, name its folder"),
+        ("s2.gif", b"GIF89a", "convert it to one of these"),
+    ],
+)
+def test_advice_about_other_formats(tmp_path: Path, name: str, start: bytes, advice: str) -> None:
+    (tmp_path / name).write_bytes(start + bytes(64))
+    with pytest.raises(RasterError, match=advice):
+        open_raster(tmp_path / name)

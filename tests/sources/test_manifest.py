@@ -1,4 +1,5 @@
 import csv
+import re
 import shutil
 import warnings
 from collections.abc import Callable
@@ -6,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import rasterio
+from pyarrow import parquet
 from rasterio.errors import NotGeoreferencedWarning
 from shipped import NO_LABELS
 
@@ -295,3 +298,62 @@ def test_copy_of_an_experiment_reads_the_projects_rasters(
     assert table.s1.tolist() == [str(data / f"s1/{name}.tif") for name in "abc"]
     assert table.s2.tolist() == [str(data / f"s2/{name}_{{band}}.tif") for name in "abc"]
     assert table.label.tolist() == ["Forest", str(data / "masks/b.png"), ""]
+
+
+@pytest.mark.parametrize(
+    ("label", "advice"),
+    [
+        ("['Forest', 'Water']", "write 'Forest|Water'"),
+        ("['Water' 'Forest']", "write 'Water|Forest'"),
+        ('["Water"]', "write 'Water'"),
+        ("Forest, Water", "write 'Forest|Water'"),
+        ("forest;water", "write 'Forest|Water'"),
+        ("Water ", "write 'Water'"),
+        ("Forest | Water", "write 'Forest|Water'"),
+        ("3.0", "3.0 is the value of 'Forest' in masks"),
+        ("nan", "the closest class is"),
+    ],
+)
+def test_advice_about_labels(data: Path, label: str, advice: str) -> None:
+    rows = [[*ROWS[0][:3], label, *ROWS[0][4:]], *ROWS[1:]]
+    with pytest.raises(UserError, match=re.escape(advice)):
+        describe(params(write_csv(data / "m.csv", rows)))
+
+
+@pytest.mark.parametrize(("sign", "word"), [(";", "semicolons"), ("\t", "tabs")])
+def test_other_separators_are_named(data: Path, sign: str, word: str) -> None:
+    path = write_csv(data / "m.csv", ROWS)
+    path.write_text(path.read_text().replace(",", sign))
+    with pytest.raises(UserError, match=f"cells are separated by {word}, expected commas"):
+        describe(params(path))
+
+
+@pytest.mark.parametrize("name", ["m.PARQUET", "m.pq", "m.csv"])
+def test_parquet_by_content(data: Path, name: str) -> None:
+    pd.DataFrame(ROWS, columns=COLUMNS).to_parquet(data / name)
+    assert describe(params(data / name)).manifest.id.tolist() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("start", ["file://", "file://localhost"])
+def test_addresses_of_files(data: Path, start: str) -> None:
+    (data / "s1/a.tif").rename(data / "s1/a b.tif")
+    rows = [["a", f"{start}{data}/s1/a%20b.tif", *ROWS[0][2:]], *ROWS[1:]]
+    path = write_csv(data / "m.csv", rows)
+    assert describe(params(path)).manifest.s1[2] == str(data / "s1/a b.tif")
+
+
+@pytest.mark.parametrize("address", ["file://server/s1/a.tif", "https://a.b/s1/a.tif", "s3://a/b"])
+def test_addresses_of_other_machines(data: Path, address: str) -> None:
+    rows = [["a", address, *ROWS[0][2:]], *ROWS[1:]]
+    with pytest.raises(UserError, match="not a file on this machine's disks"):
+        describe(params(write_csv(data / "m.csv", rows)))
+
+
+def test_parquet_of_structures_is_refused(data: Path) -> None:
+    """Arrow cannot turn structures into the text that the metadata of pandas promise."""
+    table = pa.Table.from_pandas(pd.DataFrame(ROWS, columns=COLUMNS))
+    cells = pa.array([[{"name": "Forest"}]] * 3)
+    number = table.schema.get_field_index("label")
+    parquet.write_table(table.set_column(number, "label", cells), data / "m.parquet")
+    with pytest.raises(UserError, match=r"m.parquet"):
+        describe(params(data / "m.parquet"))

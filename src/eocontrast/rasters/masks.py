@@ -13,6 +13,7 @@ from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 
 from eocontrast.rasters.bands import alpha_band
+from eocontrast.rasters.categories import contradiction, named_values
 from eocontrast.rasters.files import BandFile, whole_window
 from eocontrast.rasters.fill import IMPOSSIBLE
 from eocontrast.rasters.grids import Grid, reversed_axes
@@ -147,6 +148,9 @@ def _check_mask(path: Path, raster: DatasetReader, classes: Classes, kind: MaskK
         )
         message = f"{path} holds {what}, expected class values in a single band; {cure}"
         raise RasterError("mask", message)
+    if wrong := contradiction(named_values(path), classes):
+        message = f"{path}: {wrong} in sources.manifest.classes; correct it, or remove the names"
+        raise RasterError("mask", f"{message} ({path.name}.aux.xml)")
     scale, offset = raster.scales[0], raster.offsets[0]
     if (scale, offset) != (1, 0):
         message = (

@@ -21,6 +21,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOEr
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
+from eocontrast.rasters.cures import cure
 from eocontrast.rasters.virtual import VirtualSource, virtual_sources
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import find_hint
@@ -77,7 +78,7 @@ def open_raster(path: Path) -> DatasetReader:
             drivers = ["VRT"] if sources else list(DRIVERS)
             raster = DatasetReader(path.absolute(), driver=drivers)
         except RasterioIOError as error:
-            message = f"{path} cannot be read as {', '.join(DRIVERS)}: {error}; {_cure(path)}"
+            message = f"{path} cannot be read as {', '.join(DRIVERS)}: {error}; {cure(path)}"
             raise RasterError("unreadable", message) from error
     try:
         _check_file(path, raster)
@@ -201,23 +202,6 @@ def _same(number: float | None, other: float | None) -> bool:
     if number is None or other is None:
         return False
     return number == other or (number != number and other != other)
-
-
-_CONTAINERS = {b"CDF": "netCDF", b"\x89HDF": "netCDF-4 or HDF5", b"GRIB": "GRIB"}
-"""First bytes of formats that hold variables, of which GDAL reads some and others not."""
-
-
-def _cure(path: Path) -> str:
-    """Return what to do about a file that GDAL does not open."""
-    with path.open("rb") as file:
-        start = file.read(4)
-    kind = next((name for sign, name in _CONTAINERS.items() if start.startswith(sign)), "")
-    if not kind:
-        return "fetch it again, or convert it to one of these"
-    return (
-        f"it is {kind}, whose variables are no bands: write each as GeoTIFF, such as by "
-        f"gdal_translate 'NETCDF:{path}:B02' B02.tif"
-    )
 
 
 def _check_file(path: Path, raster: DatasetReader) -> None:

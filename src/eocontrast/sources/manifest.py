@@ -8,9 +8,11 @@ a group, each patch is its own: only the user knows which patches are neighbours
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Hashable, Sequence
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pandas as pd
 from matplotlib import colormaps
@@ -18,7 +20,7 @@ from matplotlib.colors import to_hex
 from tqdm import tqdm
 
 from eocontrast.config.sources import ManifestParams
-from eocontrast.labels import named_classes
+from eocontrast.labels import SEPARATOR, named_classes
 from eocontrast.modalities import Sensor
 from eocontrast.rasters.grids import Grid
 from eocontrast.rasters.masks import mask_size
@@ -133,6 +135,9 @@ def _absolute(path: Path, table: pd.DataFrame, column: str) -> list[str]:
 
 def _on_disk(path: Path, cell: str) -> str:
     """Return the absolute path that a cell names, in the project rather than in a copy of it."""
+    uri = urlsplit(cell)
+    if uri.scheme == "file" and uri.netloc in ("", "localhost"):
+        cell = unquote(uri.path)
     if "://" in cell or cell.startswith("/vsi"):
         raise UserError(f"{cell} is not a file on this machine's disks; download it first")
     return str(in_project((path.parent / cell).absolute()))
@@ -148,14 +153,27 @@ def _label_paths(path: Path, table: pd.DataFrame, classes: dict[str, int]) -> li
             mask = cell and named_classes(cell, [*classes]) is None
             labels.append(_on_disk(path, cell) if mask else cell)
             if mask and not Path(labels[-1]).exists():
-                meant = {str(value): label for label, value in classes.items()}.get(cell)
-                near = difflib.get_close_matches(cell, classes, n=1, cutoff=0)[0]
                 raise UserError(
                     f"{cell!r} is neither a raster that exists nor a class of params.yaml; "
-                    + (f"{cell} is the value of {meant!r} in masks, so write that name"
-                       if meant else f"the closest class is {near!r}")
-                )  # fmt: skip
+                    f"{_meant(cell, classes)}"
+                )
     return labels
+
+
+def _meant(cell: str, classes: dict[str, int]) -> str:
+    """Return what the user may have meant by a label that is no class."""
+    # 1.0 is how a column of numbers with gaps is written
+    value = {str(value): label for label, value in classes.items()}.get(cell.removesuffix(".0"))
+    if value:
+        return f"{cell} is the value of {value!r} in masks, so write that name"
+    # lists as Python, NumPy and JSON print them, and other separators than the one of this table
+    names = [name for name in re.split(r"[\[\](){},;|'\"\t]+", cell) if name.strip()]
+    known = {name.casefold(): name for name in classes}
+    several = [known.get(name.strip().casefold()) for name in names]
+    if several and None not in several:
+        return f"write {SEPARATOR.join(filter(None, several))!r}"
+    near = difflib.get_close_matches(cell, classes, n=1, cutoff=0)[0]
+    return f"the closest class is {near!r}"
 
 
 def _check_shared(path: Path, table: pd.DataFrame) -> None:

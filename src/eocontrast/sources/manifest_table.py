@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,17 +46,26 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such manifest; set sources.manifest.path in params.yaml")
-    table = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
+    with path.open("rb") as file:
+        parquet = file.read(4) == b"PAR1"
+    table = _read_parquet(path) if parquet or path.suffix == ".parquet" else _read_csv(path)
     missing = [column for column in REQUIRED if column not in table]
     if missing:
         raise UserError(
             f"{path} has no column {', '.join(missing)}: expected {','.join(COLUMNS)}, found "
-            f"{','.join(map(str, table.columns))}"
+            f"{','.join(map(str, table.columns))}{_separator(table.columns)}"
         )
     if table.empty:
         raise UserError(f"{path} has no rows: {_HOW_TO_FILL}")
     table = table.reindex(columns=list(COLUMNS), fill_value="")
     return table.assign(group=table.group.where(table.group != "", table.id))
+
+
+def _separator(columns: Iterable[str]) -> str:
+    """Return what to do about cells that something other than commas separates."""
+    header = " ".join(columns)
+    found = [word for sign, word in ((";", "semicolons"), ("\t", "tabs")) if sign in header]
+    return f"; cells are separated by {found[0]}, expected commas" if found else ""
 
 
 def check_table(path: Path, table: pd.DataFrame) -> None:
@@ -118,7 +127,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
 def _read_parquet(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, NotImplementedError) as error:
         raise UserError(f"{path} cannot be read as Parquet: {error}; write it again") from error
     rows = range(2, len(table) + 2)
     if table.index.name in COLUMNS:  # pandas keeps the index of a frame as a column of its own
