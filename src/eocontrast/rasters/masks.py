@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
+from rasterio.windows import Window
 
 from eocontrast.rasters.bands import alpha_band
 from eocontrast.rasters.categories import contradiction, named_values
@@ -45,7 +46,7 @@ def mask_size(path: Path, classes: Classes = _NONE, kind: MaskKind = "values") -
         RasterError: it cannot be opened, or its header shows that it holds no class values.
     """
     with open_raster(path) as raster:
-        _check_mask(path, raster, classes, kind)
+        check_mask(path, raster, classes, kind)
         return raster.height, raster.width
 
 
@@ -63,19 +64,35 @@ def read_mask_raster(path: Path, classes: Classes = _NONE, kind: MaskKind = "val
             values that are not whole numbers.
     """
     with gdal_settings(), open_raster(path) as raster:
-        _check_mask(path, raster, classes, kind)
+        check_mask(path, raster, classes, kind)
         if kind == "one_hot":
             return _read_one_hot(path, raster, classes)
-        band, window = BandFile(path, raster, [1], alpha_band(raster, [1])), whole_window(raster)
-        values, valid = band.read(window, None), band.valid(window, None)
-        _refuse_fractions(path, values)
-        guesses: tuple[Reason, ...] = () if {*classes.values()} & {*IMPOSSIBLE} else ("impossible",)
-        values = mark_missing(values, raster.nodatavals[:1], valid, guesses=guesses)
+        values = class_values(path, raster, whole_window(raster), classes)
         grids, turned = (Grid.of(raster),), any(reversed_axes(raster.transform))
-    if values.dtype.kind == "f":
-        # NaN marks pixels without data; -1 survives the comparison with class values
-        values = np.where(np.isnan(values), -1, values)
     return Raster(values, grids, turned=turned)
+
+
+def class_values(
+    path: Path, raster: DatasetReader, window: Window, classes: Classes = _NONE
+) -> NDArray[Any]:
+    """Read class values of a window, (1, h, w), the first row in the north; -1 without data.
+
+    Args:
+        path: Path for messages.
+        raster: An open raster that `check_mask` has passed.
+        window: Part to read.
+        classes: Value by the name of the class.
+
+    Raises:
+        RasterError: it holds values that are not whole numbers.
+    """
+    band = BandFile(path, raster, [1], alpha_band(raster, [1]))
+    values, valid = band.read(window, None), band.valid(window, None)
+    _refuse_fractions(path, values)
+    guesses: tuple[Reason, ...] = () if {*classes.values()} & {*IMPOSSIBLE} else ("impossible",)
+    values = mark_missing(values, raster.nodatavals[:1], valid, guesses=guesses)
+    # NaN marks pixels without data; -1 survives the comparison with class values
+    return np.where(np.isnan(values), -1, values) if values.dtype.kind == "f" else values
 
 
 def _read_one_hot(path: Path, raster: DatasetReader, classes: Classes) -> Raster:
@@ -130,8 +147,14 @@ def _refuse_fractions(path: Path, values: NDArray[Any]) -> None:
         raise RasterError("mask", message)
 
 
-def _check_mask(path: Path, raster: DatasetReader, classes: Classes, kind: MaskKind) -> None:
-    """Refuse files whose values cannot be class values."""
+def check_mask(
+    path: Path, raster: DatasetReader, classes: Classes = _NONE, kind: MaskKind = "values"
+) -> None:
+    """Refuse files whose values cannot be class values; arguments are those of `mask_size`.
+
+    Raises:
+        RasterError: the header shows that the file holds no class values.
+    """
     _refuse_lossy(path, raster)
     if kind == "one_hot":
         _class_bands(path, raster, classes)

@@ -225,6 +225,77 @@ def test_label_raster_gives_colours(source: Source, tmp_path: Path) -> None:
     assert done.palette == {"left": "#010203", "right": "#ff0009"}
 
 
+FAULTS = {
+    "colours": "holds a colour picture",
+    "bands": "holds 2 bands",
+    "nodata": "declares 5 as no data, but 5 is a class",
+    "scale": "declares scale 2",
+    "lossy": "JPEG compression changes class values",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_label_raster_follows_the_rules_of_masks(
+    source: Source, tmp_path: Path, fault: str
+) -> None:
+    stated = replace(source, classes={"left": 5, "right": 6})
+    path = label_raster(tmp_path / "l.tif", 10)
+    with rasterio.open(path) as raster:
+        form, values = raster.profile, raster.read()
+    count = {"colours": 3, "bands": 2}.get(fault, 1)
+    form |= {"count": count} | ({"photometric": "RGB"} if fault == "colours" else {})
+    form |= {"nodata": 5} if fault == "nodata" else {}
+    form |= {"compress": "JPEG"} if fault == "lossy" else {}
+    with rasterio.open(path, "w", **form) as raster:
+        raster.write(values.repeat(count, 0))
+        if fault == "scale":
+            raster.scales = (2.0,)
+    with refused(FAULTS[fault]):
+        labelled(stated, path)
+
+
+@pytest.mark.parametrize("kind", ["mask", "nodata"])
+def test_void_of_a_label_raster(source: Source, tmp_path: Path, kind: str) -> None:
+    path = label_raster(tmp_path / "l.tif", 10)
+    with rasterio.open(path, "r+") as raster:
+        values = raster.read()
+        void = np.arange(values.shape[1]) % 2 == 0
+        values[:, void] = 6
+        raster.write(values if kind == "mask" else np.where(void[:, None], 7, values))
+        if kind == "nodata":
+            raster.nodata = 7
+        else:
+            valid = np.broadcast_to(~void[:, None], values.shape[1:])
+            with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+                raster.write_mask(valid)
+    done = labelled(replace(source, classes={"left": 5, "right": 6}), path)
+    for mask, value in zip(masks(done, tmp_path), (5, 5, 6, 6), strict=True):
+        assert np.unique(mask).tolist() == [-1, value]
+        assert (mask == -1).mean() == 0.5
+
+
+def test_values_without_class_stay_in_the_masks(source: Source, tmp_path: Path) -> None:
+    """The audit lists them, as those of the user's own masks."""
+    path = label_raster(tmp_path / "l.tif", 10)
+    with rasterio.open(path, "r+") as raster:
+        values = raster.read()
+        values[:, ::2] = 80
+        raster.write(values)
+    done = labelled(replace(source, classes={"left": 5, "right": 6}), path)
+    assert [np.unique(mask).tolist() for mask in masks(done, tmp_path)] == [
+        [5, 80], [5, 80], [6, 80], [6, 80],
+    ]  # fmt: skip
+
+
+def test_label_raster_of_a_product(source: Source, tmp_path: Path) -> None:
+    path = label_raster(tmp_path / "l.tif", 10)
+    with rasterio.open(path, "r+") as raster:
+        values = raster.read()
+        raster.write(np.where(values == 5, 10, 80).astype(values.dtype))
+    with refused(r"labels of no class alone \(beside .* 10, 80; they look like ESA WorldCover\)"):
+        labelled(replace(source, classes={"left": 5, "right": 6}), path)
+
+
 @contextmanager
 def refused(message: str) -> Iterator[None]:
     with pytest.raises(UserError, match=message):

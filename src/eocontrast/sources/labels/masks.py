@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from tqdm import tqdm
 from eocontrast.config.labels import LabelsParams
 from eocontrast.rasters.grids import Grid, finest
 from eocontrast.rasters.image import open_image
+from eocontrast.rasters.mask_values import count_values, explain
 from eocontrast.rasters.source import SHAPES, Source
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import whole
@@ -33,6 +34,9 @@ Draw = Callable[[Row, Grid], tuple[NDArray[np.integer], NDArray[np.integer]]]
 
 FOLDER = "labels"
 """Folder of the masks within that of the source's rasters."""
+
+VOID = 65535
+"""Largest value of a mask of 16 bits, which means no data unless it is a class."""
 
 
 def place_labels(source: Source, rasters: Path, params: LabelsParams) -> Source:
@@ -51,7 +55,7 @@ def place_labels(source: Source, rasters: Path, params: LabelsParams) -> Source:
     """
     if params.path.suffix.lower() in RASTERS:
         _check_unlabelled(source, params.path)
-        return _from_raster(source, rasters, LabelRaster(params.path))
+        return _from_raster(source, rasters, LabelRaster(params.path, source.classes))
     if params.path.suffix.lower() not in VECTORS:
         raise UserError(
             f"{params.path} is no file of labels; expected a vector file ({', '.join(VECTORS)}) "
@@ -106,11 +110,11 @@ def _from_raster(source: Source, rasters: Path, labels: LabelRaster) -> Source:
             f"{labels.path} holds class values without names; name them in `classes`, as "
             "`Forest: 1`"
         )
-    values = list(source.classes.values())
 
     def draw(_: Row, grid: Grid) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+        # values without a class stay, so that the audit lists them
         drawn = labels.draw(grid)
-        held = np.where(np.isin(drawn, values), drawn, NOTHING)
+        held = np.where((drawn >= 0) & (drawn <= VOID), drawn, NOTHING)
         return held, np.full_like(held, NOTHING)
 
     colours = {name: labels.colours.get(value) for name, value in source.classes.items()}
@@ -159,23 +163,29 @@ def _with_masks(source: Source, rasters: Path, draw: Draw) -> Source:
     Raises:
         UserError: there are fewer than two classes in them.
     """
-    unused = next(value for value in range(65536) if value not in source.classes.values())
+    values = [*source.classes.values()]
+    unused = next(value for value in range(VOID, 0, -1) if value not in values)
     shutil.rmtree(rasters / FOLDER, ignore_errors=True)
-    labels, shapes, held = [], [], set[int]()
+    labels, shapes, held = [], [], Counter[int]()
     for row, grid in _grids(source, rasters):
         mask, numbers = draw(row, grid)
-        labelled = mask != NOTHING
+        labelled = np.isin(mask, values)
         shapes.append(" ".join(map(str, np.unique(numbers[numbers != NOTHING]).tolist())))
-        held |= set(np.unique(mask[labelled]).tolist())
+        held.update(count_values(mask))
         name = f"{FOLDER}/{row['id']}.tif" if labelled.any() else ""
         labels.append(name)
         if name:
-            write_mask(rasters / name, np.where(labelled, mask, unused), grid, unused)
-    if len(held) < 2:
-        names = [name for name, value in source.classes.items() if value in held]
+            write_mask(rasters / name, np.where(mask == NOTHING, unused, mask), grid, unused)
+    names = [name for name, value in source.classes.items() if value in held]
+    if len(names) < 2:
+        others = {value: count for value, count in held.items() if value not in values}
+        shown = ", ".join(map(str, sorted(others)[:5]))
+        looks = explain(others, held, source.classes)
+        beside = f" (beside values without a class: {shown}{looks and '; ' + looks})"
         raise UserError(
-            f"the patches hold labels of {names[0] if names else 'no class'} alone; expected two "
-            "classes or more: label more ground, or choose patches where other classes lie"
+            f"the patches hold labels of {names[0] if names else 'no class'} alone"
+            f"{beside if others else ''}; expected two classes or more: label more ground, choose "
+            "patches where other classes lie, or correct `classes`"
         )
     manifest = source.manifest.assign(label=labels)
     return replace(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.warp import reproject
+from rasterio.windows import Window
 
+from eocontrast.rasters.files import whole_window
 from eocontrast.rasters.grids import Grid
-from eocontrast.rasters.open import RasterError, gdal_settings, open_raster
+from eocontrast.rasters.masks import check_mask, class_values
+from eocontrast.rasters.open import gdal_settings, open_raster
+from eocontrast.rasters.resample import source_window
 from eocontrast.runtime.errors import UserError
 
 SUFFIXES = (".tif", ".tiff", ".img", ".jp2", ".png")
@@ -19,16 +24,22 @@ SUFFIXES = (".tif", ".tiff", ".img", ".jp2", ".png")
 
 
 class LabelRaster:
-    """One raster of class values for the whole area.
+    """One raster of class values for the whole area, under the rules for masks.
+
+    Args:
+        path: The raster.
+        classes: Value by the name of the class; empty if they are to be found.
 
     Raises:
-        UserError: it cannot be opened, or has no CRS.
+        UserError: it cannot be opened, has no CRS, or its header shows that it holds no classes.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, classes: Mapping[str, int] = MappingProxyType({})) -> None:
+        self.path, self.classes = path, classes
         with gdal_settings(), open_raster(path) as raster:
-            if not Grid.of(raster).located:
+            check_mask(path, raster, classes)
+            self.grid = Grid.of(raster)
+            if not self.grid.located:
                 raise UserError(
                     f"{path} does not say where it lies; give it a CRS and a transform, for "
                     "example with `gdal_translate -a_srs EPSG:32632 -a_ullr ...`"
@@ -44,24 +55,33 @@ class LabelRaster:
         Raises:
             RasterError: the file is damaged or holds values that are not whole numbers.
         """
-        values = np.full((grid.height, grid.width), np.nan)
+        drawn = np.full((grid.height, grid.width), -1.0)
+        needed = source_window(self.grid, grid)
+        if needed is None:
+            return drawn.astype(np.int64)
         with gdal_settings(), open_raster(self.path) as raster:
-            try:
-                reproject(
-                    rasterio.band(raster, 1),
-                    values,
-                    src_nodata=raster.nodata,
-                    dst_transform=grid.transform,
-                    dst_crs=grid.crs,
-                    dst_nodata=np.nan,
-                    resampling=Resampling.nearest,
-                )
-            except rasterio.errors.RasterioError as error:
-                message = f"{self.path} is truncated or damaged: {error}; fetch it again"
-                raise RasterError("unreadable", message) from error
-        held = np.where(np.isnan(values), -1, values)
-        if (held != np.rint(held)).any():
-            odd = held[held != np.rint(held)][0]
-            message = f"{self.path}: expected whole class values, found {odd:g}; write integers"
-            raise RasterError("mask", message)
-        return held.astype(np.int64)
+            values = class_values(self.path, raster, Window.from_slices(*needed), self.classes)
+        part = self.grid.part(*needed)
+        reproject(
+            values[0].astype(np.float64),
+            drawn,
+            src_transform=part.transform,
+            src_crs=part.crs,
+            src_nodata=-1,
+            dst_transform=grid.transform,
+            dst_crs=grid.crs,
+            dst_nodata=-1,
+            resampling=Resampling.nearest,
+        )
+        return drawn.astype(np.int64)
+
+    def values(self) -> NDArray[np.int64]:
+        """Return all class values of the raster, sorted, without -1 for no data.
+
+        Raises:
+            RasterError: the file is damaged or holds values that are not whole numbers.
+        """
+        with gdal_settings(), open_raster(self.path) as raster:
+            values = class_values(self.path, raster, whole_window(raster))
+        held: NDArray[np.int64] = np.unique(values).astype(np.int64)
+        return np.setdiff1d(held, [-1])

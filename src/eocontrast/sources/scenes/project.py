@@ -14,7 +14,7 @@ from rasterio.warp import transform_bounds
 
 from eocontrast.modalities import Sensor
 from eocontrast.rasters.grids import Grid
-from eocontrast.rasters.open import gdal_settings, open_raster, read_values
+from eocontrast.rasters.open import gdal_settings, open_raster
 from eocontrast.runtime.errors import UserError
 from eocontrast.sources.labels.burn import NOTHING, Burner
 from eocontrast.sources.labels.vectors import read_vectors
@@ -80,10 +80,10 @@ def find_labels(path: Path, class_column: str | None) -> FoundLabels:
 def _raster_labels(path: Path) -> FoundLabels:
     labels = LabelRaster(path)
     with gdal_settings(), open_raster(path) as raster:
-        values, place = read_values(path, raster, [1])[0], Grid.of(raster)
+        place = Grid.of(raster)
         # 0 is what most label rasters have for no label, if they declare no value for it
         absent = 0 if raster.nodata is None else raster.nodata
-    held = [int(v) for v in np.unique(values) if v != absent and np.isfinite(v)]
+    held = [value for value in labels.values().tolist() if value != absent]
     if not 2 <= len(held) <= MOST_CLASSES:
         raise UserError(
             f"{path} holds {len(held)} class values; expected 2 to {MOST_CLASSES}: is it a label "
