@@ -130,6 +130,8 @@ def begin(step: Step, project: Path) -> int:
     if process:
         return process
     code = 1
+    # `os._exit` leaves semaphores behind, of which a process of the standard library would warn
+    os.environ["PYTHONWARNINGS"] = "ignore::UserWarning"
     try:
         os.chdir(project)
         log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
