@@ -8,24 +8,26 @@ import pytest
 import torch
 import torchgeo_stub
 from checkpoints import imported, prepared
+from ruamel.yaml import YAML
 from specs import ARM
 from torch import Tensor, nn
 
 from eocontrast.cli.main import main
-from eocontrast.config.arms import Arm
+from eocontrast.config.arms import Arm, check_init
 from eocontrast.config.finetuning import Recipes
+from eocontrast.config.params import check_params
+from eocontrast.config.published import PublishedRun
 from eocontrast.finetuning.points import Job
 from eocontrast.finetuning.run import train_points
 from eocontrast.models.backbones import Architecture, Backbone
 from eocontrast.models.build import load_finetuned
 from eocontrast.models.weights import Pretrained, backbone_tensors
 from eocontrast.patches.store import PatchStore
-from eocontrast.published.catalogue import catalogue, entry
+from eocontrast.published.catalogue import entry
 from eocontrast.published.inputs import expected_input
 from eocontrast.runtime.errors import UserError
 
 INSTALL = r"needs torchgeo, which is not installed; run `pip install 'eocontrast\[foundation\]'`"
-NAMES = [name for name, each in catalogue().items() if each.model.startswith("torchgeo:")]
 
 
 def test_missing_package(
@@ -61,6 +63,23 @@ def values(sensor: str) -> np.ndarray:
     if sensor == "s1":
         return rng.uniform(-25, -5, (2, 2, 64, 64)).round(2)
     return rng.uniform(1, 9000, (2, 13, 64, 64)).round()
+
+
+@pytest.mark.usefixtures("stub")
+def test_impossible_uses() -> None:
+    run = PublishedRun(s1="croma_s1_base", s2="croma_s2_base")
+    arm = Arm(**{**ARM, "init": "mine", "task": "segmentation", "head": "unet"})
+    with pytest.raises(ValueError, match="head unet needs maps that halve"):
+        check_init("arms.mine", arm, run, [entry(name).model for name in run.names.values()])
+    raw = YAML(typ="safe", pure=True).load(Path(__file__).parents[1] / "params.yaml")
+    raw["pretrain"]["runs"]["dual_simclr_resnet"]["init_from"] = ["dofa_s1_base", "dofa_s2_base"]
+    with pytest.raises(UserError, match="continues from models of timm, and dofa_s1_base is none"):
+        check_params(raw)
+
+
+def test_card_names_package() -> None:
+    assert Architecture("resnet50").title == "timm `resnet50`"
+    assert Architecture("torchgeo:croma_base").title == "torchgeo `croma_base`"
 
 
 @pytest.mark.usefixtures("stub")

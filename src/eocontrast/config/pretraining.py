@@ -213,9 +213,16 @@ def check_run(where: str, run: PretrainRun) -> None:
 
 def _check_start(where: str, run: ContrastiveRun) -> None:
     try:
-        sensors = [entry(name).sensor for name in run.init_from]
+        starts = [entry(name) for name in run.init_from]
     except UserError as error:
         raise ValueError(f"{where}.init_from: {error}") from error
+    for start in starts:
+        if ":" in start.model:  # its first layer belongs to a sensor, and its size is fixed
+            raise ValueError(
+                f"{where}.init_from: pretraining continues from models of timm, and {start.name} "
+                "is none; name it under pretrain.published and fine-tune it"
+            )
+    sensors = [start.sensor for start in starts]
     if run.init_from and sorted(sensors) != sorted(run.sensors):
         raise ValueError(
             f"{where}.init_from names weights of {' and '.join(sensors)}, but the run trains "
