@@ -98,10 +98,15 @@ def test_lost_worker_changes_no_byte(
 
 @pytest.fixture
 def job(
-    mixed_folder: Path, tiny_inits: Mapping[str, Path], tiny_recipes: Recipes, tmp_path: Path
+    mixed_folder: Path,
+    tiny_inits: Mapping[str, Path],
+    tiny_recipes: Recipes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Job:
     late = make_arm(init="random", lr=3e-3)
-    store = Path(os.path.relpath(mixed_folder))  # workers run elsewhere
+    monkeypatch.chdir(mixed_folder.parent)  # workers run elsewhere
+    store = Path(mixed_folder.name)
     return Job(
         "late", store, tiny_inits["random"], late, tiny_recipes, 0.2, 0, "no", tmp_path / "late"
     )

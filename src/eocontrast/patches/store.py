@@ -73,8 +73,8 @@ class PatchStore:
             self.index[["id", "group", "split", "label", "shard", "row"]]  # fails if one is missing
 
     def __reduce__(self) -> tuple[type[PatchStore], tuple[Path]]:
-        """Pickle the folder alone: a worker opens the store itself."""
-        return PatchStore, (self.folder,)
+        """Pickle the folder alone: a worker, which may run elsewhere, opens the store itself."""
+        return PatchStore, (self.folder.absolute(),)
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
