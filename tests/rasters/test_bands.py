@@ -131,8 +131,11 @@ def test_visible_colours_decide_the_order(tmp_path: Path, colours: tuple[str, ..
         tmp_path / "a.tif", numbered(3), colorinterp=[ColorInterp[colour] for colour in colours]
     )
     places = [100 * (1 + colours.index(colour)) for colour in ("blue", "green", "red")]
-    values = read_raster(path, Modality(("B02", "B03", "B04"), "DN", (0, 10000))).values
-    assert values[:, 0, 0].tolist() == places
+    bands = ("B02", "B03", "B04")
+    assert read_raster(path, Modality(bands, "DN", (0, 10000))).values[:, 0, 0].tolist() == places
+    # the user names the bands of this file in its own order
+    with open_image(path, bands, "DN", bands) as image:
+        assert image.read()[:, 0, 0].tolist() == [100, 200, 300]
 
 
 def test_pictures_of_infrared_have_false_colours(tmp_path: Path) -> None:

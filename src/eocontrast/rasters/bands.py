@@ -44,7 +44,8 @@ def band_numbers(
     """
     order = ordered or expected
     numbers = _without_alpha(raster, len(order))
-    described = _descriptions(raster, numbers, order)
+    # how a file is displayed has less weight than what the user says of it
+    described = _descriptions(raster, numbers, () if ordered else order)
     names = _in_terms_of(order, described)
     # bands of other kinds, such as quality flags, need no known name beside the expected ones
     complete = all(names.count(name) == 1 for name in expected)
