@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from eocontrast.runtime.errors import UserError
@@ -42,6 +43,21 @@ def die_at_two(number: int) -> int:
     if number == 2:
         os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+def cannot_be_read() -> None:
+    raise ImportError("no such module in this process")
+
+
+class Unreadable:
+    """A value that can be pickled but not unpickled."""
+
+    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
+        return cannot_be_read, ()
+
+
+def unreadable(_: int) -> Unreadable:
+    return Unreadable()
 
 
 def show_and_sleep(number: int) -> int:

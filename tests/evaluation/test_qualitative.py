@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from eocontrast.evaluation.evaluate import evaluate
+from eocontrast.evaluation.prediction import load_model
 from eocontrast.evaluation.qualitative import (
     class_maps,
     image_titles,
@@ -15,6 +16,8 @@ from eocontrast.evaluation.qualitative import (
     varied_patches,
     write_maps,
 )
+from eocontrast.models.finetuned import FinetunedSpec
+from eocontrast.models.model import Model
 from eocontrast.patches.store import PatchStore
 from eocontrast.runtime.errors import UserError
 from eocontrast.training.devices import accelerator
@@ -163,14 +166,34 @@ def test_maps_are_what_is_evaluated(mixed_store: PatchStore, write_model: WriteM
     rows, device = mixed_store.labelled("test"), accelerator("no")
     files = {"unet": [unet], "swin": [swin], "ensemble": [unet, swin]}
     maps = class_maps(files, mixed_store, rows, device)
-    assert list(maps) == ["unet", "swin", "ensemble"]
+    assert [title.split("\n")[0] for title in maps] == ["unet", "swin", "ensemble"]
     masks = mixed_store.masks(rows)[:, 0].numpy()
     (scored,) = evaluate([files["ensemble"]], mixed_store, device)
     for found, (evaluation, *_) in zip(maps.values(), scored, strict=True):
         assert found.shape == masks.shape
         right = (found == masks)[masks != 255].mean()
         assert right == pytest.approx(evaluation.scores["OA"])
-    assert not np.array_equal(maps["unet"], maps["swin"])
+    alone, other, _ = maps.values()
+    assert not np.array_equal(alone, other)
+
+
+def test_each_model_is_loaded_once(
+    mixed_store: PatchStore,
+    write_model: WriteModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unet, other = (write_model(mixed_store, name, **UNET) for name in ("unet", "other"))
+    loaded: list[Path] = []
+
+    def load(file: Path, store: PatchStore) -> tuple[Model, FinetunedSpec]:
+        loaded.append(file)
+        return load_model(file, store)
+
+    monkeypatch.setattr("eocontrast.evaluation.qualitative.load_model", load)
+    files = {"unet": [unet], "ensemble": [unet, other]}
+    write_maps(files, mixed_store, 2, accelerator("no"), tmp_path / "maps.npz")
+    assert loaded == [unet, other]
 
 
 def test_write_maps(mixed_store: PatchStore, write_model: WriteModel, tmp_path: Path) -> None:

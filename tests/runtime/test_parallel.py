@@ -10,9 +10,9 @@ from typing import Literal
 
 import pytest
 import torch
-from calls import folder, grow, refuse, refuse_first, square
+from calls import Unreadable, folder, grow, refuse, refuse_first, square, unreadable
 
-from eocontrast.runtime.errors import UserError
+from eocontrast.runtime.errors import UserError, resource_error
 from eocontrast.runtime.parallel import parallel_map
 
 TESTS = Path(__file__).parents[1]
@@ -151,6 +151,16 @@ def test_killed_worker_is_reported() -> None:
     assert message.endswith("; `dvc repro` continues from here\n")
     assert message.count("\n") == 1
     assert [int(word) for word in output.split()] in ([], [0], [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("function", "argument"), [(square, Unreadable()), (unreadable, 1)], ids=["call", "result"]
+)
+def test_unpickle_failure_is_named(function: Callable[..., object], argument: object) -> None:
+    with pytest.raises(RuntimeError, match="ImportError: no such module") as caught:
+        list(parallel_map(function, [(argument,)] * 2, 2))
+    assert resource_error(caught.value) is None
+    assert len(list(parallel_map(square, numbers(2), 2))) == 2
 
 
 def workers_at_work(run: subprocess.Popen[str]) -> list[int]:

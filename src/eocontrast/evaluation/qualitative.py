@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 
-from eocontrast.evaluation.prediction import ensemble, load_model, predict
+from eocontrast.evaluation.prediction import Predictions, ensemble, load_model, predict
 from eocontrast.modalities import Sensor
+from eocontrast.models.finetuned import FinetunedSpec
 from eocontrast.models.tasks import TASKS
 from eocontrast.patches.store import PatchStore, Rows
 from eocontrast.runtime.errors import UserError
@@ -64,7 +66,7 @@ def write_maps(
             "classes": np.array(store.classes),
             "palette": np.array([store.palette[name] for name in store.classes]),
             "ground_truth": store.masks(rows)[:, 0].numpy().astype(np.uint8),
-            "columns": np.array([_title(name, files[name], store) for name in maps]),
+            "columns": np.array(list(maps)),
             "maps": np.stack(list(maps.values())).astype(np.uint8),
         }
     with whole(path) as partial, partial.open("wb") as file:  # a name would get a suffix
@@ -90,18 +92,21 @@ def varied_patches(store: PatchStore, number: int) -> Rows:
 def class_maps(
     files: Mapping[str, Sequence[Path]], store: PatchStore, rows: Rows, device: Accelerator
 ) -> dict[str, NDArray[np.int64]]:
-    """Return the class of every pixel, (n, H, W), by the keys of `files`.
+    """Return the class of every pixel, (n, H, W), by the title of each arm.
 
     Several files under one key are an ensemble.
     """
+
+    @cache  # ensembles share their members with other arms
+    def predicted(file: Path) -> tuple[Predictions, FinetunedSpec]:
+        model, spec = load_model(file, store)
+        return predict(model, TASKS["segmentation"], store, rows, device), spec
+
     maps = {}
     for name, members in files.items():
-        models = [load_model(file, store)[0] for file in members]
-        predictions = [
-            predict(model, TASKS["segmentation"], store, rows, device) for model in models
-        ]
+        predictions, specs = zip(*map(predicted, members), strict=True)
         probabilities = next(iter(ensemble(predictions).values()))
-        maps[name] = probabilities.max(1).indices.numpy()
+        maps[_title(name, specs)] = probabilities.max(1).indices.numpy()
     return maps
 
 
@@ -137,11 +142,11 @@ def radar_image(store: PatchStore, rows: Rows) -> Images:
     return _stretched(np.stack([first, last, third], axis=1), axis=(2, 3))
 
 
-def _title(name: str, files: Sequence[Path], store: PatchStore) -> str:
+def _title(name: str, members: Sequence[FinetunedSpec]) -> str:
     """Return the name of an arm and how its backbones were trained."""
-    if len(files) > 1:
-        return f"{name}\nmean of {len(files)}"
-    spec = load_model(files[0], store)[1]
+    if len(members) > 1:
+        return f"{name}\nmean of {len(members)}"
+    (spec,) = members
     tuned = "frozen" if spec.frozen else "fine-tuned"
     return f"{name}\n{'from scratch' if spec.method == 'random' else tuned}"
 

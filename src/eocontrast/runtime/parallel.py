@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import BrokenExecutor
 from contextlib import chdir
 from functools import partial
 from pathlib import Path
@@ -52,7 +53,8 @@ def parallel_map(
     Raises:
         UserError: no Dask scheduler answers.
         BrokenExecutor: a worker process was killed.
-        RuntimeError: a later call took the worker processes before this one was done.
+        RuntimeError: a call or its result cannot be unpickled, or a later call took the worker
+            processes before this one was done.
     """
     if kind == "threads":
         options: dict[str, Any] = {"backend": "threading"}
@@ -77,6 +79,13 @@ def parallel_map(
         if done < len(calls):  # a closed generator ends without an error
             given = f"{done} of {len(calls)} results"
             raise RuntimeError(f"a later call stopped this one after {given}")
+    except BrokenExecutor as error:
+        # loky marks a call that it cannot unpickle like a worker that died, but with a cause: the
+        # text of the worker's traceback
+        if (cause := error.__cause__) is None:
+            raise
+        reason = str(cause).strip('"\n').splitlines()[-1]
+        raise RuntimeError(f"a call or its result cannot be unpickled: {reason}") from cause
     finally:
         _close(results)
         if results in _running:
