@@ -8,13 +8,14 @@ from pathlib import Path
 from eocontrast.config.params import load_params
 from eocontrast.curve.outputs import LOGGED, write_outputs
 from eocontrast.runtime.stage import run_stage
+from eocontrast.tracking.points import log_curves
 from eocontrast.tracking.tracker import Tracker
 
 
 def main(metrics: Path, pretrained: Path) -> None:
     params, tracker = load_params(), Tracker("label_curve")
     curves = write_outputs(params, metrics, pretrained)
-    tracker.curves(curves)
+    log_curves(tracker, curves)
     with tracker.stage_run("label_curve", {"arms": len(curves)}) as run:
         for name in LOGGED:
             run.file(metrics / name)

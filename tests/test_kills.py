@@ -28,7 +28,7 @@ from mlflow.entities import Run
 from ruamel.yaml import YAML
 from shipped import PARAMS
 
-from eocontrast.tracking.tracker import EXPERIMENT
+from eocontrast.tracking.store import EXPERIMENT
 from eocontrast.training import checkpoint as training_state
 
 pytestmark = [

@@ -20,7 +20,7 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 
 
 def stage(folder: Path, store: Path, *launcher: str) -> tuple[dict[str, torch.Tensor], int]:
-    """Weights, and how many MLflow runs there are, after `stages/pretrain.py`."""
+    """Weights of two seeds, and how many MLflow runs there are, after `stages/pretrain.py`."""
     database = f"sqlite:///{folder / 'mlflow.db'}"
     script = str(ROOT / "stages" / "pretrain.py")
     subprocess.run(
@@ -30,7 +30,11 @@ def stage(folder: Path, store: Path, *launcher: str) -> tuple[dict[str, torch.Te
     assert not list((folder / "checkpoints").iterdir())
     with sqlite3.connect(folder / "mlflow.db") as opened:
         (runs,) = opened.execute("select count(*) from runs").fetchone()
-    return load_file(folder / "tiny.safetensors"), runs
+    weights = {
+        "0": load_file(folder / "tiny.safetensors"),
+        "1": load_file(folder / "tiny/1.safetensors"),
+    }
+    return {f"{seed}.{k}": v for seed, tensors in weights.items() for k, v in tensors.items()}, runs
 
 
 @pytest.mark.slow
@@ -46,7 +50,7 @@ def test_stage_of_two_processes(
     swin = tiny_backbones["swin"].model_dump()
     # stochastic depth would drop other branches on two processes
     params["backbones"]["swin"] = {**swin, "options": {**swin["options"], "drop_path_rate": 0.0}}
-    run = tiny_run.model_copy(update={"backbone": "swin", "lr": 1e-3})
+    run = tiny_run.model_copy(update={"backbone": "swin", "lr": 1e-3, "seeds": (0, 1)})
     params["pretrain"]["runs"]["tiny"] = run.model_dump()
     found = []
     for name, launcher in (("one", ()), ("two", TORCHRUN)):
@@ -55,7 +59,7 @@ def test_stage_of_two_processes(
         with (folder / "params.yaml").open("w") as file:
             yaml.dump(params, file)
         weights, runs = stage(folder, tiny_store.folder.absolute(), *launcher)
-        assert runs == 1
+        assert runs == 2  # one per seed, whatever the number of processes
         found.append(weights)
     assert found[0].keys() == found[1].keys()
     for key, expected in found[0].items():

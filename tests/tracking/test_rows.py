@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from eocontrast.tracking.tracker import EXPERIMENT, Tracker
+from eocontrast.tracking.store import EXPERIMENT
+from eocontrast.tracking.tracker import Tracker
 
 pytestmark = [
     pytest.mark.slow,

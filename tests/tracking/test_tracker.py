@@ -29,8 +29,10 @@ from eocontrast.models.finetuned import FinetunedSpec
 from eocontrast.models.tasks import TASKS, TaskName
 from eocontrast.runtime.files import file_sha256
 from eocontrast.runtime.signals import Stopped
-from eocontrast.tracking.tracker import EXPERIMENT, Tracker, allowed, flatten
-from eocontrast.tracking.views import PARENT_TAG, view_tags
+from eocontrast.tracking.points import log_curves, log_scored, log_trained
+from eocontrast.tracking.store import EXPERIMENT
+from eocontrast.tracking.tracker import Tracker, flatten
+from eocontrast.tracking.views import PARENT_TAG, allowed, view_tags
 
 Rows = Callable[[], list[Row]]
 
@@ -111,8 +113,8 @@ def evaluations(seed: int = 0, urban: str = "Urban/Built-up") -> list[Evaluation
 
 def test_point_and_evaluation_share_run(rows: Rows, tmp_path: Path) -> None:
     trained = point(tmp_path)
-    Tracker("finetune").finetuned("dual", trained)
-    Tracker("evaluate").evaluated("dual", trained.file, evaluations())
+    log_trained(Tracker("finetune"), trained)
+    log_scored(Tracker("evaluate"), ("dual", trained.file, evaluations()))
     (row,) = rows()
     assert row.info.status == "FINISHED"
     assert row.info.run_name == "dual 0.1 0"
@@ -148,7 +150,7 @@ def test_point_and_evaluation_share_run(rows: Rows, tmp_path: Path) -> None:
 
 def test_losses_logged_by_epoch(rows: Rows, tmp_path: Path) -> None:
     tracker = Tracker("finetune")
-    tracker.finetuned("dual", point(tmp_path))
+    log_trained(tracker, point(tmp_path))
     (row,) = rows()
     history = tracker.client.get_metric_history(row.info.run_id, "train_loss")
     assert sorted((m.step, m.value) for m in history) == [(1, 1), (2, 1 / 2), (3, 1 / 3)]
@@ -158,8 +160,8 @@ def test_point_took_its_training(rows: Rows, tmp_path: Path) -> None:
     """Scores that come later, or another process that logs it again, do not change the time."""
     tracker, trained = Tracker("finetune"), point(tmp_path)
     for again in (False, True):
-        tracker.finetuned("dual", replace(trained, again=again))
-    tracker.evaluated("dual", trained.file, evaluations())
+        log_trained(tracker, replace(trained, again=again))
+    log_scored(tracker, ("dual", trained.file, evaluations()))
     (row,) = rows()
     assert row.info.start_time == 1000 * TRAINED
     assert row.info.end_time - row.info.start_time == 42_500
@@ -167,13 +169,13 @@ def test_point_took_its_training(rows: Rows, tmp_path: Path) -> None:
 
 def test_comparison_opens_with_score(rows: Rows, tmp_path: Path) -> None:
     tracker, trained = Tracker("finetune"), point(tmp_path)
-    tracker.finetuned("dual", trained)
-    tracker.evaluated("dual", trained.file, evaluations())
+    log_trained(tracker, trained)
+    log_scored(tracker, ("dual", trained.file, evaluations()))
     assert min(rows()[0].data.metrics) == "score"
 
 
 def test_point_names_its_data(rows: Rows, tmp_path: Path) -> None:
-    Tracker("finetune").finetuned("dual", point(tmp_path))
+    log_trained(Tracker("finetune"), point(tmp_path))
     inputs = rows()[0].inputs
     assert inputs is not None
     (used,) = inputs.dataset_inputs
@@ -184,7 +186,7 @@ def test_point_names_its_data(rows: Rows, tmp_path: Path) -> None:
 def test_rows_open_below_each_other(rows: Rows, tmp_path: Path) -> None:
     """The single run holds its stages; a stage of the curve holds its points."""
     tracker = Tracker("finetune")
-    single, *grid = [tracker.finetuned("dual", point(tmp_path, seed)) for seed in range(3)]
+    single, *grid = [log_trained(tracker, point(tmp_path, seed)) for seed in range(3)]
     tracker.ran("finetune", "cpu", parent=single)
     tracker.ran("evaluate", "cpu", parent=single)
     tracker.ran("finetune_grid@dual", "cpu", points=grid)
@@ -204,9 +206,9 @@ def test_rows_open_below_each_other(rows: Rows, tmp_path: Path) -> None:
 def test_points_have_separate_runs(rows: Rows, tmp_path: Path) -> None:
     tracker, points = Tracker("finetune"), [point(tmp_path, seed) for seed in range(3)]
     for trained in points:
-        tracker.finetuned("dual", trained)
+        log_trained(tracker, trained)
     for trained in reversed(points):
-        tracker.evaluated("dual", trained.file, evaluations(trained.spec.seed))
+        log_scored(tracker, ("dual", trained.file, evaluations(trained.spec.seed)))
     found = rows()
     assert len(found) == 3
     assert [row.data.params["seed"] for row in found] == ["0", "1", "2"]
@@ -217,9 +219,9 @@ def test_equal_weights_of_two_arms(rows: Rows, tmp_path: Path) -> None:
     """The single run may stand on a point of the grid: its weights are the same bytes."""
     trained, tracker = point(tmp_path), Tracker("finetune")
     for name in ("single", "dual"):
-        tracker.finetuned(name, trained)
+        log_trained(tracker, replace(trained, arm=name))
     for name in ("single", "dual"):
-        tracker.evaluated(name, trained.file, evaluations())
+        log_scored(tracker, (name, trained.file, evaluations()))
     found = rows()
     assert sorted(row.data.params["arm"] for row in found) == ["dual", "single"]
     named = sorted(str(row.info.run_name) for row in found)
@@ -228,7 +230,7 @@ def test_equal_weights_of_two_arms(rows: Rows, tmp_path: Path) -> None:
 
 
 def test_evaluation_of_cached_weights(rows: Rows, tmp_path: Path) -> None:
-    Tracker("evaluate").evaluated("dual", point(tmp_path).file, evaluations())
+    log_scored(Tracker("evaluate"), ("dual", point(tmp_path).file, evaluations()))
     (row,) = rows()
     assert row.data.metrics["test.AA"] == 0.75
     assert row.data.params["arm"] == "dual"
@@ -237,7 +239,7 @@ def test_evaluation_of_cached_weights(rows: Rows, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["Moors, heathland", "Wald & Wiese", "Forêt", "50 % trees"])
 def test_class_with_special_characters(rows: Rows, tmp_path: Path, name: str) -> None:
-    Tracker("evaluate").evaluated("dual", point(tmp_path).file, evaluations(urban=name))
+    log_scored(Tracker("evaluate"), ("dual", point(tmp_path).file, evaluations(urban=name)))
     (row,) = rows()
     recalls = {k: v for k, v in row.data.metrics.items() if k.startswith("test.recall.")}
     assert sorted(recalls.values()) == [0.5, 1]
@@ -275,7 +277,7 @@ def curve_of(name: str, task: TaskName) -> ArmCurve:
 def test_curve_steps_are_labels(rows: Rows) -> None:
     curve = curve_of("dual", "single_label")
     tracker = Tracker("label_curve")
-    tracker.curves({"dual": curve, "unet": curve_of("unet", "segmentation")})
+    log_curves(tracker, {"dual": curve, "unet": curve_of("unet", "segmentation")})
     found = {row.info.run_name: row for row in rows()}
     assert set(found) == {"curve dual", "curve unet"}
     run_id = found["curve dual"].info.run_id
@@ -336,10 +338,10 @@ def test_seconds_of_continued_stage(
 
 def test_scores_keep_end_time(rows: Rows, tmp_path: Path) -> None:
     trained, tracker = point(tmp_path), Tracker("finetune")
-    tracker.finetuned("dual", trained)
+    log_trained(tracker, trained)
     (before,) = rows()
     time.sleep(0.05)
-    tracker.evaluated("dual", trained.file, evaluations())
+    log_scored(tracker, ("dual", trained.file, evaluations()))
     (after,) = rows()
     assert after.info.end_time == before.info.end_time
 
@@ -443,12 +445,12 @@ def test_stopped_run_marked_killed(rows: Rows) -> None:
 
 def test_kept_point_logged_once(rows: Rows, tmp_path: Path) -> None:
     trained = point(tmp_path)
-    Tracker("finetune").finetuned("dual", trained)
-    Tracker("finetune").finetuned("dual", replace(trained, again=True))
+    log_trained(Tracker("finetune"), trained)
+    log_trained(Tracker("finetune"), replace(trained, again=True))
     (row,) = rows()
     history = Tracker("finetune").client.get_metric_history(row.info.run_id, "train_loss")
     assert [m.step for m in history] == [1, 2, 3]
-    Tracker("finetune").finetuned("dual", trained)  # `dvc repro -f`
+    log_trained(Tracker("finetune"), trained)  # `dvc repro -f`
     assert len(rows()) == 2
 
 

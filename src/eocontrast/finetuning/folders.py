@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+import sys
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tqdm import tqdm
+
 from eocontrast.config.params import Params
-from eocontrast.finetuning.points import Job, arm_points, single_point
+from eocontrast.finetuning.points import Job, arm_points, points_digest, single_point
+from eocontrast.finetuning.run import Trained, train_points
 from eocontrast.models.decidable import no_interval
 from eocontrast.models.point_files import SINGLE, write_index
 from eocontrast.patches.store import PatchStore
 from eocontrast.runtime.errors import UserError, named
+from eocontrast.training.resuming import kept
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,39 @@ class ArmFolder:
     path: Path
     jobs: list[Job]
     left_out: dict[str, str]
+
+
+def train_folders(
+    name: str, params: Params, store: Path, pretrained: Path, out: Path
+) -> Generator[Trained]:
+    """Yield the points of the stage as they are trained, and move them to `out` after the last.
+
+    Points that a previous call finished before it was stopped come first. Prints what the scores
+    will lack before any training.
+
+    Args:
+        name: `single`, or the init of the arms.
+        params: All parameters.
+        store: Folder of the patch store.
+        pretrained: Folder of the weights that arms start from.
+        out: Folder of the single run, or of the arms' folders.
+
+    Raises:
+        UserError: as in `stage_folders` and `train_points`.
+    """
+    if name == SINGLE and (note := params.finetune.rates_note(params.label_curve.named_arms)):
+        print(note, file=sys.stderr)
+    folders = stage_folders(name, params, store, pretrained, out)
+    for reason in without_interval(PatchStore(store), folders):
+        print(f"no interval can be given: {reason}", file=sys.stderr, flush=True)
+    jobs = most_labels_first(folders)
+    with kept(points_digest(jobs)) as work:
+        jobs = [job.moved(out, work or out) for job in jobs]
+        yield from tqdm(train_points(jobs), f"finetune {name}", len(jobs), disable=None)
+        for folder in folders:
+            publish(folder, out, work or out)
+            for reason in folder.left_out.values():
+                print(f"{folder.path.name}: left out: {reason}")
 
 
 def stage_folders(

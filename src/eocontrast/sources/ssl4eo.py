@@ -4,7 +4,7 @@
 
 A shard has 64 places of 264 x 264 pixels of 10 m. Its images become GeoTIFF files, since every
 other stage reads those. A place is a group, and no image has a label. The content of a shard
-decides (module `ssl4eo_shards`): an offset of 1000 is taken off, and dates pair the sensors.
+decides (module `ssl4eo_images`): an offset of 1000 is taken off, and dates pair the sensors.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from eocontrast.sources.download.published import find_root, read_md5s
 from eocontrast.sources.download.stated import stated_sha256
 from eocontrast.sources.download.transfer import fetch_file
 from eocontrast.sources.rois import content, data_folder
-from eocontrast.sources.ssl4eo_shards import SIDE, Image, convert, read_shard
+from eocontrast.sources.ssl4eo_images import SIDE, Image, convert
+from eocontrast.sources.ssl4eo_shards import read_shard
 
 LICENCE = "CC-BY-4.0"
 

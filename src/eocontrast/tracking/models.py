@@ -9,6 +9,7 @@ from eocontrast.evaluation.grid import Scored
 from eocontrast.patches.store import PatchStore
 from eocontrast.tracking.cards import finetuned_card
 from eocontrast.tracking.confusion import draw_confusion
+from eocontrast.tracking.points import log_scored
 from eocontrast.tracking.provenance import provenance
 from eocontrast.tracking.registry import register
 from eocontrast.tracking.runs import Run
@@ -24,10 +25,9 @@ def record(tracker: Tracker, scored: Scored, seconds: float) -> Run:
         scored: Arm, weights and evaluations of the model.
         seconds: Time that the evaluation took.
     """
-    arm, file, evaluations = scored
-    run = tracker.evaluated(arm, file, evaluations)
+    run = log_scored(tracker, scored)
     # with the run, not beside the weights: commit and date must not change what DVC hashes
-    run.text("card.md", finetuned_card(evaluations, provenance(hardware(), seconds)))
+    run.text("card.md", finetuned_card(scored[2], provenance(hardware(), seconds)))
     return run
 
 

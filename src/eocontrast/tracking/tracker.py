@@ -1,8 +1,4 @@
-"""MLflow runs of stages, of points of the label curve, and of whole arms.
-
-`finetune` opens the run of a point. `evaluate` finds it by the digest of the weights and adds the
-test scores, so that a point is one row in MLflow's table.
-"""
+"""The project's experiment in MLflow: runs are opened, continued and found again."""
 
 from __future__ import annotations
 
@@ -10,47 +6,31 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Param
 from mlflow.entities import Run as Row
 from mlflow.exceptions import MlflowException
 
 from eocontrast.runtime.errors import one_line
-from eocontrast.runtime.files import file_sha256
 from eocontrast.runtime.machine import process_start, processor, torch_version
 from eocontrast.tracking.missed import Missed, forget, kept_records
 from eocontrast.tracking.provenance import origin
 from eocontrast.tracking.runs import Run, StageRun, perform
-from eocontrast.tracking.store import EXPERIMENT, UNAVAILABLE, open_store, remote
+from eocontrast.tracking.store import UNAVAILABLE, open_store, remote
 from eocontrast.tracking.views import (
     HARDWARE_TAG,
-    MAIN_METRIC,
     PARENT_TAG,
     STAGE_TAG,
     TORCH_TAG,
     WEIGHTS_TAG,
     allowed,
-    point_data,
-    point_losses,
-    point_name,
-    point_params,
-    point_scores,
-    rounded,
     view_tags,
 )
-
-if TYPE_CHECKING:  # torch and timm take seconds, and some stages do without
-    from eocontrast.curve.label_curve import ArmCurve
-    from eocontrast.evaluation.evaluate import Evaluation
-    from eocontrast.finetuning.run import Trained
-    from eocontrast.models.finetuned import FinetunedSpec
 
 CHECKPOINT_TAG = "eocontrast.checkpoint"
 
 AnyRun = TypeVar("AnyRun", Run, StageRun)
-
-__all__ = ["EXPERIMENT", "Tracker", "allowed"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -72,10 +52,23 @@ class Tracker:
         self._log_missed()
 
     def start(
-        self, name: str, params: Mapping[str, object], tags: Mapping[str, str] | None = None
+        self,
+        name: str,
+        params: Mapping[str, object],
+        tags: Mapping[str, str] | None = None,
+        began: int | None = None,
+        data: Mapping[str, str] | None = None,
     ) -> Run:
-        """Open a run with its parameters, its commit and its DVC experiment."""
-        return self._open(Run, name, params, tags or {})
+        """Open a run with its parameters, its commit and its DVC experiment.
+
+        Args:
+            name: Name of the run.
+            params: Parameters.
+            tags: Additional tags.
+            began: Start in milliseconds since 1970; now by default.
+            data: Data set, as the fields of MLflow's `Dataset`.
+        """
+        return self._open(Run, name, params, tags or {}, began, data)
 
     def stage_run(
         self,
@@ -138,57 +131,6 @@ class Tracker:
         self.client.update_run(row.info.run_id, status="RUNNING")
         self._log_params(row.info.run_id, flatten(params))
         return StageRun(self.client, row.info.run_id, missed=Missed({"name": name}))
-
-    def finetuned(self, arm: str, trained: Trained) -> str:
-        """Log a fine-tuned point: its parameters, its losses by epoch, and its time.
-
-        Returns:
-            MLflow's id of the run; empty if the server has gone.
-        """
-        weights = file_sha256(trained.file)
-        previous = self.reopen(weights, arm) if trained.again else None
-        began, ended = (int(1000 * seconds) for seconds in trained.times)
-        with previous or self._start_point(trained.spec, arm, weights, began) as run:
-            run.ended = ended
-            run.log_all(
-                (point_losses(metrics), int(metrics["epoch"])) for metrics in trained.history
-            )
-        return run.run_id
-
-    def evaluated(self, arm: str, file: Path, evaluations: Sequence[Evaluation]) -> Run:
-        """Add test scores to the run of a point.
-
-        Opens a run if there is none, because DVC took the weights from its cache.
-        """
-        weights = file_sha256(file)
-        previous = self.reopen(weights, arm)
-        with previous or self._start_point(evaluations[0].spec, arm, weights) as run:
-            run.log(point_scores(evaluations))
-        return run
-
-    def _start_point(
-        self, spec: FinetunedSpec, arm: str, weights: str, began: int | None = None
-    ) -> Run:
-        tags = {WEIGHTS_TAG: weights, "data.digest": spec.data_digest}
-        name, params, data = point_name(spec, arm), point_params(spec, arm), point_data(spec)
-        return self._open(Run, name, params, tags, began, data)
-
-    def curves(self, curves: Mapping[str, ArmCurve]) -> None:
-        """Log a run per arm: its score, with the number of labels as step."""
-        for name, curve in curves.items():
-            arm = curve.result
-            params = {"arm": name, "task": arm.task, "init": arm.init, "inputs": arm.inputs}
-            with self.start(f"curve {name}", params) as run:
-                steps = zip(curve.n_labels, curve.values, curve.intervals, strict=True)
-                metric = arm.metric
-                run.log_all(
-                    (
-                        {metric: value, f"{metric}.low": b.low, f"{metric}.high": b.high}
-                        | {MAIN_METRIC: rounded(value)},
-                        int(n),
-                    )
-                    for n, value, b in steps
-                )
 
     def reopen(self, weights: str, arm: str) -> Run | None:
         """Return the newest run of an arm that wrote weights of this digest, or None."""
