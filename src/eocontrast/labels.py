@@ -62,6 +62,7 @@ def named_classes(label: str, classes: Sequence[str]) -> list[int] | None:
     names = label.split(SEPARATOR)
     if not all(name in classes for name in names):
         return None
+    # a name that is listed twice counts once
     return [list(classes).index(name) for name in dict.fromkeys(names)]
 
 
@@ -80,6 +81,7 @@ def class_shares(targets: NDArray[np.uint8], num_classes: int) -> NDArray[np.flo
         targets: class indices of one patch, 255 for ignored pixels, which count as area.
         num_classes: number of classes C.
     """
+    # ignored pixels are counted at 255 and cut off, but stay in the area
     counts = np.bincount(targets.ravel(), minlength=256)[:num_classes]
     return (counts / targets.size).astype(np.float32)
 

@@ -100,6 +100,7 @@ class Modality:
             with np.errstate(divide="ignore", invalid="ignore"):
                 steps = 10 * np.log10(steps)
         missing = ~np.isfinite(steps)
+        # NaN has no integer, and a cast of it warns
         steps[missing] = 0
         steps /= storage.step
         np.rint(steps, out=steps)
@@ -122,16 +123,19 @@ def implausible(values: NDArray[Any], modality: Modality) -> str:
     """
     least, most = values.min(), values.max()
     low, high = modality.valid_range
+    # only corners of buildings and the like scatter back more than 0 dB
     if modality.units == "dB" and least >= 0:
         return "no value is negative, which looks like linear power or DN"
     if modality.units == "dB" and (least < -100 or most > 60):
         return "values beyond -100 to 60 dB look scaled, or like a value for no data"
     if modality.units == "linear" and least < 0 and np.median(values) < 0:
         return "most values are negative, which looks like dB"
+    # 2: clouds and snow exceed a reflectance of 1
     if modality.units == "DN" and 0 < most <= 2 < high:
         return "no value exceeds 2, which looks like reflectance"
     if modality.units == "DN" and least >= 0 and 2 < most <= 255 < high and whole_numbers(values):
         return "no value exceeds 255, which looks like an image of 8 bits"
+    # the valid range says that the data are pictures, such as OMBRIA's
     if modality.units == "DN" and high == 255 < most:
         return "values exceed 255, which an image of 8 bits cannot hold"
     if modality.units == "reflectance" and most > 2 and np.median(values) > 2:

@@ -179,6 +179,7 @@ def _entries(imported: Pretrained, out: Path, sha256: str) -> str:
 
     from ruamel.yaml import YAML
 
+    # up to the first `_`: timm's names go on with sizes, such as swin_tiny_patch4_window7_224
     name = f"imported_{imported.architecture.name.partition('_')[0]}"
     scaling = next(iter(imported.specs.values())).scaling
     backbone = {**imported.architecture.to_dict(), "scaling": scaling}

@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         if not _reader_has_gone():
             raise
-        return 141
+        return 141  # 128 + SIGPIPE, as programs in C exit
     except UserError as error:
         print(f"eocontrast {arguments.command}: {error}", file=sys.stderr)
         return 2
@@ -61,6 +61,7 @@ def _reader_has_gone() -> bool:
     try:
         print(flush=True)
     except BrokenPipeError:
+        # or Python would complain when it flushes stdout at its exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return True
     return False

@@ -133,6 +133,7 @@ def _train(
     params = load_params(folder / "params.yaml")
     fetch_source("manifest", folder / "raw", folder / "manifests", params.sources)
     settings = {**params.normalise.model_dump(), "fill_bands": params.fill_bands}
+    # one sensor stands for both, and has no shift against itself
     settings["check_shift"] = settings["check_shift"] and len(images) > 1
     store = folder / "store"
     # beside the map: the lines that it prints name this file
@@ -140,6 +141,7 @@ def _train(
     build_store(folder / "manifests", store, audit, **settings)
     arm, start = _start(params, arguments.init, init, images, PatchStore(store), folder)
     recipes = params.finetune.recipe
+    # a scene has few patches: the epochs of the curve would be a handful of steps
     longer = recipes.segmentation.model_copy(update={"min_steps": arguments.steps})
     recipes = recipes.model_copy(update={"segmentation": longer})
     job = Job("map", store, start, arm, recipes, 1.0, arguments.seed, params.precision, folder)

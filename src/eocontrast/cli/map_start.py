@@ -87,9 +87,11 @@ def pretrained_arm(
         if sensor not in held:
             print(f"{name} was trained on {' and '.join(init.trained)}: {sensor} is left out")
     models = [init.architecture_of(sensor).name for sensor in held]
+    # by the first sensor: late fusion gives both the same kind of head
     heads = [head for begin, head in _HEADS.items() if models[0].startswith(begin)]
     head = heads[0] if heads else "unet"
     arm = _settings(params, head, pretrained=True)
+    # maps of two architectures are joined only at the end
     several = arm.fusion if len(set(models)) == 1 else "late"
     fusion = held[0] if len(held) == 1 else several
     arm = arm.model_copy(update={"init": name, "head": head, "fusion": fusion})

@@ -93,6 +93,7 @@ def published_entries(done: Sequence[tuple[Entry, str]]) -> str:
     from ruamel.yaml import YAML
 
     if sorted(each.sensor for each, _ in done) == ["s1", "s2"]:
+        # rn50_s1_moco and rn50_s2_moco become rn50_moco
         named = {each.name.replace(f"_{each.sensor}_", "_") for each, _ in done}
         groups = {named.pop() if len(named) == 1 else "published": list(done)}
     else:

@@ -14,9 +14,11 @@ TaskKind = Literal["classification", "segmentation"]
 
 FUSIONS: dict[Head, tuple[Fusion, ...]] = {
     "linear": ("s1", "s2", "early", "late"),
+    # not early: stacked sensors share one backbone, which no pretraining here trains
     "knn": ("s1", "s2", "late"),
     "unet": ("s1", "s2", "early", "late", "scales"),
     "upernet": ("s1", "s2", "early", "late", "scales"),
+    # not early: as published, one encoder per sensor (P2)
     "swin_unet": ("s1", "s2", "late", "scales"),
 }
 """Fusions that each head supports."""
@@ -79,6 +81,7 @@ def check_head(where: str, arm: Arm) -> None:
             f"{where}: head {arm.head} has no fusion {arm.fusion}; use one of "
             f"{', '.join(FUSIONS[arm.head])}"
         )
+    # Wu et al. 2018, section 3.4: the vote shows what the embeddings hold by themselves
     if arm.head == "knn" and not arm.frozen:
         raise ValueError(f"{where}: head knn trains nothing; set frozen to true")
     if arm.modality_dropout and len(arm.sensors) < 2:
@@ -102,11 +105,13 @@ def check_init(where: str, arm: Arm, run: Init, models: Sequence[str]) -> None:
     """
     if run.method != "random":
         _check_pretrained(where, arm, run)
+    # frozen random weights would be scored as if they were a method
     elif arm.frozen or arm.head == "knn":
         what = "frozen" if arm.frozen else "head knn"
         raise ValueError(
             f"{where}: {what} needs a pretrained init, but {arm.init} is of method random"
         )
+    # maps of two architectures differ in stride and channels at each scale
     if arm.fusion == "scales" and len({*models}) > 1:
         raise ValueError(
             f"{where}: fusion scales joins maps of one architecture, but {arm.init} has "

@@ -33,6 +33,7 @@ def check_backbones(params: Params, file: Path) -> None:
         name: {**backbone.model_dump(), "sides": _sides(params, name)}
         for name, backbone in params.backbones.items()
     }
+    # another version may refuse what this one took
     made_by = {package: version(package) for package in ("timm", "torch")}
     text = json.dumps({**made_by, **uses}, indent=1, sort_keys=True) + "\n"
     if file.exists() and file.read_text(encoding="utf-8") == text:
@@ -62,6 +63,7 @@ def _uses(params: Params, backbone: str) -> Iterator[tuple[str, int]]:
         for arm in arms:
             if arm.init != name:
                 continue
+            # the SwinUNet is none of the decoders that `check_sizes` builds
             decoded = arm.task == "segmentation" and arm.head != "swin_unet"
             part = arm.head if decoded else "features"
             crop = getattr(params.finetune.recipe, arm.task).crop

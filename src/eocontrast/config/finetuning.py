@@ -88,6 +88,7 @@ class FinetuneParams(Section):
             ValueError: the curve has no arm of that name.
         """
         known_name("finetune.arm", self.arm, arms)
+        # arms are often named after their init, so one is easily written for the other
         if self.init in arms and self.init not in {arm.init for arm in arms.values()}:
             raise ValueError(
                 f"finetune.init is {self.init!r}, which is an arm and not pretrained weights; use "

@@ -93,6 +93,7 @@ class Params(Section):
         known = _sensor_bands(self.sources.manifest)
         for field in ("drop_bands", "fill_bands"):
             for band in getattr(self.normalise, field):
+                # a typing mistake would otherwise drop nothing, without a word
                 if not any(band in bands for bands in known.values()):
                     named = "; ".join(f"{s}: {', '.join(bands)}" for s, bands in known.items())
                     raise ValueError(
@@ -131,7 +132,9 @@ class Params(Section):
                 continue
             known_name(f"{where}.{field}", name, known)
             arms = [curve.named_arms[member] for member in known[name]]
+            # an ensemble is supervised only if no member was pretrained
             random = all(self.pretrain.inits[arm.init].method == "random" for arm in arms)
+            # a headline that compares two pretrained arms, or two tasks, answers nothing
             if arms[0].task != kind or random != (field == "supervised"):
                 raise ValueError(
                     f"{where}.{field} is {name}, which is no {field} arm of {kind}; name another, "
@@ -175,6 +178,7 @@ class Params(Section):
                 f"{where}: {ensemble.first} does {first.task}, {ensemble.second} {second.task}; "
                 "both must do one task"
             )
+        # probabilities are averaged with all sensors, so both must have seen the same
         if first.sensors != second.sensors:
             raise ValueError(
                 f"{where}: {ensemble.first} takes {' and '.join(first.sensors)}, {ensemble.second} "

@@ -231,6 +231,7 @@ def _check_start(where: str, run: ContrastiveRun) -> None:
 
 
 def _check_lengths(where: str, run: ContrastiveRun) -> None:
+    # the learning rate would never reach its peak
     if run.warmup_epochs > run.epochs:
         raise ValueError(
             f"{where}.warmup_epochs is {run.warmup_epochs:g}, more than the {run.epochs} epochs of "
@@ -241,6 +242,7 @@ def _check_lengths(where: str, run: ContrastiveRun) -> None:
 def _check_groups(what: str, run: ContrastiveRun) -> None:
     if run.groups_per_batch > run.batch_size:
         raise ValueError(f"{what}, more than the {run.batch_size} pairs of a batch")
+    # a row without negatives has the loss 0, whatever its embedding
     if run.mask_same_group and run.groups_per_batch == 1:
         raise ValueError(
             f"{what}, which makes batches of one group, and mask_same_group leaves such a batch "

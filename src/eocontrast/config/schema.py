@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+# no hyphen or dot: DVC's keys and `-S a.b=c` are split at dots, and no name may be `from-arm`
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
 """A name of a file and of a stage."""
 
@@ -24,12 +25,14 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
+# NumPy takes no negative seed
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class Section(BaseModel):
     """A section of params.yaml: frozen, and unknown keys are errors."""
 
+    # forbid: a misspelt optional key would be ignored, unseen
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
@@ -41,6 +44,7 @@ def known_name(where: str, name: str, known: Collection[str]) -> None:
     """
     if name in known:
         return
+    # a typing mistake is more likely than a missing entry
     close = get_close_matches(name, known, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
     raise ValueError(f"{where} is {name!r}, which is none of {sorted(known)}{hint}")

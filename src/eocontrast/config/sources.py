@@ -210,6 +210,7 @@ class ManifestParams(Section):
     path: Path
     s1: ModalityParams
     s2: ModalityParams
+    # as large as a mask of 16 bits can hold
     classes: dict[str, Annotated[int, Field(ge=0, le=65535)]]
     labels: LabelsParams
     find_overlaps: bool = True

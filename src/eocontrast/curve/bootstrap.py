@@ -58,6 +58,8 @@ class Resampling:
         self, groups: int, seeds: int, samples: int, pretrainings: int = 1, seed: int = 0
     ) -> None:
         rng = np.random.default_rng(seed)
+        # whole groups: neighbouring patches share weather and land, so they are no independent
+        # draws
         draws = rng.integers(groups, size=(samples, groups))
         # how often each group is in each replicate, (B, G)
         counts = [np.bincount(drawn, minlength=groups) for drawn in draws]
@@ -78,9 +80,11 @@ class Resampling:
             origins: Pretraining that each seed started from, (S,); one for all by default.
         """
         values = scores(tallies.sum(axis=1), exclusive)[metric]
+        # counts of groups add up, so a replicate needs no patch again
         resampled = np.einsum("bg,sgck->bsck", self.weights, tallies)
         per_seed = scores(resampled, exclusive)[metric]
         share = self._shares(np.zeros(len(tallies)) if origins is None else np.array(origins))
+        # a seed that was not drawn may have no score there: 0 times NaN would be NaN
         drawn = np.where(share > 0, per_seed * share, 0).sum(axis=1)
         return float(values.mean()), drawn
 
@@ -89,10 +93,12 @@ class Resampling:
         members = [np.flatnonzero(origins == origin) for origin in np.unique(origins)]
         share = np.zeros((len(self.weights), len(origins)))
         for slot in range(len(members)):
+            # a uniform number times the count, rounded down, is a draw with replacement
             chosen = (self.pretraining_draws[:, slot] * len(members)).astype(int)
             for number, seeds in enumerate(members):
                 rows = np.flatnonzero(chosen == number)
                 places = (self.seed_draws[rows, slot, : len(seeds)] * len(seeds)).astype(int)
+                # every drawn pretraining counts alike, however many seeds it has
                 weight = 1 / (len(members) * len(seeds))
                 np.add.at(share, (rows[:, None], seeds[places]), weight)
         return share

@@ -60,6 +60,7 @@ def draw_label_curve(
         of_task = {name: curve for name, curve in curves.items() if curve.result.task == task}
         _panel(axes, of_task, compared.get(task, (None, None)))
     with whole(path) as partial:
+        # without matplotlib's version in the file, equal figures are equal bytes
         figure.savefig(partial, format="png", dpi=120, metadata={"Software": None})
     plt.close(figure)
 

@@ -102,6 +102,7 @@ def _share(task: Mapping[str, Any], arm: str) -> str:
 def _differences(task: Mapping[str, Any], arm: str) -> list[str]:
     points, gaps = task["pretrained"], task["difference_to_best_supervised"]
     gap, factor = nearest(gaps[arm]), task["label_saving_factor"][arm]
+    # no curve begins with fewer labels than its first point
     most = task["best_supervised"]["n_labels"] / points[arm][0]["n_labels"]
     sentences = [
         f"The difference is {gap['value']:+.3f}, with a 95 % interval from {gap['low']:+.3f} to "
@@ -135,6 +136,7 @@ def _choice(task: Mapping[str, Any]) -> list[str]:
 
 
 def _verdict(gap: Mapping[str, float]) -> str:
+    # significant
     if gap["low"] > 0:
         return "The interval lies above zero: fewer labels give a better score."
     if gap["high"] < 0:

@@ -63,6 +63,7 @@ def arm_curves(arms: Mapping[str, ArmResult], samples: int) -> dict[str, ArmCurv
         raise UserError("no arm has a point: every fraction is too small for the classes")
     groups = sorted({group for arm in arms.values() for group in arm.groups})
     seeds = max(len(arm.seeds(fraction)) for arm in arms.values() for fraction in arm.fractions)
+    # the largest number: an arm with fewer uses the first of the draws
     pretrainings = max(len(set(arm.origins.values())) for arm in arms.values())
     resampling = Resampling(len(groups), seeds, samples, pretrainings)
     return {name: _curve(arm, groups, pretrainings, resampling) for name, arm in arms.items()}
@@ -81,6 +82,7 @@ def _curve(
         tallies = np.zeros((len(seeds), len(groups), len(arm.classes), 4))
         tallies[:, at] = np.stack([arm.tallies[fraction, seed] for seed in seeds])
         value, replicates = resampling.score(tallies, arm.metric, arm.exclusive, origins)
+        # all replicates would be equal, and an interval without width would look certain
         if arm.no_interval:
             replicates = np.full_like(replicates, np.nan)
         intervals.append(Interval.of(value, replicates))
@@ -101,6 +103,7 @@ def best_supervised(curves: Mapping[str, ArmCurve], chosen: str = AUTO) -> ArmCu
     if chosen != AUTO:
         return curves.get(chosen)
     candidates = [curve for curve in curves.values() if curve.result.supervised]
+    # by all labels: the baseline is the best that labels alone can do
     return max(candidates, key=lambda curve: curve.values[-1], default=None)
 
 
@@ -110,6 +113,7 @@ def saving(curve: ArmCurve, baseline: ArmCurve) -> dict[str, Any]:
     `at_least` marks an arm that reaches the target with its fewest labels, so the factor may be
     larger. A factor of 0 means that the arm does not reach it.
     """
+    # what the baseline reaches with all labels, which it has to pay for
     paid, target = baseline.n_labels[-1], baseline.values[-1]
     factor = label_saving_factor(curve.n_labels, curve.values, target, paid)
     replicates = [
@@ -135,6 +139,8 @@ def paired_difference(
     for number, fraction in enumerate(curve.fractions):
         other = number if same_labels else -1
         gap = curve.values[number] - baseline.values[other]
+        # replicate by replicate: both arms were scored on the same draws, so what they share
+        # cancels
         interval = Interval.of(float(gap), curve.samples[number] - baseline.samples[other])
         rows.append({"fraction": fraction, **_rounded(interval)})
     return rows

@@ -28,6 +28,7 @@ def labels_needed(
     first = int(reached[0])
     if first == 0:
         return float(n_labels[0])
+    # over the logarithm of the labels, on which curves are nearly straight
     low, high = np.log(n_labels[first - 1]), np.log(n_labels[first])
     share = (target - scores[first - 1]) / (scores[first] - scores[first - 1])
     return float(np.exp(low + share * (high - low)))

@@ -37,6 +37,7 @@ def draw_maps(numbers: Path, path: Path) -> None:
             content = dict(file)
         figure = _note(str(content["note"])) if content["note"] else _panels(content)
     with whole(path) as partial:
+        # without matplotlib's version in the file, equal figures are equal bytes
         figure.savefig(partial, format="png", dpi=130, metadata={"Software": None})
     plt.close(figure)
 

@@ -184,6 +184,7 @@ def committed(root: Path, revision: str) -> Callable[[str], bytes]:
     """
 
     def read(path: str) -> bytes:
+        # from git's objects: the user's own run may have rewritten metrics/
         command = ["git", "show", f"{revision}:{path}"]
         done = subprocess.run(command, cwd=root, capture_output=True, check=False)  # nosec B603
         if done.returncode:

@@ -115,6 +115,7 @@ def _refuse_unknown(path: Path, what: str, asked: Collection[str], known: Collec
 
 def _task_plan(runs: Sequence[ArmRuns], target: float, arms: Collection[str]) -> TaskPlan:
     supervised = [own for own in runs if own.supervised]
+    # by all labels, as in the headline
     best = max(supervised, key=lambda own: own.mean_at(own.most), default=None)
     paid = None if best is None else draw_curves(best).labels_needed(target)
     made = [
@@ -130,9 +131,11 @@ def _task_plan(runs: Sequence[ArmRuns], target: float, arms: Collection[str]) ->
 def _arm_plan(runs: ArmRuns, target: float, paid: Array | None) -> ArmPlan:
     curves, most = draw_curves(runs), runs.most
     horizon, needed, top = HORIZON * most, curves.labels_needed(target), interval(curves.top)
+    # beyond the horizon a number would be a guess
     labels = interval(np.where(needed > horizon, np.inf, needed))
     reach: Reach = "measured" if labels.value <= most else "extrapolated"
     if labels.value > horizon:
+        # never only if even the upper end of the top's interval lies below the target
         reach = "beyond" if top.high >= target else "not reachable"
     return ArmPlan(
         runs=runs,

@@ -162,6 +162,7 @@ def _arms(table: pd.DataFrame, folder: Path, samples: int) -> list[ArmRuns]:
         return arms
     results = [read_arm(*pair) for pair in zip(files, counts, strict=True)]
     groups = sorted({group for result in results if result for group in result.groups})
+    # one seed a point here: the curves of the plan carry the spread over seeds
     draws = Resampling(len(groups), seeds=1, samples=samples)
     resampled = []
     for arm, file, result in zip(arms, files, results, strict=True):

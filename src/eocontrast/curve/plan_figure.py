@@ -45,6 +45,7 @@ def draw_plan(plans: Sequence[TaskPlan], path: Path) -> None:
         for axes in panels[max(0, len(made.arms) - columns) : len(made.arms)]:
             axes.tick_params(labelbottom=True)  # what is below it, if anything, is off
     with whole(path) as partial:
+        # without matplotlib's version in the file, equal figures are equal bytes
         figure.savefig(partial, format="png", dpi=110, metadata={"Software": None})
     plt.close(figure)
 
@@ -62,6 +63,7 @@ def _title(made: TaskPlan) -> str:
 def _panel(axes: Axes, arm: ArmPlan, target: float) -> None:
     colour = _SUPERVISED if arm.runs.supervised else _PRETRAINED
     most, fewest = arm.runs.most, arm.curves.fewest
+    # even steps on a logarithmic axis
     _lines(axes, arm, np.geomspace(fewest, most, 40), colour, "-", 0.2)
     _lines(axes, arm, np.geomspace(most, HORIZON * most, 40), colour, "--", 0.08)
     axes.plot(arm.runs.n_labels, arm.runs.scores, "o", ms=3, color=colour, alpha=0.6)

@@ -103,6 +103,7 @@ def fit(n_labels: Array, scores: Array, draws: int, rng: np.random.Generator) ->
     """
     whiten = _whitening(n_labels)
     rows = np.repeat(np.atleast_2d(scores) @ whiten.T, draws, axis=0)
+    # on a grid of decays the other parameters have a posterior in closed form
     tried = [_candidates(decay, n_labels, whiten, rows, rng) for decay in DECAYS]
     top, gain, noise, log_odds = (np.concatenate(part, axis=1) for part in zip(*tried, strict=True))
     # Gumbel's trick: where the sum of log odds and this noise is largest is a draw by the odds
@@ -114,6 +115,7 @@ def fit(n_labels: Array, scores: Array, draws: int, rng: np.random.Generator) ->
 
 def _whitening(n_labels: Array) -> Array:
     """Return the matrix (m, m) that makes the errors of all runs independent and equally wide."""
+    # runs with equal numbers of labels share a part of their error
     together = np.eye(len(n_labels)) + SHARED * (n_labels[:, None] == n_labels)
     weight = (n_labels / n_labels.min()) ** NOISE_DECAY
     whiten: Array = np.linalg.inv(np.linalg.cholesky(together)) * weight
@@ -131,12 +133,15 @@ def _candidates(
     # squares that the two ends leave, and those of one more observation
     squares = np.maximum((rows**2).sum(1) - (rotated**2).sum(1), 0) + NOISE**2
     freedom = len(n_labels) - 1
+    # the posterior of a variance is an inverse chi-square (Gelman et al., Bayesian Data Analysis,
+    # section 14.2)
     noise = np.sqrt(squares[:, None] / rng.chisquare(freedom, (len(rows), _TRIES)))
     drawn = rotated[:, None] + noise[..., None] * rng.standard_normal((len(rows), _TRIES, 2))
     low, high = np.moveaxis(drawn @ np.linalg.inv(r).T, -1, 0)
     ones = whiten.sum(1)
     means = rows @ ones / (ones @ ones)
     levels = means[:, None] + noise * rng.standard_normal(noise.shape) / np.linalg.norm(ones)
+    # more labels never make the expected score worse: such a pair is drawn again as a constant
     falls = low > high
     low, high = (np.where(falls, np.clip(levels, 0, 1), end) for end in (low, high))
     gain = (high - low) / (first - last)

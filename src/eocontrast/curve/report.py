@@ -52,10 +52,12 @@ def report(
         for source in dict.fromkeys(sources):
             audits[source] = json.loads((metrics / f"audit/{source}.json").read_text())
         for name in ("label_curve", "qualitative"):
+            # within the page, which then needs no other file
             figures[name] = base64.b64encode((metrics / f"{name}.png").read_bytes()).decode()
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
+        undefined=StrictUndefined,  # a value that is missing is an error, not an empty cell
+        # names of classes and messages of the audit are the user's
         autoescape=True,
         trim_blocks=True,
         keep_trailing_newline=True,

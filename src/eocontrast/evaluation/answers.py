@@ -53,6 +53,7 @@ class Answers:
 def _decide(task: Task, probabilities: Tensor) -> tuple[Tensor, Tensor]:
     """Return confidence and class of every patch or pixel, or whether it has each class."""
     if not task.exclusive:
+        # each class is a question of its own, with yes or no as the answer
         return probabilities.maximum(1 - probabilities), probabilities > 0.5
     confidence, decided = probabilities.max(1)
     return confidence, decided
@@ -86,6 +87,7 @@ def _pairs(truth: Tensor, decided: Tensor, num_classes: int) -> tuple[NDArray[np
     """Return patch, true class, predicted class and count of all pairs that occur."""
     size = len(decided)
     said, true = decided.reshape(size, -1), truth.reshape(size, -1)
+    # one number for patch, true and predicted class, so that one bincount counts all pairs
     place = torch.arange(size)[:, None] * num_classes**2 + true * num_classes + said
     counts = torch.bincount(place[true != IGNORE_INDEX], minlength=size * num_classes**2).numpy()
     occurring = np.flatnonzero(counts)

@@ -84,6 +84,7 @@ def evaluate(
     Raises:
         UserError: there are no labelled test patches, or a model has other classes.
     """
+    # heads on frozen backbones take seconds here: workers would start for longer
     known = _frozen_features(files, store, device)
     if known is not None:
         for (file,) in files:
@@ -129,6 +130,7 @@ def _origin(file: Path) -> int:
 
 def _ensemble_spec(specs: Sequence[FinetunedSpec]) -> FinetunedSpec:
     """Describe an ensemble by its first member, all inits, and a pretraining if any had one."""
+    # an ensemble with one pretrained member is no supervised arm
     origin = next((spec for spec in specs if spec.method != "random"), specs[0])
     return replace(
         specs[0],
@@ -161,6 +163,7 @@ def _evaluate(
     known: list[dict[str, Answers]] = [{} for _ in described]
     for chunk in store.chunks(_test_rows(store)):
         by_pixel = task.name == "segmentation"
+        # masks are read by chunk: those of all patches may not fit in memory
         truth = store.masks(chunk)[:, 0].long() if by_pixel else targets[torch.from_numpy(chunk)]
         said = [predict(model, task, store, chunk, device, features) for model in models]
         if len(models) > 1:
@@ -179,6 +182,7 @@ def _evaluation(spec: FinetunedSpec, inputs: str, seen: Answers) -> Evaluation:
     table = pd.concat(seen.tables, ignore_index=True)
     groups = np.unique(table["group"].to_numpy(dtype=object))
     counts = tally(table, spec.classes, groups).sum(0)
+    # over all groups at once: a group may lack a class, the sum of all need not
     found = scores(counts, spec.learning.exclusive)
     overall = {name: float(value) for name, value in found.items()}
     overall["ECE"] = seen.reliability.error

@@ -92,6 +92,7 @@ def evaluate_arms(
         files = _together([files for files, _ in found])
         title = f"evaluate {' and '.join(names)}"
         points = list(tqdm(evaluate(files, store, device), title, len(files), disable=None))
+        # they depend on labels alone, so any point of the arm tells them
         reasons = no_interval(store, points[0][0][0].task) if points else []
         yield ScoredArms(names, files, points, found[0][1], reasons)
 

@@ -113,6 +113,7 @@ def _passes(
 @torch.no_grad()
 def _streams(model: LateModel, batch: Batch, device: Accelerator) -> tuple[Streams, Streams]:
     """Return the output of each backbone for a batch, and for a patch without data."""
+    # one patch suffices: without data, all give the same output
     one = {sensor: stored[:1] for sensor, stored in batch.items()}
     with device.autocast():
         absent = model.streams(keep_only(one, model.inputs, ()))

@@ -82,8 +82,10 @@ def varied_patches(store: PatchStore, number: int) -> Rows:
     rows = store.labelled("test")
     if store.shares is None or not store.has_masks or len(rows) == 0:
         raise UserError(f"{store.folder} has no masks in the split test: nothing to draw")
+    # the entropy of the shares: largest where classes cover equal parts
     mix = torch.special.entr(torch.from_numpy(store.shares[rows])).sum(1).numpy()
     chosen: dict[object, int] = {}
+    # stable: equal mixes keep the order of the store
     for row in rows[np.argsort(-mix, kind="stable")].tolist():
         chosen.setdefault(store.groups[row], row)
     return np.array(list(chosen.values())[:number], dtype=np.int64)

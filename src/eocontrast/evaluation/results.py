@@ -112,6 +112,7 @@ def write_predictions(points: Sequence[Sequence[Evaluation]], path: Path) -> Non
     table = pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
     names = ["inputs", "id", "group", "actual", "predicted"]
     with whole(path) as partial:
+        # each name is stored once: a row per patch and pair of classes repeats few of them
         table.astype(dict.fromkeys(names, "category")).to_parquet(partial, index=False)
 
 
@@ -131,6 +132,7 @@ def _arm(arm: dict[str, Any], predictions: Path) -> ArmResult | None:
         return None
     table = pd.read_parquet(predictions)
     groups = np.unique(table["group"].astype(object).to_numpy())
+    # the curve compares arms with all their sensors
     complete = table[table["inputs"] == arm["inputs"]]
     return ArmResult(
         name=arm["arm"],

@@ -30,6 +30,7 @@ def tally(table: pd.DataFrame, classes: Sequence[str], groups: NDArray[np.object
     cells = [actual & predicted, ~actual & predicted, actual & ~predicted, ~actual & ~predicted]
     counted = np.stack(cells, axis=-1) * table["count"].to_numpy(dtype=np.float64)[:, None, None]
     found = np.zeros((len(groups), len(classes), 4))
+    # unbuffered: several rows belong to one group
     np.add.at(found, np.searchsorted(groups, table["group"].to_numpy(dtype=object)), counted)
     return found
 
@@ -45,6 +46,7 @@ def _members(names: pd.Series, classes: Sequence[str]) -> NDArray[np.bool_]:
 def class_scores(counts: Tally) -> dict[str, NDArray[np.float64]]:
     """Return recall, F1 and IoU by class, (..., C); NaN for a class that does not occur."""
     hits, false, missed = counts[..., 0], counts[..., 1], counts[..., 2]
+    # a class that the test split does not have says nothing about a model
     present = hits + missed > 0
     ratios = {
         "recall": (hits, hits + missed),

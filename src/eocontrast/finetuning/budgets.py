@@ -42,6 +42,7 @@ def labelled_pixels(store: PatchStore, budget: Budget) -> int:
     """Count the pixels with a class in the masks of a budget; 0 without masks."""
     if store.shares is None or not store.has_masks:
         return 0
+    # shares of the classes add up to the labelled part of a patch
     covered = store.shares[budget.train].sum() + store.shares[budget.validation].sum()
     return round(float(covered) * store.patch_size**2)
 

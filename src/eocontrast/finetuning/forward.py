@@ -121,5 +121,6 @@ class FeatureInputs:
     @torch.no_grad()
     def fold(self, head: nn.Linear) -> None:
         """Make `head` give the same logits from features that are not scaled."""
+        # W (h - m) / s + b = (W / s) h + (b - (W / s) m)
         head.weight.div_(self.sd)
         head.bias.sub_(head.weight @ self.mean)

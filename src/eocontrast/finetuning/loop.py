@@ -61,6 +61,7 @@ def fit(
         weights = balanced_weights(inputs.store, task, train)
     batch_size = min(recipe.batch_size, len(train))
     per_epoch = len(train) // batch_size
+    # few labels are few batches: without a least number of steps a small budget is hardly trained
     epochs = max(recipe.epochs, math.ceil(recipe.min_steps / per_epoch))
     groups = _parameter_groups(inputs.model, arm.lr, arm.lr * arm.backbone_lr_scale)
     optimizer = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay, fused=True)
@@ -69,6 +70,7 @@ def fit(
     lowest, best = math.inf, None
     for epoch in range(epochs):
         order = epoch_order(len(train), seed, epoch).numpy()
+        # a last, smaller batch is left out; the next epoch leaves out others
         batches = train[order[: per_epoch * batch_size]].reshape(per_epoch, batch_size)
         _train_mode(inputs.model, keep_statistics)
         losses = []
@@ -99,6 +101,7 @@ def _copied(model: nn.Module) -> dict[str, Tensor]:
 def _train_mode(model: nn.Module, keep_statistics: bool) -> None:
     model.train()
     backbones = dict(model.named_children()).get("backbones", nn.ModuleDict())
+    # frozen means the same features in every step: no dropout, no new statistics
     if not any(p.requires_grad for p in backbones.parameters()):
         backbones.eval()
     elif keep_statistics:

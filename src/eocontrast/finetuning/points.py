@@ -116,6 +116,7 @@ def arm_points(
     left_out = unusable(PatchStore(store), arm, curve.fractions)
     jobs = []
     for fraction in curve.fractions:
+        # as text, like the keys of the index, which is JSON
         if str(fraction) in left_out:
             continue
         for seed in curve.seeds_of(arm, fraction):
@@ -132,5 +133,6 @@ def points_digest(jobs: Sequence[Job]) -> str:
     device = accelerator(jobs[0].precision)
     store = PatchStore(jobs[0].store).digest
     inits = [file_sha256(file) for file in dict.fromkeys(job.init for job in jobs)]
+    # a queued experiment runs in a folder of its own, and may take over the same work
     points = [replace(job, store=Path(), init=Path(), out=Path()) for job in jobs]
     return digest(points, store, inits, device.device, device.mixed_precision)

@@ -47,6 +47,7 @@ def labelled_subset(labels: NDArray[np.integer], fraction: float, seed: int) -> 
     if len(labels) == 0:
         raise UserError("no patch of the split train has a label; there is nothing to train on")
     if size < num_classes:
+        # rounded up, or the advice would be refused as well
         needed = math.ceil(1e4 * num_classes / len(labels)) / 1e4
         raise UserError(
             f"a fraction of {fraction} of {len(labels)} labelled patches is {size} patches, fewer "

@@ -155,6 +155,7 @@ def _sample(image: SensorImage, grid: Grid) -> NDArray[Any]:
     Every n-th pixel of the scene is read instead if the windows hold no data.
     """
     height, width = min(SIDE, grid.height), min(SIDE, grid.width)
+    # the middle of each quarter: a scene's edges often hold no data
     shares = (np.arange(SAMPLES) + 0.5) / SAMPLES
     rows, cols = (
         # multiples of a side, so that a window does not lie across several blocks of a file

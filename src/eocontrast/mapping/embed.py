@@ -157,6 +157,7 @@ def embed_store(file: Path, folder: Path, out: Path, overwrite: bool) -> int:
         for rows in tqdm(chunks, unit="batch", disable=None)
     )
     index = store.index[["id", "group", "split"]].reset_index(drop=True)
+    # by name: indices mean nothing without the store
     labels = [store.classes[k] if k >= 0 else None for k in store.index["label"]]
     frame = index.assign(label=pd.array(labels, dtype="string"), **features)
     return _write(out, frame, file, backbones)

@@ -51,6 +51,7 @@ def write_polygons(
         values = np.where(values > 0, sieve(values, smallest, mask=values > 0), 0).astype(np.uint8)
     found = list(shapes(values, mask=values > 0, transform=transform))
     outlines = np.array([shapely.geometry.shape(outline) for outline, _ in found], dtype=object)
+    # 0 is no data in a map
     index = np.array([int(value) - 1 for _, value in found], dtype=np.intp)
     pixels, means = _means(confidence, outlines, values.shape, transform)
     frame = geopandas.GeoDataFrame(
@@ -89,9 +90,11 @@ def _means(
 def _square_metres(frame: geopandas.GeoDataFrame) -> NDArray[np.float64]:
     """Return areas: on the map's plane if it has metres, else on the ellipsoid."""
     if frame.crs is None or frame.crs.is_projected or frame.empty:
+        # a plane may have feet
         factor = frame.crs.axis_info[0].unit_conversion_factor if frame.crs else 1.0
         areas: NDArray[np.float64] = frame.area.to_numpy() * factor**2
         return areas
+    # a square degree shrinks towards the poles
     ellipsoid = frame.crs.get_geod()
     return np.array([abs(ellipsoid.geometry_area_perimeter(g)[0]) for g in frame.geometry])
 

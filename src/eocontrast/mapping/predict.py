@@ -183,6 +183,7 @@ def lay_out(
     side = tile or (trained if by_crop else _unpadded(model.tile_multiple))
     if overlap is None:
         overlap = side // 2 if by_crop else side // 16
+    # the stride, by which neighbouring scenes are aligned
     before = grid.phase(max(side - overlap, 1))
     return Layout(1, Tiling(grid.height, grid.width, side, overlap, before))
 

@@ -145,6 +145,7 @@ def _creator(name: str) -> Callable[..., nn.Module]:
     if name.startswith(_TORCHGEO):
         return partial(create_foundation, name.removeprefix(_TORCHGEO))
     if timm.is_model(name):
+        # timm without classes returns pooled features
         return partial(timm.create_model, name, num_classes=0)
     close = get_close_matches(name, [*timm.list_models(), *_OWN], n=3) or ["resnet18"]
     raise UserError(f"timm has no model {name!r}; did you mean {', '.join(close)}?")
@@ -179,6 +180,7 @@ def create_fitted(architecture: Architecture, in_chans: int, side: int) -> tuple
 def _width(model: nn.Module, in_chans: int, side: int) -> int:
     """Return the number of pooled features of an image: timm's `num_features` may be another."""
     model.eval()
+    # in eval mode: BatchNorm would count these zeros among its statistics
     features: Tensor = model(torch.zeros(1, in_chans, side, side))
     model.train()
     if features.ndim != 2:

@@ -63,6 +63,7 @@ def _backbones(init: Pretrained, fusion: Fusion) -> dict[str, Backbone]:
     backbones = {}
     for sensors in STREAMS[fusion]:
         inputs = {sensor: init.specs[sensor] for sensor in sensors}
+        # stacked sensors have no pretrained weights: no run here trains one backbone on both
         single = len(sensors) == 1
         backbone = init.backbone(sensors[0]) if single else Backbone(init.architecture, inputs)
         backbones["_".join(sensors)] = backbone

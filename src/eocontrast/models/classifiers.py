@@ -63,6 +63,7 @@ class NeighbourClassifier(PooledModel):
             min(self.neighbours, len(self.bank)), dim=1
         )
         weights_BK = (cosines / self.temperature).softmax(1)
+        # clamped, because a class that no neighbour has would have a logit of minus infinity
         share_BC = torch.einsum("bk,bkc->bc", weights_BK, self.votes[nearest]).clamp(1e-6, 1 - 1e-6)
         return share_BC.log() if self.exclusive else share_BC.logit()
 

@@ -60,7 +60,9 @@ class UNetDecoder(Decoder):
         # sizes between the pixels and the finest map, which have no map to join
         self.bare = [2**k for k in range(1, self.finest.bit_length()) if 2**k < self.finest]
         channels = [*(0 for _ in self.bare), *levels.channels]
+        # for five maps 256, 128, 64, 32 and 16, the library's default
         widths = [min(16 * 2**k, 256) for k in reversed(range(len(channels)))]
+        # the first entry is the image's own resolution, which the library drops
         self.decoder = UnetDecoder([0, *channels], widths, len(widths))
         self.head = nn.Conv2d(widths[-1], num_classes, 3, padding=1)
         initialize_decoder(self.decoder)
@@ -93,6 +95,7 @@ class UPerNetDecoder(Decoder):
         # 256 as in Xiao et al.; a backbone narrower than that does not fill them
         width = min(256, levels.channels[-1])
         self.decoder = Smp([0, 0, *levels.channels], decoder_channels=width)
+        # the gradient of torch's adaptive pooling is refused on CUDA as not deterministic
         for block in self.decoder.psp.blocks:
             block[0] = AveragePool(block[0].output_size)
         self.head = nn.Conv2d(width, num_classes, 1)
@@ -148,6 +151,7 @@ class AveragePool(nn.Module):
         """Return the weight of each cell in each window, (side, cells)."""
         window = torch.arange(self.side, device=like.device)[:, None]
         cell = torch.arange(cells, device=like.device)
+        # rounded down and up, as torch's adaptive pooling does: windows may overlap by a cell
         first, end = window * cells // self.side, -((window + 1) * cells // -self.side)
         inside = ((cell >= first) & (cell < end)).to(like.dtype)
         return inside / inside.sum(1, keepdim=True)

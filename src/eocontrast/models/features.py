@@ -44,6 +44,7 @@ def embed(model: PooledModel, store: PatchStore, rows: Rows, device: Accelerator
         for chunk in store.chunks(rows):
             batch = store.batch(chunk, model.inputs)
             found.append(model.streams({s: t.to(device.device) for s, t in batch.items()}))
+        # one patch stands for all: without data they are equal
         empty = keep_only(store.batch(rows[:1], model.inputs), model.inputs, ())
         absent = model.streams({s: t.to(device.device) for s, t in empty.items()})
     place = np.full(len(store.index), -1)

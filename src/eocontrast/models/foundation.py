@@ -53,6 +53,7 @@ class Foundation(nn.Module, ABC):
         `norm` changes nothing: what follows the last block depends on the model.
         """
         found: list[Tensor] = []
+        # torchgeo's models return no maps, but their blocks are modules
         hooks = [
             block.register_forward_hook(lambda _, __, tokens: found.append(tokens))
             for block in self.blocks()

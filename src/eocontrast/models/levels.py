@@ -54,11 +54,14 @@ def levels_of(model: nn.Module, most: int) -> Levels:
             "segmentation head needs; take another backbone, such as resnet18"
         )
     strides = [int(of["reduction"]) for of in maps]
+    # the last map of a stride is its deepest; a later entry replaces an earlier one
     last = {stride: position for position, stride in enumerate(strides)}
     positions = [last[stride] for stride in sorted(last)]
     if len(positions) == 1:
         parts = range(1, _OF_ONE_STRIDE + 1)
+        # of twelve blocks the 3rd, 6th, 9th and 12th
         positions = [max(len(maps) * part // _OF_ONE_STRIDE - 1, 0) for part in parts]
+    # without the coarsest a decoder would not see the context
     positions = positions[-most:]
     return Levels(
         tuple(positions),

@@ -104,7 +104,7 @@ class Segmenter(LateModel):
             backbone: Name of the backbone that saw the images.
             size: H and W.
         """
-        image = torch.empty(1, 1, *size, device="meta")
+        image = torch.empty(1, 1, *size, device="meta")  # a size without pixels
         height, width = resized(image, self._backbone(backbone).resize).shape[-2:]
         rows, columns = self.multiples[backbone]
         padded = (height + -height % rows, width + -width % columns)

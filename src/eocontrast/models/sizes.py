@@ -67,6 +67,7 @@ def _forward(model: nn.Module, part: Part) -> Callable[[Tensor], object]:
         logits: Tensor = decoder([of_all[position] for position in levels.positions])
         return logits
 
+    # MMA compares maps; every other method and the classifiers pool features
     if part not in DECODERS:
         return maps if part == "maps" else model
     kind: type[Decoder] = DECODERS[part]

@@ -29,6 +29,7 @@ class PatchExpand(nn.Module):
     def __init__(self, dim: int, out_dim: int, factor: Sides) -> None:
         super().__init__()
         self.factor = factor
+        # without bias, as in the code of Cao et al.
         self.expand = nn.Linear(dim, factor[0] * factor[1] * out_dim, bias=False)
         self.norm = nn.LayerNorm(out_dim)
 
@@ -101,6 +102,7 @@ class SwinUNet(Segmenter):
         self.decoders = nn.ModuleList(Decoder(own) for own in (stages[:1] if fused else stages))
         dim = len(self.decoders) * dims[0]
         patch = _patch_size(next(iter(backbones.values())))
+        # from tokens of patch x patch pixels to single pixels, as in Cao et al. 2021, figure 1
         self.expand = PatchExpand(dim, dim, patch)
         self.head = nn.Conv2d(dim, num_classes, kernel_size=1)
         # what a token of the last stage covers: decoders double whole tokens

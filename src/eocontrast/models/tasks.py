@@ -74,6 +74,7 @@ def _cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None = Non
     total = F.nll_loss(rows, classes, weights, ignore_index=IGNORE_INDEX, reduction="sum")
     labelled = classes != IGNORE_INDEX
     if weights is None:
+        # a batch without any labelled pixel has the loss 0, not 0 / 0
         return total / labelled.sum().clamp_min(1)
     mass = weights[classes.where(labelled, 0)].where(labelled, 0).sum()
     return total / mass.clamp_min(torch.finfo(mass.dtype).tiny)

@@ -85,6 +85,7 @@ def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], what: str) -> 
     except RuntimeError as error:
         said = " ".join(str(error).split())[:300]
         raise UserError(f"{what} do not fit their header ({said}): {REWRITE}") from error
+    # such weights load without an error and give NaN for every pixel
     odd = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
     if odd:
         raise UserError(f"{what} hold values that are no numbers in {odd[0]}: {REWRITE}")

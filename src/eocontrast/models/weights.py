@@ -65,6 +65,7 @@ class Pretrained:
     @property
     def trained(self) -> tuple[Sensor, ...]:
         """Return the sensors with weights."""
+        # `s1.conv1.weight`: the first part is the sensor
         prefixes = {name.partition(".")[0] for name in self.tensors}
         return tuple(sensor for sensor in SENSORS if sensor in prefixes)
 

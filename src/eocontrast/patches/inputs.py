@@ -111,6 +111,7 @@ class InputSpec:
             UserError: the data have other units, or lack a band.
         """
         wanted = self.modality
+        # by storage: linear power and dB are stored alike, so either serves
         if data.storage != wanted.storage:
             raise UserError(f"these weights expect {wanted.units}, but the data are {data.units}")
         missing = [band for band in wanted.bands if band not in data.bands]

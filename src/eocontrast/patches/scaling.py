@@ -73,6 +73,7 @@ def resized(images_BCHW: Tensor, side: int) -> Tensor:
     if side in (0, longer):
         return images_BCHW
     size = [max(1, round(length * side / longer)) for length in (height, width)]
+    # antialias: each new pixel is a mean of all that it covers, as an image taken from further away
     return F.interpolate(images_BCHW, size, mode="bilinear", antialias=True)
 
 

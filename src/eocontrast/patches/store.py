@@ -148,6 +148,7 @@ class PatchStore:
         shards = self._shard[rows].tolist()
         places: list[Any] = self._row[rows].tolist()
         maps = {shard: self._open(kind, shard) for shard in set(shards)}
+        # all shards have one type and one size of patch
         first, sides = maps[shards[0]], (self.patch_size, self.patch_size)
         if window is not None:
             sides = (window.side, window.side)
@@ -232,6 +233,7 @@ class PatchStore:
         if (kind, shard) not in self._maps:
             path = shard_path(self.folder, kind, shard)
             with readable(f"{path} is missing or damaged", REBUILD):
+                # no pickles: an array of objects could run code
                 mapped = np.load(path, mmap_mode="r", allow_pickle=False)
                 rows = int(self._row[self._shard == shard].max()) + 1
                 layout = (mapped.dtype, *mapped.shape[1:])

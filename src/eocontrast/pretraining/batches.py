@@ -36,8 +36,10 @@ def in_pieces(order: Rows, groups: NDArray[np.object_], piece: int, seed: int, e
         seed: with `epoch`, key of the order of the pieces.
         epoch: number of the epoch, from 0.
     """
+    # stable: within a group the order stays random, so pieces differ between epochs
     by_group = order[np.argsort(groups[order], kind="stable")]
     pieces = np.array_split(by_group, range(piece, len(by_group), piece))
+    # another key than that of the rows, or the two orders would be related
     shuffled = epoch_order(len(pieces), seed + 1, epoch).tolist()
     return np.concatenate([pieces[number] for number in shuffled])
 

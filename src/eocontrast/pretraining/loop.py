@@ -106,7 +106,9 @@ def pretrain(
     if checkpoint is not None and checkpoint.exists():
         state.load(checkpoint)
     _refuse_different(state, per_epoch)
+    # a run that resumes logs its epochs again, in case it was killed before they were logged
     yield from state.history
+    # a signal waits for the end of a step: a checkpoint holds whole steps
     with deferred() if checkpoint else nullcontext():
         for epoch in range(len(state.history), run.epochs):
             batches = epoch_batches(train, store.groups, batch_size, piece, run.seed, epoch)
@@ -132,6 +134,7 @@ def _refuse_uneven(batch_size: int) -> None:
 
 def _refuse_different(state: TrainingState, per_epoch: int) -> None:
     steps = len(state.history) * per_epoch + len(state.losses)
+    # the sum is that of equal counts, unless a rank resumed elsewhere
     if int(summed(torch.tensor(steps, device=state.device))) != steps * ranks():
         raise UserError(
             f"process {rank()} found a checkpoint of {steps} steps, others another one: all "
@@ -206,6 +209,7 @@ def _epoch(
         state.optimizer.step()
         state.optimizer.zero_grad()
         state.scheduler.step()
+        # stays on the device: to read each loss would wait for a GPU at every step
         state.losses.append(loss.detach())
         if number + 1 < len(batches):  # after the last one the epoch is over
             state.save_if_due()
@@ -221,6 +225,6 @@ def _watch(
     if len(rows) < 2:
         return {}
     objective.eval()
-    views = source(rows, 0)
+    views = source(rows, 0)  # the same views after every epoch, so that its figures compare
     with torch.no_grad(), accelerator.autocast():
         return embedding_health(*accelerator.unwrap_model(objective).embed(views))

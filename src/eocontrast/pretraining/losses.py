@@ -63,6 +63,8 @@ def max_correlation(maps1_NEhw: Tensor, maps2_NEhw: Tensor, max_offset: int) -> 
     """
     # torch's convolution is a correlation: every map of the second view is a filter
     sums_NMuv = F.conv2d(maps1_NEhw, maps2_NEhw, padding=max_offset)
+    # divided by all cells at every offset: what moves out of the map counts as 0, so that a small
+    # overlap that fits by chance does not win
     return sums_NMuv.amax((2, 3)) / (maps1_NEhw.shape[2] * maps1_NEhw.shape[3])
 
 
@@ -98,6 +100,8 @@ def aligned_info_nce(
         places = _Places(size, 1, group_N, maps1.device)
 
         def loss_of(rows: slice, own1: Tensor, own2: Tensor, all1: Tensor, all2: Tensor) -> Tensor:
+            # one matrix serves both directions if it is whole: rows look for columns, columns for
+            # rows
             logits = max_correlation(own1[rows], all2, max_offset) / temperature
             columns = logits
             if len(logits) < total:  # a part of the rows holds no whole column
@@ -134,6 +138,7 @@ class _Places:
         partner = self.partner[rows]
         # a row is of its own group too, so it does not see itself
         unseen = self.groups[self.own[rows], None] == self.groups
+        # its partner is of that group as well, and is what it must find
         unseen.scatter_(1, partner[:, None], False)
         return F.cross_entropy(logits.masked_fill(unseen, -torch.inf), partner)
 
@@ -155,6 +160,7 @@ def _chunked(loss_of: Callable[..., Tensor], chunks: list[slice], *inputs: Tenso
     copies = [each.detach().requires_grad_() for each in inputs]
     total = torch.zeros((), device=inputs[0].device)
     for rows in chunks:
+        # a mean of means has weights where the last chunk is shorter
         loss = loss_of(rows, *copies) * ((rows.stop - rows.start) / chunks[-1].stop)
         torch.autograd.backward(loss)
         total += loss.detach()

@@ -22,7 +22,11 @@ def projection_head(num_features: int, projection_dim: int) -> nn.Module:
     if projection_dim == 0:
         return nn.Identity()
     return nn.Sequential(
-        nn.Linear(num_features, num_features), nn.ReLU(), nn.Linear(num_features, projection_dim)
+        # as wide as the features: Chen et al. 2020, section 4.2, find such a head better than a
+        # linear one, and the features before it better than those behind it
+        nn.Linear(num_features, num_features),
+        nn.ReLU(),
+        nn.Linear(num_features, projection_dim),
     )
 
 

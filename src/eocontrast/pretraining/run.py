@@ -112,6 +112,7 @@ def _specs(
         return specs
     specs = {sensor: replace(specs[sensor], patch_size=run.crop) for sensor in run.sensors}
     if isinstance(run, SimCLRRun) and run.bands:
+        # P1's control sees red, green and blue alone
         specs[run.sensor] = specs[run.sensor].select(run.bands)
     return specs
 

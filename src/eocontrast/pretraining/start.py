@@ -53,6 +53,7 @@ def published_starts(
                 f"init_from: {name} is a {start.architecture}, but the run's backbone is a "
                 f"{architecture}: make `backbones` in params.yaml equal"
             )
+        # refuses bands or units that the data do not have
         spec.channels(data[sensor].modality)
         compare_ground(name, {sensor: spec}, data)
         print(f"{sensor} continues from {name}, with its scaling {spec.scaling}", file=sys.stderr)

@@ -116,6 +116,7 @@ def zoomed_lines(
     area, ratio, down, right = draws.uniform(4, size, 1, dtype=torch.float64)
     area = min_scale + (1 - min_scale) * area
     widest = area.reciprocal().clamp(max=ASPECT).log()
+    # uniform on a logarithmic scale: a ratio and its inverse are equally likely
     ratio = (widest * (2 * ratio - 1)).exp()
     tall, wide = (
         (crop * (area * factor).sqrt()).round().clamp(1, crop) for factor in (1 / ratio, ratio)
@@ -128,6 +129,8 @@ def zoomed_lines(
 
 def nearest_lines(start: Tensor, length: Tensor, crop: int) -> Tensor:
     """Return `crop` lines at equal steps over `length` lines from `start` on, (B, crop)."""
+    # the centres (k + 1/2) / crop of the view's lines, in whole numbers: no rounding differs by
+    # device
     step = 2 * torch.arange(crop) + 1
     return start.long() + step * length.long() // (2 * crop)
 
@@ -204,6 +207,7 @@ def relit(stored: Tensor, spec: InputSpec, light: Light) -> Tensor:
     low, high = (bound / storage.step for bound in spec.modality.valid_range)
     values = raw.clamp(low, high)
     if spec.modality.units in ("dB", "linear"):  # both are stored as dB
+        # a factor of power is a sum in decibels
         values = values + 10 / storage.step * light.gain.log10()
     else:
         values = values * light.gain
@@ -244,5 +248,6 @@ def _blurred(values: Tensor, valid: Tensor | None, sd_B111: Tensor) -> Tensor:
     if valid is None:
         kernel = kernel / kernel.sum(-1, keepdim=True)
         return kernel @ values @ kernel.mT
+    # normalised convolution (Knutsson and Westin 1993): missing neighbours have no weight
     weights = kernel @ valid @ kernel
     return kernel @ (values * valid) @ kernel / weights.clamp_min(1e-6)

@@ -38,6 +38,7 @@ def read_checkpoint(path: Path) -> State:
     # safetensors begins with the length of its JSON header, 8 bytes
     saved = _read_safetensors(path) if start[8:] == b"{" else _read_torch(path)
     entries: dict[str, Any] = saved if isinstance(saved, dict) else {}
+    # under the known keys first: beside them lie optimisers, whose moments are tensors too
     for candidate in (*(entries.get(key) for key in _NESTED), entries, _parts(entries)):
         items = candidate.items() if isinstance(candidate, dict) else ()
         tensors = {str(name): tensor for name, tensor in items if isinstance(tensor, Tensor)}
@@ -51,6 +52,7 @@ def read_checkpoint(path: Path) -> State:
 
 def _parts(entries: dict[str, Any]) -> dict[str, Any]:
     """Return the tensors of CROMA's file, which keeps a dictionary per part of the model."""
+    # such as `s1_encoder` and `s1_GAP_FFN`, the layers after the mean of its tokens
     parts = [part for part in entries if part.endswith(("_encoder", "_GAP_FFN"))]
     return {f"{part}.{name}": tensor for part in parts for name, tensor in entries[part].items()}
 
@@ -64,6 +66,7 @@ def some(names: Iterable[str], limit: int = 6) -> str:
 
 def _read_safetensors(path: Path) -> State:
     try:
+        # safetensors holds numbers and a JSON header, so there is no code to run
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path} is no whole safetensors file: {error}") from error

@@ -124,5 +124,6 @@ def input_spec(
             f"scaling {scaling} needs {bands} means and positive deviations, one a band, but "
             f"got the means {list(mean)} and the deviations {list(sd)}"
         )
+    # the offset is one of Sentinel-2's digital numbers; decibels have none
     offset = with_offset if modality.units in ("DN", "reflectance") else None
     return InputSpec(modality, tuple(mean), tuple(sd), patch_size, scaling, pixel, offset)

@@ -59,6 +59,7 @@ def fitted(
         raise UserError(f"{prefix or 'the checkpoint'} is no {architecture.name}: {listed}{hint}")
     for name, tensor in expected.items():
         _check_shape(name, tuple(tensors[name].shape), tuple(tensor.shape), bands)
+        # one NaN makes every feature NaN
         if not tensors[name].isfinite().all():
             raise UserError(f"{prefix}{name} holds values that are no numbers: a run that failed?")
     return {f"{sensor}.{name}": tensors[name].to(t.dtype) for name, t in expected.items()}
@@ -166,6 +167,7 @@ def _whose(number: int, bands: Sequence[str]) -> str:
 
 def found_prefix(state: State, architecture: Architecture, sensor: Sensor) -> str:
     """Find the text before the model's names; the user chooses if there are several models."""
+    # one channel: names do not depend on the bands, and the first layer's shape is checked later
     expected = list(_expected(architecture, 1))
     names = _as_timm(state, architecture).keys()
     ends = [name.removesuffix(expected[0]) for name in names if name.endswith(expected[0])]

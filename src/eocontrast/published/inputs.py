@@ -75,6 +75,7 @@ def _pictures(
     ends = tuple(zip(low, high, strict=True))
     return InputSpec(
         Modality(_RGB, "DN", SENTINEL2_L1C.valid_range),
+        # statistics of pictures from 0 to 1, in digital numbers: one scaling does both steps
         tuple(a + m * (b - a) for m, (a, b) in zip(mean, ends, strict=True)),
         tuple(s * (b - a) for s, (a, b) in zip(sd, ends, strict=True)),
         SIDE,

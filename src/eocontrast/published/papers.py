@@ -27,6 +27,7 @@ _PUBLISHED: dict[str, tuple[Architecture, int]] = {
 }
 
 _EXPECTED: dict[Sensor, Modality] = {
+    # the papers clip backscatter to -25 to 0 dB
     "s1": Modality(("VV", "VH"), "dB", (-25.0, 0.0)),
     "s2": SENTINEL2_L1C,
 }

@@ -120,6 +120,7 @@ def _write_sample(folder: Path) -> list[Pair]:
         folder / "packages",
         size=55276758,
     )
+    # beside the target and renamed at the end, so a killed run leaves no half sample
     with scratch(folder) as work:
         pairs = [*_unpack_geotiffs(v1, work), *_unpack_lmdb(v2, work)]
         for name in ("BigEarthNet-S1", "BigEarthNet-S2"):
@@ -131,6 +132,7 @@ def _write_sample(folder: Path) -> list[Pair]:
 def describe(pairs: Sequence[Pair]) -> pd.DataFrame:
     """Return the manifest; a group is tested on only if all its patches are test patches."""
     groups = neighbours([pair.place for pair in pairs])
+    # a group that is trained on anywhere is not tested on: its patches adjoin
     trained = {group for pair, group in zip(pairs, groups, strict=True) if not pair.test}
     rows = []
     for pair, group in zip(pairs, groups, strict=True):

@@ -170,6 +170,7 @@ def _check_groups(manifest: pd.DataFrame) -> None:
     """
     for group, splits in manifest.groupby("group")["split"]:
         unique = set(splits)
+        # training and pretraining may share a group: neither is tested on
         if len(unique) > 1 and not unique <= {"pretrain", "train"}:
             names = " and ".join(sorted(split or "none" for split in unique))
             raise UserError(

@@ -64,6 +64,7 @@ def _content(source: Source, folder: Path, row: dict[str, str], known: Mapping[s
         here = [(f, s) for f, s in zip(files, stats, strict=True) if not f.is_absolute()]
         if not here:
             return row["id"], size, "", ""
+        # size and time of change, as git and make decide what to read again
         stamp = _stamp([(file.as_posix(), s.st_size, s.st_mtime_ns) for file, s in here])
         md5 = known.get(stamp) or _md5([folder / file for file, _ in here])
     except OSError as error:
@@ -76,6 +77,7 @@ def _stamp(files: list[tuple[str, int, int]]) -> str:
 
 
 def _md5(files: list[Path]) -> str:
+    # MD5 as DVC has it: it tells changes apart and guards against nobody
     digest = hashlib.md5(usedforsecurity=False)
     for file in files:
         digest.update(file.read_bytes())

@@ -100,6 +100,7 @@ def fetch(folder: Path, params: DFC2020Params, *, keep_archives: bool = False) -
         manifest = apply_lists(manifest, params.splits, others, "sources.dfc2020.splits")
     if params.find_overlaps:
         manifest = merge_overlapping(manifest, lambda raster: footprint(folder / raster))
+    # published halves may cut a group that shares ground, and stay as they are
     manifest = divide_groups(manifest)
     return Source(SENTINEL1, SENTINEL2_L1C, DFC_CLASSES, DFC_PALETTE, manifest, licence=LICENCE)
 
@@ -159,6 +160,7 @@ def _manifest(
 ) -> pd.DataFrame:
     rows = []
     for part, patches in (halves or seasons).items():
+        # a single half, and regions, are split by group in `normalise`
         split = ("train" if part == params.train else "test") if len(halves) == 2 else ""
         for patch in patches:
             # patches of a half start as their own groups if overlaps are merged later

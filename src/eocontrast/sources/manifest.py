@@ -118,6 +118,7 @@ def _place(raster: str, bands: Sequence[str]) -> Footprint:
 def palette(classes: dict[str, int]) -> dict[str, str]:
     """Return a colour per class: distinct hues for up to 20 classes, a rainbow beyond that."""
     count = len(classes)
+    # matplotlib's tables of distinct hues have 10 and 20 colours
     name = "tab10" if count <= 10 else "tab20" if count <= 20 else "turbo"
     colours = colormaps[name].resampled(count) if count > 20 else colormaps[name]
     return {label: to_hex(colours(index)) for index, label in enumerate(classes)}

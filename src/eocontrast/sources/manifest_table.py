@@ -47,6 +47,7 @@ def read_table(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise UserError(f"{path}: no such manifest; set sources.manifest.path in params.yaml")
     with path.open("rb") as file:
+        # by its first bytes: Parquet files of any name are taken
         parquet = file.read(4) == b"PAR1"
     table = _read_parquet(path) if parquet or path.suffix == ".parquet" else _read_csv(path)
     missing = [column for column in REQUIRED if column not in table]

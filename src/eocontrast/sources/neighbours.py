@@ -24,7 +24,9 @@ def neighbours(places: Sequence[Place]) -> list[str]:
     """
     unique = sorted(set(places))
     tiles = {tile: number for number, tile in enumerate({tile: None for tile, _, _ in unique})}
+    # tiles are further apart than the reach, so one tree serves all and never links two tiles
     points = [(column, row, (REACH + 1) * tiles[tile]) for tile, column, row in unique]
+    # infinity is the norm of the larger difference: columns and rows each within reach
     pairs = KDTree(np.reshape(points, (-1, 3))).query_pairs(REACH, np.inf, output_type="ndarray")
     names = ["_".join(map(str, place)) for place in unique]
     groups = dict(zip(unique, first_linked(names, pairs), strict=True))

@@ -64,6 +64,7 @@ def read_list(path: Path, parameter: str) -> list[str]:
         UserError: the file is missing, is not text, has another format, or names nothing.
     """
     try:
+        # spreadsheets write a byte-order mark
         lines = data_folder(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(

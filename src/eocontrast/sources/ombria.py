@@ -144,6 +144,7 @@ def _manifest(data: Path, folder: Path, places: Places, split: str) -> pd.DataFr
             names = (image(part, place, "S1", date), image(part, place, "S2", date), label)
             paths = (manifest_path(data, name, folder) if name else "" for name in names)
             published = part if label else "pretrain"
+            # the same ground as a test image, a few weeks earlier
             if split == "published" and part == "test" and not label:
                 continue
             rows.append((f"{place}_{date}", *paths, place, "" if split == "regions" else published))

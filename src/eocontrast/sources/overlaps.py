@@ -76,6 +76,7 @@ def footprint(path: str | Path, block: int | None = None) -> Footprint:
 def corner_blocks(values: NDArray[np.generic], block: int | None = None) -> frozenset[bytes]:
     """Return digests of the corner blocks of (bands, H, W), without constant blocks."""
     height, width = values.shape[1:]
+    # a stride of half a patch: the corner of one patch is the opposite corner of its neighbour
     side = block or min(height, width) // 2
     digests = set()
     for top, left in product({0, height - side}, {0, width - side}):
@@ -152,6 +153,7 @@ def intersecting(boxes: Sequence[Box]) -> set[tuple[Box, Box]]:
     corners = np.reshape(ordered, (-1, 4))
     shapes = shapely.box(*corners.T)
     one, other = shapely.STRtree(shapes).query(shapes)
+    # each pair once, and no box with itself
     one, other = one[one < other], other[one < other]
     shared = np.minimum(corners[one, 2:], corners[other, 2:])
     shared -= np.maximum(corners[one, :2], corners[other, :2])

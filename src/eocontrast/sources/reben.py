@@ -77,6 +77,7 @@ def describe_reben(
     if params.flagged == "pretrain":
         manifest.loc[table["flagged"], "label"] = ""
     unlabelled = manifest["label"].eq("") & manifest["split"].eq("train")
+    # images without a label serve pretraining
     manifest.loc[unlabelled, "split"] = "pretrain"
     if params.classes == "nineteen":
         manifest = _with_masks(manifest, data, folder, params, keep_archives)

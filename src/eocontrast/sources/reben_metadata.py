@@ -73,6 +73,7 @@ def place(s1_name: str) -> Place:
 def _read(path: Path) -> pd.DataFrame:
     try:
         present = pyarrow.parquet.read_schema(path).names
+        # the other columns of half a million rows are never used
         wanted = [name for name in (*_NEEDED, "country", *_FLAGS) if name in present]
         table = pd.read_parquet(path, columns=wanted)
         return table[[*_NEEDED, *wanted[len(_NEEDED) :]]]

@@ -148,6 +148,7 @@ def _complete(
     folder: Path, roi: str, patches: dict[str, set[RoiPatch]], advice: str
 ) -> list[RoiPatch]:
     """Return all patches in natural order after checking that each has every kind."""
+    # natural order: patch 9 comes before patch 10, so rows do not depend on the file system
     ordered = sorted(set[RoiPatch]().union(*patches.values()), key=lambda p: (p.order, p.name))
     for kind, present in patches.items():
         missing = [patch for patch in ordered if patch not in present]

@@ -81,6 +81,7 @@ def _check_disk(
     """Check that the images that are not converted yet fit on the disk."""
     wanted = [_note(folder, params, n, season) for n in numbers for season in params.seasons]
     folder.mkdir(parents=True, exist_ok=True)
+    # each note stands for the 64 places of a season, converted
     needed = sum(not note.exists() for note in wanted) * PLACES * SIDE**2 * pixel_bytes
     check_free_disk(folder, needed, f"images of {len(numbers)} shards")
 

@@ -75,6 +75,7 @@ def convert(
     optical, hidden = s2.pixels(season, bands), s2.hidden(season)
     added = find_offset(optical, s2.path) if offset == "auto" else int(offset)
     apart = np.abs(s1.dates - s2.dates[:, season, None])
+    # issue 4 above: by date, not by position
     nearest = apart.argmin(axis=1)
     every = np.arange(len(nearest))
     radar = s1.pixels(slice(None), SENTINEL1.bands)[every, nearest].astype(np.float32)
@@ -117,6 +118,7 @@ def _write(
     path: Path, values: NDArray[Any], bands: tuple[str, ...], shard: Shard, n: int, offset: int
 ) -> None:
     x, y = shard.x[n], shard.y[n]
+    # coordinates are those of pixel centres, a transform begins at a corner
     dx, dy = (x[-1] - x[0]) / (len(x) - 1), (y[-1] - y[0]) / (len(y) - 1)
     transform = rasterio.Affine(dx, 0, x[0] - dx / 2, 0, dy, y[0] - dy / 2)
     count, height, width = values.shape

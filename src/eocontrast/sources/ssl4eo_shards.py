@@ -79,6 +79,7 @@ def read_shard(path: Path) -> Shard:
     """
     with _arrays(path) as group:
         bands = _array(group, "bands")
+        # zarr reads a missing chunk as its fill value, without an error
         if bands.nchunks_initialized < bands.nchunks:
             raise ValueError(f"{bands.nchunks - bands.nchunks_initialized} chunks are missing")
         columns = ("sample", "band", "file_id", "crs", "x_", "y_")

@@ -75,6 +75,7 @@ def adjoining(tiles: Sequence[Tile]) -> list[tuple[int, int]]:
 def alike(tiles: Sequence[Tile]) -> list[tuple[int, int]]:
     """Return pairs of tiles, by position, whose block means show the same image."""
     means = [tile.means for tile in tiles]
+    # a tile and its copy are one pair
     return _pairs(np.triu(_correlation(means, means) > ALIKE))
 
 

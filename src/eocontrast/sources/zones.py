@@ -36,6 +36,7 @@ def crossing_zones(boxes_by_crs: Mapping[str, Sequence[Box]]) -> list[tuple[Plac
     # 180,000 patches take seconds by a tree, hours by pairs
     one, other = shapely.STRtree(shapes).query(shapes, predicate="intersects")
     systems = np.repeat(np.arange(len(outlines)), [len(part) for part in outlines])
+    # each pair once; within one system `intersecting` compares in metres
     apart = systems[one] < systems[other]
     one, other = one[apart], other[apart]
     shared = shapely.area(shapely.intersection(shapes[one], shapes[other]))
@@ -48,6 +49,7 @@ def outlines_lonlat(crs: str, boxes: Sequence[Box]) -> NDArray[np.object_]:
     """Return the outlines of bounds as polygons in degrees of longitude and latitude."""
     left, bottom, right, top = np.reshape(boxes, (-1, 4, 1)).swapaxes(0, 1)
     along, zeros = np.linspace(0, 1, _STEPS, endpoint=False), np.zeros(_STEPS)
+    # once around: bottom, right, top and left side, without the corner where the next side begins
     across = np.concatenate([along, zeros + 1, 1 - along, zeros])
     upwards = np.concatenate([zeros, along, zeros + 1, 1 - along])
     to_degrees = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)

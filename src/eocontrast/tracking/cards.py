@@ -22,6 +22,7 @@ def finetuned_card(evaluations: Sequence[Evaluation], provenance: Mapping[str, s
         provenance: Commit, hardware and date, which the weight file does not hold.
     """
     whole, spec, task = evaluations[0], evaluations[0].spec, evaluations[0].task
+    # over test groups alone: this is one model, so there is no seed to resample
     intervals = group_intervals(whole.tally, task.exclusive, samples=1000)
     scores: list[dict[str, Any]] = [{"score": k, **vars(i)} for k, i in intervals.items()]
     for alone in evaluations[1:]:

@@ -33,6 +33,7 @@ def known_scores(file: Path) -> dict[str, float]:
     except (UserError, *UNAVAILABLE) as error:
         print(f"note: the scores of {file} were not looked up: {one_line(error)}", file=sys.stderr)
         return {}
+    # a run without test scores is one that `evaluate` has not reached yet
     scored = [row.data.metrics for row in rows if f"test.{metric}" in row.data.metrics]
     if not scored:
         return {}

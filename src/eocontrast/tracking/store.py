@@ -70,6 +70,7 @@ def open_store() -> tuple[MlflowClient, Experiment]:
             f"MLFLOW_TRACKING_URI is {uri!r}, expected a server (http://host:5000) or a database "
             "(sqlite:///mlflow.db): MLflow keeps no runs in folders. Unset it for the project's own"
         )
+    # a server keeps its own addresses; those in the project's file are made relative
     own = _sqlite_file(uri) == root / "mlflow.db"
     location = ARTIFACTS if own else (root / ARTIFACTS).as_uri()
     try:
@@ -149,6 +150,7 @@ def _create(path: Path) -> None:
     try:
         MlflowClient(tracking_uri=f"sqlite:///{partial}").search_experiments(max_results=1)
         with suppress(FileExistsError):  # `mlflow ui` was faster
+            # a link, because it fails where the file exists; a rename would replace it
             os.link(partial, path)
     finally:
         partial.unlink(missing_ok=True)

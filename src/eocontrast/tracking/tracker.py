@@ -171,6 +171,7 @@ class Tracker:
             "start": start or int(1000 * time.time()),
             "data": data,
         }
+        # a server that has gone is not asked again: each try takes time
         missed, run_id = Missed(created), ""
         if not missed.server_gone:
             try:

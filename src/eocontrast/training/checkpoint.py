@@ -80,6 +80,7 @@ class TrainingState:
 
     def _parts(self) -> dict[str, nn.Module | Optimizer | LambdaLR]:
         return {
+            # without the wrapper of several processes: another number of them may resume
             "model": extract_model_from_parallel(self.model),
             "optimizer": self.optimizer,
             "scheduler": self.scheduler,
@@ -101,6 +102,8 @@ def _read(path: Path) -> dict[str, Any]:
         with zipfile.ZipFile(path) as file:
             damaged = file.testzip()  # torch.load checks no checksums
         if damaged is None:
+            # weights_only: a pickle could run code. On the CPU: that is where set_rng_state takes
+            # its tensors
             found: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
             return found
     except Exception as error:  # damage may raise anything

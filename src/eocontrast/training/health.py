@@ -33,8 +33,10 @@ def embedding_health(z1_ND: Tensor, z2_ND: Tensor) -> dict[str, float]:
     z1, z2 = F.normalize(z1_ND.double(), dim=1), F.normalize(z2_ND.double(), dim=1)
     both = torch.stack([z1, z2])
     size, dim = z1.shape
+    # within each sensor: all places with all places
     cosines = both @ both.transpose(1, 2)
     off_diagonal = cosines.sum() - cosines.diagonal(dim1=1, dim2=2).sum()
+    # what all embeddings share would be the largest singular value, and hide the others
     centred = both - both.mean(1, keepdim=True)
     # LAPACK raises on NaN, and refuse_collapse has the better message
     singular = torch.linalg.svdvals(centred) if centred.isfinite().all() else centred.norm(dim=1)
@@ -42,6 +44,7 @@ def embedding_health(z1_ND: Tensor, z2_ND: Tensor) -> dict[str, float]:
     nearest = (z1 @ z2.T).argmax(1)
     return {
         "spread": float(both.std(1, correction=0).mean() * math.sqrt(dim)),
+        # each of the two sensors has N (N - 1) ordered pairs of different places
         "mean_cosine": float(off_diagonal / (2 * size * (size - 1))),
         "effective_rank": float(torch.special.entr(weights).sum(1).exp().mean()),
         "retrieval_top1": float((nearest == torch.arange(size, device=z1.device)).double().mean()),
@@ -57,6 +60,7 @@ def refuse_collapse(health: dict[str, float]) -> None:
     Raises:
         CollapseError: the embeddings collapsed.
     """
+    # `not >` is also true of NaN
     if not health["spread"] > 0.02 or not health["mean_cosine"] < 0.999:
         raise CollapseError(
             f"embeddings collapsed: spread {health['spread']:.3f} (above 0.02 expected), mean "

@@ -43,6 +43,7 @@ def gathered(own: Tensor) -> Tensor:
 
 def summed(own: Tensor) -> Tensor:
     """Return the sum over all ranks without gradients; `own` keeps its values."""
+    # all_reduce works in place and needs memory without gaps
     total = own.detach().clone(memory_format=torch.contiguous_format)
     if ranks() > 1:
         dist.all_reduce(total)
@@ -71,8 +72,9 @@ class _Gather(torch.autograd.Function):
     def forward(ctx: Any, own: Tensor) -> Tensor:  # noqa: ANN401 - autograd's context
         parts = [own.new_empty(own.shape) for _ in range(ranks())]
         dist.all_gather(parts, own.contiguous())
-        return torch.stack(parts, 1).flatten(0, 1)
+        return torch.stack(parts, 1).flatten(0, 1)  # in turns, as the batch was dealt
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:  # noqa: ANN401 - autograd's context
+        # the losses of all ranks depend on these rows, so their gradients add up
         return summed(grad)[rank() :: ranks()]

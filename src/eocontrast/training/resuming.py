@@ -25,6 +25,7 @@ LIBRARIES = ("accelerate", "numpy", "timm", "torch")
 
 def digest(*determined_by: object) -> str:
     """Return a digest of what decides a result, including code, libraries and threads."""
+    # both decide the order of a sum
     threads = torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()
     libraries = [version(name) for name in LIBRARIES]
     told = repr((*determined_by, code_sha256(), libraries, threads))

@@ -17,7 +17,9 @@ def warmup_cosine(step: int, steps: int, warmup: int) -> float:
         warmup: number of steps until the peak.
     """
     if step < warmup:
+        # not from 0: a first step at that rate would change nothing
         return (step + 1) / (warmup + 1)
+    # SGDR without restarts (Loshchilov and Hutter 2017); a run may be no longer than its warm-up
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 

@@ -96,6 +96,7 @@ def _extract_zip(archive: Path, patterns: Sequence[str], folder: Path) -> Iterat
     with zipfile.ZipFile(archive) as opened:
         members = [m for m in opened.infolist() if not m.is_dir()]
         members = [m for m in members if _matches_any(patterns, [m.filename])]
+        # a zip lists its sizes first; a tar has none before its end
         check_free_disk(folder, sum(m.file_size for m in members), archive.name)
         for member in members:
             # extract() removes `..` and leading slashes from the name; links become plain files
@@ -119,6 +120,7 @@ def _extract_tar(archive: Path, patterns: Sequence[str], folder: Path) -> Iterat
 @contextmanager
 def _open_tar(archive: Path) -> Iterator[tarfile.TarFile]:
     with archive.open("rb") as file:
+        # by content: archives of any name are taken
         is_zstd = file.read(len(ZSTD)) == ZSTD
     if not is_zstd:
         with tarfile.open(archive) as opened:

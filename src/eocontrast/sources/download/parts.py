@@ -143,6 +143,7 @@ def _unpack(
     archive: SplitArchive, parts: Sequence[Path], folders: Sequence[str], folder: Path
 ) -> None:
     """Unpack folders beside their destination, move them in once all are complete, and note it."""
+    # an archive of another release may lack some, which is an error, not a smaller data set
     left = set(folders)
     with scratch(folder) as work:
         try:

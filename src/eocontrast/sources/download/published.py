@@ -117,6 +117,7 @@ def find_root(data: Path, tops: Sequence[str]) -> Path:
     Returns:
         The only folder that contains one of `tops`; `data` if there are none or several.
     """
+    # from the outside: a match further in may be a copy within the data set
     for depth in ("", "*/", "*/*/"):
         parents = {match.parent for top in tops for match in data.glob(depth + top)}
         if parents:
@@ -166,6 +167,7 @@ def read_md5s(path: Path) -> dict[str, str]:
                 "file name, as md5sum writes them"
             )
         if match:
+            # md5sum lists paths as they were given to it
             digests[Path(match[2]).name] = match[1].lower()
     return digests
 

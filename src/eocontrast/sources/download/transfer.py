@@ -86,11 +86,13 @@ def fetch_file(
     """
     kind, expected = ("sha256", sha256) if sha256 else ("md5", md5)
     digest_of = file_sha256 if sha256 else file_md5
+    # the catalogue knows only the first digits of some digests
     if target.exists() and (not expected or digest_of(target).startswith(expected)):
         return target
     partial = target.with_name(f"{target.name}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        # the server may have changed the file since the part was received
         for _ in range(2 if partial.exists() else 1):
             _download(url, partial, beside, attempts, pause, stall)
             digest = digest_of(partial)
@@ -130,6 +132,7 @@ def _download(
                     f"{shown} cannot be downloaded ({error}); check the address, the login and the "
                     "network"
                 ) from None
+            # a connection that brought bytes counts as progress, however often it breaks
             failures = 1 if _size(partial) > furthest else failures + 1
             furthest = max(furthest, _size(partial))
             if failures >= attempts:

@@ -45,6 +45,7 @@ class Burner:
         """
         assert grid.crs is not None
         projected = self._in_crs(grid.crs)
+        # sorted, because the tree's order is its own, and the last one drawn is on top
         near = np.sort(projected.tree.query(shapely.box(*grid.bounds)))
         shape = (grid.height, grid.width)
         if not len(near):

@@ -111,6 +111,7 @@ def read_vectors(path: Path, class_column: str, classes: Mapping[str, int]) -> V
     frame = frame[usable]
     kind = _kind(path, frame.geometry)
     if kind == "points":
+        # a multipoint becomes points: each labels the pixel that it lies in
         frame = frame.explode()
     names = _names(frame[class_column])
     order = _order(path, class_column, names, classes)
@@ -147,6 +148,7 @@ def _check_format(path: Path) -> None:
     if beginnings is None:
         raise UserError(f"{path}: expected a vector file, {', '.join(SUFFIXES)}; export it as one")
     with path.open("rb") as file:
+        # JSON may begin with a byte-order mark or blanks
         start = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
     if not start.startswith(beginnings):
         raise UserError(f"{path} does not begin as {path.suffix} files do; export it again")
@@ -183,6 +185,7 @@ def _order(
     path: Path, column: str, names: pd.Series, classes: Mapping[str, int]
 ) -> tuple[str, ...]:
     """Return the names of the classes in order, as stated or sorted."""
+    # numbers by value: as text, 10 would come before 9
     held = sorted(names.unique(), key=lambda name: (int(name) if name.isdecimal() else 0, name))
     strange = [name for name in held if "|" in name or name in ("none", "")]
     if strange:
@@ -213,4 +216,5 @@ def read_area(path: Path) -> shapely.Geometry:
         raise UserError(f"{path} holds {found}; expected the outline of an area as polygons")
     if frame.crs is None:
         raise UserError(f"{path} does not say its coordinate reference system; write it")
+    # outlines drawn by hand cross themselves, which the union refuses
     return held.to_crs(4326).make_valid().union_all()

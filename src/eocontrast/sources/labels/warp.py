@@ -55,6 +55,7 @@ class LabelRaster:
         Raises:
             RasterError: the file is damaged or holds values that are not whole numbers.
         """
+        # float64 holds every class value of 32 bits exactly, and -1
         drawn = np.full((grid.height, grid.width), -1.0)
         needed = source_window(self.grid, grid)
         if needed is None:
@@ -71,7 +72,7 @@ class LabelRaster:
             dst_transform=grid.transform,
             dst_crs=grid.crs,
             dst_nodata=-1,
-            resampling=Resampling.nearest,
+            resampling=Resampling.nearest,  # a mean of two classes would be a third one
         )
         return drawn.astype(np.int64)
 

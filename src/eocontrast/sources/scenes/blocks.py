@@ -82,6 +82,7 @@ def _divisions(
     """Draw divisions, (draws, blocks): scattered ones, and half of them around a place."""
     draws = int(np.clip(_CELLS // blocks, 50, DRAWS))
     sizes = rng.integers(1, blocks, draws)
+    # the blocks of lowest rank are tested: any number of them, in any combination
     order = rng.random((draws, blocks))
     if places is not None:
         # of scattered blocks the gap leaves little: blocks side by side have a shorter border
@@ -106,6 +107,7 @@ def gap_between(
     count, on_grid = int(blocks.max()) + 1, np.arange(len(blocks)).reshape(shape)
     labelled = (held.sum(1) > 0).reshape(shape)
     touching = []
+    # half of the eight neighbours; each pair is entered both ways below
     for down, right in [(0, 1), (1, 0), (1, 1), (1, -1)]:
         rows, cols = shape[0] - down, shape[1] - abs(right)
         first = np.s_[:rows, max(-right, 0) : max(-right, 0) + cols]

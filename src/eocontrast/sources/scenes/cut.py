@@ -151,6 +151,7 @@ def _labels(
             in_blocks = pixels.setdefault(number, {})
             block = int(blocks[patch])
             in_blocks[block] = in_blocks.get(block, 0) + count
+    # a polygon on a border would otherwise be trained on and tested on
     homes = {number: max(found, key=lambda b: found[b]) for number, found in pixels.items()}
     amounts = np.zeros((rows * cols, classes), np.int64)
     for patch, (numbers, indices), counts in parts:
@@ -181,6 +182,7 @@ def cut_scene(images: dict[Sensor, SceneImage], plan: Plan, side: int, out: Path
     chosen = [(int(r), int(c)) for r, c in np.argwhere(plan.split != "")]
     out.mkdir(parents=True, exist_ok=True)
     bands = sum(len(image.modality.bands) for image in images.values())
+    # 4 bytes a value: float32, the larger of the two types that are written
     check_free_disk(out, len(chosen) * bands * side**2 * 4, "the patches")
     rows = list(_cut(images, plan, side, out, chosen))
     if not rows:

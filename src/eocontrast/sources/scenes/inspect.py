@@ -86,6 +86,7 @@ def inspect(
                 f"{path} does not say where it lies; give it a CRS and a transform, for example "
                 "with `gdal_translate -a_srs EPSG:32632 -a_ullr ...`"
             )
+        # a thumbnail of overviews, not every pixel of a scene
         size = (min(grid.height, _THUMB), min(grid.width, _THUMB))
         sample = image.read(out_shape=size)
     sample = sample[:, _held(sample)]
@@ -122,6 +123,7 @@ def _bands(sensor: Sensor, path: str) -> tuple[tuple[str, ...], str]:
         texts, count = [text for text in raster.descriptions if text], raster.count
     pairs = zip(standard_names(texts), texts, strict=True)
     described = tuple(name or text for name, text in pairs)
+    # descriptions that repeat, or that some bands lack, name no bands
     if len(set(described)) == count:
         return described, "as the file describes them"
     usual = _USUAL[sensor].get(count)
@@ -140,6 +142,7 @@ def _units(sensor: Sensor, sample: NDArray[Any]) -> tuple[Units, str]:
         if (sample < 0).mean() > 0.01:
             return "dB", f"because values are negative {spread}"
         return "linear", f"because no value is negative {spread}"
+    # by the median: a few glints or clouds are brighter than a perfect diffuser
     if float(np.median(sample)) <= 2:
         return "reflectance", f"because values are small {spread}"
     return "DN", f"because values are large {spread}"

@@ -94,6 +94,8 @@ def _raster_labels(path: Path) -> FoundLabels:
 
     def draw(grid: Grid) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
         drawn = labels.draw(grid)
+        # clipped, because a value above all known ones would be out of range; the next line drops
+        # it
         places = np.searchsorted(known, drawn).clip(max=len(known) - 1)
         indices = np.where(known[places] == drawn, places, NOTHING)
         return indices, np.full(drawn.shape, NOTHING)
