@@ -35,8 +35,8 @@ from eocontrast.sources.stac.search import find_items
 THREADS = 8
 """Patches that a process reads at a time: it waits for the network most of the time."""
 
-BATCH = 32
-"""Patches of a task, after which progress is shown."""
+BATCH = 64
+"""Patches of a task, after which progress is shown; at its end threads wait for the slowest."""
 
 
 def fetch(folder: Path, params: StacParams, workers: int | None = None) -> Source:
