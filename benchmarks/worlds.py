@@ -3,8 +3,9 @@
     python benchmarks/worlds.py          # run what is missing, each run as a DVC experiment
     python benchmarks/worlds.py --table  # print the table of docs/evaluation.md
 
-A run takes as long as `dvc repro`. It happens in a temporary copy of the project, so the committed
-results stay. World 1 is missing on purpose, because learning rates and arms were chosen in it.
+A run trains the arms of the headline and their frozen ones, at the two shares of labels that the
+headline compares. It happens in a temporary copy of the project, so the committed results stay.
+World 1 is missing on purpose, because learning rates and arms were chosen in it.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import argparse
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from eocontrast.curve.headline import compared_arms, nearest
+from eocontrast.config.curve import LabelCurveParams
+from eocontrast.config.params import load_params
+from eocontrast.curve.headline import FRACTION, compared_arms, nearest
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,10 @@ class Repeat:
         """Return the name of the experiment."""
         return f"world{self.world}-{self.precision}-{self.threads}"
 
-    def settings(self) -> list[str]:
+    def settings(self, curve: LabelCurveParams) -> list[str]:
         """Return the options of `dvc exp run`."""
-        return ["-S", f"sources.simulated.seed={self.world}", "-S", f"precision='{self.precision}'"]
+        changes = [f"sources.simulated.seed={self.world}", f"precision='{self.precision}'"]
+        return [word for change in (*changes, *_fewer(curve)) for word in ("-S", change)]
 
 
 REPEATS = (
@@ -49,9 +53,29 @@ REPEATS = (
 HEAD = ("world", "precision", "threads", "task", "supervised", "pretrained", "difference", "best")
 
 
+def _fewer(curve: LabelCurveParams) -> Iterator[str]:
+    """Yield changes that leave out all but the arms of the headline, and their frozen ones."""
+    named = {arm for task in curve.headline.values() for arm in task.model_dump().values()}
+    yield f"label_curve.fractions=[{FRACTION},1.0]"
+    yield "qualitative.arms=[]"
+    # not removed: DVC writes an emptied section so that it cannot be read again
+    segmenters = curve.headline["segmentation"]
+    for name in curve.ensembles:
+        yield f"label_curve.ensembles.{name}.first={segmenters.supervised}"
+        yield f"label_curve.ensembles.{name}.second={segmenters.pretrained}"
+    for init, arms in curve.arms.items():
+        kept = {arm for arm in arms if arm.removesuffix("_frozen") in named}
+        if not kept:  # an init without an arm is refused
+            yield f"~pretrain.runs.{init}"
+            yield f"~label_curve.arms.{init}"
+        else:
+            yield from (f"~label_curve.arms.{init}.{arm}" for arm in arms if arm not in kept)
+
+
 def run(repeat: Repeat) -> None:
     """Run the pipeline with the settings of a row."""
-    command = ["dvc", "exp", "run", "--temp", "--name", repeat.name, *repeat.settings()]
+    settings = repeat.settings(load_params().label_curve)
+    command = ["dvc", "exp", "run", "--temp", "--name", repeat.name, *settings]
     threads = {"OMP_NUM_THREADS": str(repeat.threads)}
     subprocess.run(command, env={**os.environ, **threads}, check=True)
 
@@ -73,7 +97,7 @@ def _git(*words: str) -> str:
 def rows(repeat: Repeat, found: Mapping[str, Any] | None) -> list[tuple[str, ...]]:
     """Return a row per task: scores of the headline's arms, their difference, and the best arm.
 
-    The last column names the pretrained arm with the best score at the same share of the labels.
+    The last column names the pretrained arm of the run with the best score at that share of labels.
 
     Args:
         repeat: The run.

@@ -1,6 +1,7 @@
 """The table of repeated runs."""
 
 import json
+import shutil
 import subprocess
 from importlib import import_module
 from pathlib import Path
@@ -9,6 +10,10 @@ from typing import Any
 
 import pytest
 from clones import ROOT
+from dvc.utils.hydra import apply_overrides
+from shipped import PARAMS
+
+from eocontrast.config.params import load_params
 
 
 @pytest.fixture
@@ -54,6 +59,23 @@ def test_runs_differ_and_leave_out_tuning_world(worlds: ModuleType) -> None:
     assert len({repeat.name for repeat in worlds.REPEATS}) == 6
     assert {repeat.world for repeat in worlds.REPEATS} == {0, 2, 3}
     assert {repeat.threads for repeat in worlds.REPEATS} == {1, 2}
+
+
+def test_runs_have_arms_of_the_headline_alone(worlds: ModuleType, tmp_path: Path) -> None:
+    shutil.copy(PARAMS, file := tmp_path / "params.yaml")
+    shipped = load_params(file).label_curve
+    settings = worlds.Repeat(3, "no", 2).settings(shipped)
+    assert set(settings[::2]) == {"-S"}
+    apply_overrides(file, settings[1::2])
+    changed = load_params(file)
+    assert (changed.sources.simulated.seed, changed.precision) == (3, "no")
+    assert changed.label_curve.fractions == (0.1, 1.0)
+    named = {"late", "dual_simclr", "unet_late", "unet_dual"}
+    frozen = {"dual_simclr_frozen", "unet_dual_frozen"}
+    assert set(changed.label_curve.named_arms) == named | frozen
+    assert set(changed.pretrain.runs) == {"random_resnet", "dual_simclr_resnet"}
+    same = {name: shipped.named_arms[name] for name in changed.label_curve.named_arms}
+    assert changed.label_curve.named_arms == same
 
 
 def test_summary_of_an_experiment(
