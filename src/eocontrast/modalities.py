@@ -142,11 +142,16 @@ def implausible(values: NDArray[Any], modality: Modality) -> str:
         return "most values exceed 2, which looks like DN"
     if modality.units == "reflectance" and 0 < most < 1e-3:
         return "no value reaches 0.001, which looks scaled twice"
-    if modality.units == "linear":
-        low, high = 10 ** (low / 10), 10 ** (high / 10)
+    low, high = limits(modality)
     if most < low or least > high:
         return "all values lie outside the valid range"
     return ""
+
+
+def limits(modality: Modality) -> tuple[float, float]:
+    """Return the valid range in the units of the values, as power for linear."""
+    low, high = modality.valid_range
+    return (10 ** (low / 10), 10 ** (high / 10)) if modality.units == "linear" else (low, high)
 
 
 def whole_numbers(values: NDArray[Any]) -> bool:

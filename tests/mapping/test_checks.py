@@ -13,9 +13,9 @@ from rasterio import Affine
 from eocontrast.mapping.checks import Resolution
 from eocontrast.mapping.scenes import Image, open_scene
 from eocontrast.mapping.tiles import Tile
-from eocontrast.modalities import Modality
+from eocontrast.modalities import Modality, Sensor
 from eocontrast.patches.inputs import InputSpec
-from eocontrast.rasters.values import Declared
+from eocontrast.rasters.values import AUTOMATIC, Declared
 from eocontrast.runtime.errors import UserError
 
 BANDS = ("B02", "B03", "B08")
@@ -127,3 +127,88 @@ def test_offset_that_was_taken_off_before(tmp_path: Path, trained: bool | None) 
     with pytest.raises(UserError, match=r"too low to hold it.*Pass --s2-offset 0"):
         read(path, spec)
     np.testing.assert_array_equal(read(path, spec, 0), OLD)
+
+
+SAR = InputSpec(Modality(("VV", "VH"), "dB", (-40, 10)), (-11, -18), (4, 4), 16, pixel=10)
+ECHO = np.random.default_rng(2).normal((-9, -15), 2, (1600, 2)).T.reshape(2, 40, 40)
+
+
+def mapped(
+    folder: Path,
+    sensor: Sensor,
+    values: NDArray[Any],
+    bands: tuple[str, ...] | None = None,
+    files: Declared = AUTOMATIC,
+    check: bool = True,
+) -> NDArray[Any]:
+    place = {"crs": "EPSG:32633", "transform": Affine(10, 0, 600000, 0, -10, 5300000)}
+    path = str(write_raster(folder / f"{sensor}.tif", values, "GTiff", **place))
+    spec = SAR if sensor == "s1" else replace(SPEC, pixel=10, with_offset=False)
+    image = Image(path, bands, files=files)
+    with open_scene({sensor: image}, {sensor: spec}, check) as scene:
+        return scene.read(Tile(0, 0, 40, 40))[sensor]
+
+
+@pytest.mark.parametrize(("factor", "base"), [(0.2303, "natural logarithm"), (0.1, "base 10")])
+def test_logarithms_are_refused(tmp_path: Path, factor: float, base: str) -> None:
+    values = (ECHO * factor).astype(np.float32)
+    with pytest.raises(UserError, match=rf"{base}.* Convert them.*--no-scale-check"):
+        mapped(tmp_path, "s1", values)
+    read = mapped(tmp_path, "s1", values, check=False)
+    np.testing.assert_allclose(read / 100, values, atol=0.006)
+
+
+def test_changed_places_are_refused(tmp_path: Path) -> None:
+    values = ECHO[::-1].astype(np.float32)
+    with pytest.raises(UserError, match=r"changed places\. .* by --s1-bands"):
+        mapped(tmp_path, "s1", values)
+    read = mapped(tmp_path, "s1", values, bands=("VH", "VV"))
+    np.testing.assert_allclose(read / 100, ECHO, atol=0.006)
+
+
+@pytest.mark.parametrize(
+    ("sensor", "values", "said"),
+    [
+        ("s1", ECHO / 2, "half of the right decibels"),
+        ("s1", ECHO * 2 - 5, "twice the right decibels"),
+        ("s2", (OLD * np.array([0.1, 0.1, 1])[:, None, None]).astype(int) // 10, "too dark"),
+    ],
+)
+def test_unlikely_scale_is_a_note(
+    tmp_path: Path,
+    sensor: Sensor,
+    values: NDArray[Any],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mapped(tmp_path, sensor, values.astype(np.float32 if sensor == "s1" else np.uint16))
+    assert f"note: {sensor}: values in" in (told := capsys.readouterr().err)
+    assert said in told
+
+
+@pytest.mark.parametrize("fill", [1000, 777])
+def test_undeclared_fill_is_a_note(
+    tmp_path: Path, fill: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = OLD.copy()
+    values[:, :10] = fill
+    np.testing.assert_array_equal(mapped(tmp_path, "s2", values), values)
+    said = f"exactly {fill} in all bands in 25.0% of the pixels"
+    assert said in (told := capsys.readouterr().err)
+    assert f"pass --s2-nodata {fill}" in told
+    files = Declared(nodata=(float(fill),))
+    read = mapped(tmp_path, "s2", values, files=files)
+    # a pixel with the declared value in any band is missing
+    void = (values == fill).any(axis=0)
+    np.testing.assert_array_equal(read, np.where(void, SPEC.modality.storage.nodata, values))
+    assert "exactly" not in capsys.readouterr().err
+
+
+def test_offset_that_nothing_states_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read(written(tmp_path, NEW), replace(SPEC, pixel=10, with_offset=True))
+    assert "offset of 1000, which nothing states; it is kept" in capsys.readouterr().err
+    snow = SNOW.reshape(3, 40, 40).astype(np.uint16)
+    read(written(tmp_path, snow), replace(SPEC, pixel=10, with_offset=None))
+    assert "they are taken as they are" in capsys.readouterr().err

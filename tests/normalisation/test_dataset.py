@@ -104,6 +104,21 @@ def test_values_without_class(
         assert re.search(message, findings[0].message)
 
 
+@pytest.mark.parametrize(
+    ("value", "pixels", "severity"),
+    [
+        (3, 40, "warning"), (1, 40, "warning"), (3, 1, "note"), (0, 40, "note"), (255, 40, "note"),
+        (-9999, 40, "note"), (65535, 40, "note"),
+    ],
+)  # fmt: skip
+def test_values_that_headers_hide(value: int, pixels: int, severity: str) -> None:
+    evidence = {"values": {"1": 160 - pixels, "2": 40}, "hidden": [float(value), pixels]}
+    patches = [Patch("p0", "train", [], evidence=evidence), *masks({1: 50, 2: 50})]
+    (finding,) = audit_dataset(source(), patches)
+    assert (finding.id, finding.rule, finding.severity) == ("p0", "mask_values", severity)
+    assert f"declare {value} as no data, which hides {pixels / 300:.1%}" in finding.message
+
+
 def labelled(*rows: tuple[str, str, int]) -> list[Patch]:
     """Return patches of these splits, groups and classes."""
     return [

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from eocontrast.cli.params import read_params
+from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import refuse_existing
 
 if TYPE_CHECKING:  # the schema takes a third of a second
     from eocontrast.config.catalogues import StacParams
     from eocontrast.mapping.scenes import Image
-    from eocontrast.modalities import Sensor
     from eocontrast.sources.scenes.cut import Cutting
 
 IMAGES = Path("data/raw/scenes")
@@ -92,10 +92,18 @@ def area_images(arguments: argparse.Namespace) -> dict[Sensor, Image]:
     """
     from eocontrast.mapping.scenes import Image
     from eocontrast.models.build import load_finetuned
+    from eocontrast.rasters.values import Declared
 
     refuse_existing(arguments.out, arguments.overwrite)  # reading an area may take hours
     if arguments.s1 or arguments.s2:
         raise UserError("pass --s1 and --s2, or --area: images come from one of the two")
+    for sensor in SENSORS:
+        for name in ("bands", "units", "nodata"):
+            if getattr(arguments, f"{sensor}_{name}"):
+                raise UserError(
+                    f"--{sensor}-{name} describes a file, and --area reads images whose {name} are "
+                    "known: leave it out"
+                )
     with _extra():
         from eocontrast.sources.stac.area import area_file
         from eocontrast.sources.stac.scene import write_scene
@@ -113,7 +121,12 @@ def area_images(arguments: argparse.Namespace) -> dict[Sensor, Image]:
     )
     paths = write_scene(params, tuple(model.inputs), IMAGES)
     fill = tuple(arguments.fill_bands)
-    return {sensor: Image(str(path), fill_bands=fill) for sensor, path in paths.items()}
+    offsets = {sensor: getattr(arguments, f"{sensor}_offset") for sensor in paths}
+    files = {s: Declared(offset="auto" if add is None else add) for s, add in offsets.items()}
+    return {
+        sensor: Image(str(path), fill_bands=fill, files=files[sensor])
+        for sensor, path in paths.items()
+    }
 
 
 def fill_from_area(parsed: Any, arguments: argparse.Namespace, cutting: Cutting) -> list[str]:  # noqa: ANN401 - parsed YAML

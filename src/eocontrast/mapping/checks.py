@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from eocontrast.modalities import STORAGE, Modality, Sensor, implausible
+from eocontrast.modalities import STORAGE, Modality, Sensor, implausible, limits
 from eocontrast.patches.agreement import PIXEL, same_pixel
 from eocontrast.patches.inputs import InputSpec
+from eocontrast.rasters.flat import flat_area
 from eocontrast.rasters.grids import Grid
 from eocontrast.rasters.image import SensorImage
+from eocontrast.rasters.levels import doubt, levels, swapped
 from eocontrast.rasters.offsets import (
     TWICE,
     added_offset,
@@ -77,19 +79,42 @@ def check_values(
     Raises:
         UserError: there is no data, or the offset or the values do not fit the model.
     """
-    pixels = _sample(image, grid)
+    sample, modality = _sample(image, grid), scene_modality(image, spec)
+    pixels = _present(sample)
     if not pixels.size:
         raise UserError("no data on the scene's grid: are both images of one place?")
+    if area := flat_area(sample, missing_pixels(sample), limits(modality)):
+        nodata = f"--{sensor}-nodata {area.values[0]:g}"
+        _say(f"{sensor}: a sample of the scene holds {area}. If it is, pass {nodata}")
     if not check_scale:
         return
-    reason = implausible(pixels, scene_modality(image, spec))
+    reason = implausible(pixels, modality)
     if reason:
         raise UserError(
             f"values in {image.units} lie between {pixels.min():.4g} and {pixels.max():.4g}: "
             f"{reason}. Name their units by --{sensor}-units; if they are right, pass "
             "--no-scale-check"
         )
+    _check_levels(sensor, modality, pixels)
     _check_offset(sensor, spec, image, pixels)
+
+
+def _check_levels(sensor: Sensor, modality: Modality, pixels: NDArray[Any]) -> None:
+    """Refuse values on a scale that no ground has, and doubt unlikely ones, as the audit does."""
+    found = levels(modality, pixels)
+    if found and (why := swapped(found)):
+        raise UserError(
+            f"{why}. Name the bands in the order of the file by --{sensor}-bands; if it is right, "
+            "pass --no-scale-check"
+        )
+    unlikely = doubt(found) if found else None
+    if unlikely and unlikely.certain:
+        raise UserError(
+            f"values in {modality.units} have {unlikely.text}. Convert them; if they are right, "
+            "pass --no-scale-check"
+        )
+    if unlikely:
+        _say(f"{sensor}: values in {modality.units} have {unlikely.text}; check them")
 
 
 def scene_modality(image: SensorImage, spec: InputSpec) -> Modality:
@@ -138,10 +163,16 @@ def _check_offset(
             f"to add it, or {keep} if the model was trained without"
         )
     if evidence in ("doubtful", "bright"):
-        state = "with" if spec.with_offset else "without"
+        state = "with it" if spec.with_offset else "without it"
+        trained = "as they are" if spec.with_offset is None else f"as in training, {state}"
         _say(
             f"{sensor}: the values are too bright to show whether they hold Sentinel-2's offset of "
-            f"1000; they are taken as in training, {state} it. Pass {take} to take it off"
+            f"1000; they are taken {trained}. Pass {take} to take it off"
+        )
+    elif evidence == "present":
+        _say(
+            f"{sensor}: the values look like they hold Sentinel-2's offset of 1000, which nothing "
+            "states; it is kept, as in training"
         )
 
 
@@ -150,9 +181,9 @@ def _say(line: str) -> None:
 
 
 def _sample(image: SensorImage, grid: Grid) -> NDArray[Any]:
-    """Read pixels with data, shape (bands, n), from windows all over the scene.
+    """Read windows from all over the scene as one picture, shape (bands, h, w).
 
-    Every n-th pixel of the scene is read instead if the windows hold no data.
+    The scene is thinned instead if the windows hold no data.
     """
     height, width = min(SIDE, grid.height), min(SIDE, grid.width)
     # the middle of each quarter: a scene's edges often hold no data
@@ -162,13 +193,14 @@ def _sample(image: SensorImage, grid: Grid) -> NDArray[Any]:
         ((shares * room).astype(int) // SIDE * SIDE).tolist()
         for room in (grid.height - height, grid.width - width)
     )
-    windows = [image.read(Window(col, row, width, height)) for row in rows for col in cols]
-    pixels = _present(np.stack(windows, 1))
-    if not pixels.size:
+    # a small scene has the same window several times
+    rows, cols = sorted({*rows}), sorted({*cols})
+    windows = [[image.read(Window(col, row, width, height)) for col in cols] for row in rows]
+    sample: NDArray[Any] = np.concatenate([np.concatenate(line, 2) for line in windows], 1)
+    if missing_pixels(sample).all():
         most = SAMPLES * SIDE
-        thinned = image.read(out_shape=(min(grid.height, most), min(grid.width, most)))
-        pixels = _present(thinned)
-    return pixels
+        sample = image.read(out_shape=(min(grid.height, most), min(grid.width, most)))
+    return sample
 
 
 def _present(values: NDArray[Any]) -> NDArray[Any]:

@@ -1,6 +1,6 @@
 """Audit rules for the values of a raster, and the limit of bad patches.
 
-More rules are in `shift`, `consistency` and `RasterError`.
+More rules are in `places`, `shift`, `consistency`, `dataset` and `RasterError`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from eocontrast.modalities import Modality, Sensor, implausible, whole_numbers
-from eocontrast.rasters.read import Raster
+from eocontrast.modalities import Modality, Sensor, implausible, limits, whole_numbers
+from eocontrast.rasters.flat import flat_area
 from eocontrast.rasters.values import WORDS, Reason
 from eocontrast.runtime.errors import UserError
 
@@ -86,6 +86,9 @@ def audit_sensor(
     held = _Present(present, present.min(axis=1), present.max(axis=1))
     found += _units(modality, held) or _dtype(modality, held)
     found += _saturated(modality, held) + _constant(modality, held)
+    if area := flat_area(values, missing, limits(modality)):
+        cure = f"declare that value, as the file holds it, as no data (nodata of {sensor})"
+        found.append(("undeclared_fill", "warning", f"holds {area}; {cure}"))
     return [Finding(patch, rule, level, f"{sensor} {what}") for rule, level, what in found]
 
 
@@ -126,9 +129,7 @@ def _dtype(modality: Modality, held: _Present) -> list[Found]:
 
 
 def _saturated(modality: Modality, held: _Present) -> list[Found]:
-    low, high = modality.valid_range
-    if modality.units == "linear":
-        low, high = 10 ** (low / 10), 10 ** (high / 10)
+    low, high = limits(modality)
     reaching = held.values[(held.low < low) | (held.high > high)]
     if not len(reaching):
         return []
@@ -171,63 +172,6 @@ def audit_names(
         f"read in the declared order {', '.join(modality.bands)}"
     )
     return [Finding(patch, "bands", "warning", message)]
-
-
-def audit_sizes(patch: str, sizes: Mapping[str, tuple[int, ...]]) -> list[Finding]:
-    """Report each raster that differs in height or width from S2, or else from the first.
-
-    Args:
-        patch: Id of the patch.
-        sizes: Height and width in pixels, by column of the manifest.
-    """
-    if not sizes:
-        return []
-    reference = "s2" if "s2" in sizes else next(iter(sizes))
-    return [
-        Finding(patch, "size", "error", sizes_differ(name, size, reference, sizes[reference]))
-        for name, size in sizes.items()
-        if size != sizes[reference]
-    ]
-
-
-def sizes_differ(one: str, size: tuple[int, ...], other: str, expected: tuple[int, ...]) -> str:
-    """Return a message with both sizes."""
-    return (
-        f"{one} has {size[0]} x {size[1]} pixels, {other} {expected[0]} x {expected[1]}; "
-        "both must be of one size"
-    )
-
-
-def audit_places(
-    patch: str, rasters: Mapping[str, Raster], severity: Severity = "warning"
-) -> list[Finding]:
-    """Return a finding for each raster that lies elsewhere than the first that says where it lies.
-
-    Args:
-        patch: Id of the patch.
-        rasters: Rasters by column of the manifest.
-        severity: An error for files of the user; published patches may carry wrong places.
-    """
-    known = [
-        (name, grid)
-        for name, raster in rasters.items()
-        for grid in raster.grids
-        if not grid.transform.is_identity
-    ]
-    found: dict[str, Finding] = {}
-    for name, grid in known:
-        difference = grid.difference(known[0][1])
-        if difference:
-            message = f"{name} {difference} {known[0][0]}; bring both to one grid (gdalwarp)"
-            found.setdefault(name, Finding(patch, "georeference", severity, message))
-    turned = [name for name, raster in rasters.items() if raster.turned]
-    for name in set(rasters) - {name for name, _ in known} if turned else ():
-        message = (
-            f"the rows of {turned[0]} run from south to north, and {name} does not say how its own "
-            "run; give it a CRS and a transform"
-        )
-        found.setdefault(name, Finding(patch, "georeference", severity, message))
-    return list(found.values())
 
 
 def has_error(findings: list[Finding]) -> bool:

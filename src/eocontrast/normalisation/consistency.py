@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from eocontrast.modalities import SENSORS, Sensor
-from eocontrast.normalisation.audit import Finding, has_error, sizes_differ
+from eocontrast.normalisation.audit import Finding, has_error
 from eocontrast.normalisation.pairs import Patch
+from eocontrast.normalisation.places import sizes_differ
 
 
 class Consistency:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
 from eocontrast.normalisation.audit import Finding, Severity
 from eocontrast.normalisation.ground import audit_ground
 from eocontrast.normalisation.pairs import Patch
+from eocontrast.normalisation.scales import audit_scales
+from eocontrast.rasters.fill import IMPOSSIBLE
 from eocontrast.rasters.mask_values import explain, is_shifted
 from eocontrast.rasters.source import Source
 from eocontrast.runtime.errors import UserError
@@ -25,9 +27,9 @@ FEW = 0.01
 
 def audit_dataset(source: Source, patches: Sequence[Patch]) -> list[Finding]:
     """Return the findings that only all patches together show."""
-    found = [*audit_ground(source, patches)]
+    found = [*audit_ground(source, patches), *audit_scales(source, patches)]
     # what masks of published archives hold is known
-    return [*found, *_mask_values(source, patches)] if source.files else found
+    return [*found, *_mask_values(source, patches), *_hidden(patches)] if source.files else found
 
 
 def _mask_values(source: Source, patches: Sequence[Patch]) -> list[Finding]:
@@ -55,6 +57,25 @@ def _mask_values(source: Source, patches: Sequence[Patch]) -> list[Finding]:
     with_unnamed = [name for name, values in counts.items() if set(values) - classes]
     severity: Severity = "error" if nothing or shifted else "warning"
     return [Finding(name, "mask_values", severity, message) for name in with_unnamed]
+
+
+def _hidden(patches: Sequence[Patch]) -> Iterator[Finding]:
+    """Yield what headers of masks declare as no data: such pixels are not labelled."""
+    held = [(p.id, *found) for p in patches if (found := p.evidence.get("hidden"))]
+    named = sum(sum(_values(p).values()) for p in patches if "values" in p.evidence)
+    pixels = named + sum(count for _, _, count in held)
+    for value in dict.fromkeys(value for _, value, _ in held):
+        share = sum(count for _, other, count in held if other == value) / pixels
+        # 0, ends of types and negative numbers stand for "unlabelled" in published masks
+        usual = value <= 0 or value in (255, *IMPOSSIBLE)
+        message = (
+            f"headers of masks declare {value:g} as no data, which hides {share:.1%} of their "
+            f"pixels: they have no label. If {value:g} is a class, unset it (gdal_edit.py "
+            "-unsetnodata) and name it in sources.manifest.classes"
+        )
+        severity: Severity = "note" if usual or share <= FEW else "warning"
+        names = [name for name, other, _ in held if other == value]
+        yield from (Finding(name, "mask_values", severity, message) for name in names)
 
 
 def _values(patch: Patch) -> dict[int, int]:

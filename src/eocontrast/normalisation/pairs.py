@@ -22,15 +22,15 @@ from eocontrast.modalities import Sensor
 from eocontrast.normalisation.audit import (
     Finding,
     audit_names,
-    audit_places,
     audit_sensor,
-    audit_sizes,
     has_error,
 )
 from eocontrast.normalisation.bands import Bands
 from eocontrast.normalisation.moments import Sums, band_sums
+from eocontrast.normalisation.places import audit_places, audit_sizes
 from eocontrast.normalisation.shift import audit_shift
 from eocontrast.rasters.grids import finest
+from eocontrast.rasters.levels import levels
 from eocontrast.rasters.mask_values import count_values
 from eocontrast.rasters.masks import read_mask_raster
 from eocontrast.rasters.offsets import dark_ends, share_below
@@ -55,10 +55,11 @@ class Patch:
         facts: Row of the store's index.
         checksums: CRC-32 of the stored pixels, by `s1`, `s2` and `label`.
         sums: Sums of the stored pixels by sensor, for the band statistics.
-        evidence: What only all patches together can judge: values of the mask (`values`), the dark
-            ends of Sentinel-2's bands before the user's offset (`dark`), who stated an offset and
-            which (`offset`), the share of values too low to have held it (`below`), and the size
-            of a pixel in metres (`pixel`).
+        evidence: What only all patches together can judge: values of the mask (`values`), the value
+            that its header hides and the number of pixels (`hidden`), the dark ends of Sentinel-2's
+            bands before the user's offset (`dark`), who stated an offset and which (`offset`), the
+            share of values too low to have held it (`below`), the size of a pixel in metres
+            (`pixel`), and typical values by sensor (`levels`).
         arrays: Stored pixels by `s1`, `s2` and, for a mask raster, `label`; none once written.
     """
 
@@ -102,6 +103,7 @@ def read_pair(source: Source, bands: StoreBands, row: dict[str, str], check_shif
     findings += audit_sizes(patch, {name: r.values.shape[1:] for name, r in rasters.items()})
     findings += audit_places(patch, rasters, "error" if source.files else "warning")
     stored, missing = {}, {}
+    typical: dict[Sensor, dict[str, Any] | None] = {}
     for sensor, kept in bands.items():
         if sensor in rasters:
             raster, held = rasters[sensor], kept.held
@@ -109,6 +111,8 @@ def read_pair(source: Source, bands: StoreBands, row: dict[str, str], check_shif
             stored[sensor], missing[sensor] = encode_pixels(held, raster.values)
             absent, reasons = missing[sensor], raster.missing.pixels
             findings += audit_sensor(patch, sensor, held, raster.values, absent, reasons)
+            known = levels(held, raster.values[:, ~absent])
+            typical[sensor] = known.to_dict() if known else None
             if source.files:
                 names = source.modalities[sensor]
                 findings += audit_names(patch, sensor, names, raster.unknown)
@@ -137,7 +141,7 @@ def read_pair(source: Source, bands: StoreBands, row: dict[str, str], check_shif
         size=size,
         facts={**facts, "valid": valid, **labels},
         checksums=checksums,
-        evidence=_evidence(source, rasters),
+        evidence=_evidence(source, rasters) | {"levels": typical},
         sums={sensor: band_sums(kept.held, stored[sensor]) for sensor, kept in bands.items()},
         arrays=arrays,
     )
@@ -159,6 +163,8 @@ def _evidence(source: Source, rasters: Mapping[str, Raster]) -> dict[str, Any]:
     if "label" in rasters and source.files:
         counts = count_values(rasters["label"].values)
         evidence["values"] = {str(value): count for value, count in counts.items()}
+        hidden = rasters["label"].missing.pixels.get("nodata", 0)
+        evidence["hidden"] = [rasters["label"].nodata, hidden] if hidden else None
     return evidence
 
 

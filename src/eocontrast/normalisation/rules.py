@@ -37,8 +37,8 @@ RULES: dict[str, Rule] = {
     ),
     "bands": Rule(
         "error, warning",
-        "A band is missing, or its description contradicts the declaration. A warning if the words "
-        "are unknown.",
+        "A band is missing, its description contradicts the declaration, or VH is stronger than "
+        "VV. A warning if the words are unknown.",
         "Correct `bands`, or the file's descriptions.",
     ),
     "units": Rule(
@@ -65,10 +65,10 @@ RULES: dict[str, Rule] = {
         "Write class values into one lossless band.",
     ),
     "mask_values": Rule(
-        "error, warning",
+        "error, warning, note",
         "Masks hold values without a class. A warning if some pixels have one and more than 1 % "
-        "have none.",
-        "Correct `classes`, or declare the value as no data.",
+        "have none, or if a header hides a value that may be a class; a note if it hides 0 or 255.",
+        "Correct `classes`, or the header's no-data value.",
     ),
     "offset": Rule(
         "error, warning",
@@ -90,6 +90,13 @@ RULES: dict[str, Rule] = {
     "implausible_units": Rule(
         "warning", "Values can hardly be in the declared units.", "Correct `units`."
     ),
+    "scale": Rule(
+        "error, warning",
+        "No ground has such values, in a quarter of the patches: logarithms without their factor, "
+        "decibels halved or doubled, or another number than 10,000 for a reflectance of 1. An "
+        "error for logarithms.",
+        "Convert the values, or correct `units`.",
+    ),
     "implausible_dtype": Rule(
         "warning",
         "Values are whole numbers where fractions are expected, or the reverse.",
@@ -102,6 +109,12 @@ RULES: dict[str, Rule] = {
     ),
     "constant_band": Rule(
         "warning", "A band holds a single value.", "Check the export of that band."
+    ),
+    "undeclared_fill": Rule(
+        "warning",
+        "At least 2 % of the pixels hold exactly the same values, in flat areas with a step at "
+        "their edge, such as 0 to which an offset was added.",
+        "Declare the value as `nodata`.",
     ),
     "duplicate": Rule(
         "error, warning",

@@ -20,7 +20,7 @@ from eocontrast.rasters.fill import IMPOSSIBLE
 from eocontrast.rasters.grids import Grid, reversed_axes
 from eocontrast.rasters.open import RasterError, gdal_settings, open_raster, source_files
 from eocontrast.rasters.read import Raster
-from eocontrast.rasters.values import Reason, mark_missing
+from eocontrast.rasters.values import Missing, Reason, mark_missing
 
 MaskKind = Literal["values", "one_hot"]
 """Class values in one band, or one band per class."""
@@ -67,13 +67,19 @@ def read_mask_raster(path: Path, classes: Classes = _NONE, kind: MaskKind = "val
         check_mask(path, raster, classes, kind)
         if kind == "one_hot":
             return _read_one_hot(path, raster, classes)
-        values = class_values(path, raster, whole_window(raster), classes)
+        missing = Missing()
+        values = class_values(path, raster, whole_window(raster), classes, missing)
         grids, turned = (Grid.of(raster),), any(reversed_axes(raster.transform))
-    return Raster(values, grids, turned=turned)
+        nodata = raster.nodatavals[0]
+    return Raster(values, grids, missing, turned=turned, nodata=nodata)
 
 
 def class_values(
-    path: Path, raster: DatasetReader, window: Window, classes: Classes = _NONE
+    path: Path,
+    raster: DatasetReader,
+    window: Window,
+    classes: Classes = _NONE,
+    missing: Missing | None = None,
 ) -> NDArray[Any]:
     """Read class values of a window, (1, h, w), the first row in the north; -1 without data.
 
@@ -82,6 +88,7 @@ def class_values(
         raster: An open raster that `check_mask` has passed.
         window: Part to read.
         classes: Value by the name of the class.
+        missing: Takes the number of pixels without data by reason.
 
     Raises:
         RasterError: it holds values that are not whole numbers.
@@ -90,7 +97,8 @@ def class_values(
     values, valid = band.read(window, None), band.valid(window, None)
     _refuse_fractions(path, values)
     guesses: tuple[Reason, ...] = () if {*classes.values()} & {*IMPOSSIBLE} else ("impossible",)
-    values = mark_missing(values, raster.nodatavals[:1], valid, guesses=guesses)
+    nodata = raster.nodatavals[:1]
+    values = mark_missing(values, nodata, valid, missing=missing, guesses=guesses)
     # NaN marks pixels without data; -1 survives the comparison with class values
     return np.where(np.isnan(values), -1, values) if values.dtype.kind == "f" else values
 

@@ -27,6 +27,7 @@ class Raster:
         offset: Offset that somebody states; None if nobody does.
         turned: Whether rows or columns of a file were reversed.
         unknown: Descriptions that look like names of bands but are not known.
+        nodata: No-data value that the header of a mask declares; None if it declares none.
     """
 
     values: NDArray[Any]
@@ -35,6 +36,7 @@ class Raster:
     offset: Statement | None = None
     turned: bool = False
     unknown: tuple[str, ...] = ()
+    nodata: float | None = None
 
 
 def bands_size(

@@ -1,0 +1,66 @@
+"""Audit rules for the scale of values, which the patches of a data set show together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from eocontrast.modalities import Modality, Sensor
+from eocontrast.normalisation.audit import Finding, Severity
+from eocontrast.normalisation.pairs import Patch
+from eocontrast.rasters.levels import Levels, doubt, swapped
+from eocontrast.rasters.source import Source
+
+SHARE = 0.25
+"""Share of patches that must show it. Towns, wind and algae do so in 1 % of simulated patches."""
+
+
+def audit_scales(source: Source, patches: Sequence[Patch]) -> Iterator[Finding]:
+    """Yield findings on patches whose values can hardly be on the declared scale."""
+    worst: Severity = "error" if source.files else "warning"
+    for sensor, modality in source.modalities.items():
+        known = _known(patches, sensor)
+        doubts = {name: found for name, each in known.items() if (found := doubt(each))}
+        turned = [name for name, each in known.items() if swapped(each)]
+        if 2 * len(turned) > len(known):
+            why = swapped(_middle([known[name] for name in turned]))
+            message = f"{sensor} in {len(turned)} of {len(known)} patches: {why}; correct `bands`"
+            yield from (Finding(name, "bands", worst, message) for name in turned)
+            continue
+        if not doubts or len(doubts) < SHARE * len(known):
+            continue
+        sure = 2 * sum(found.certain for found in doubts.values()) >= len(doubts)
+        message = _message(sensor, modality, [known[name] for name in doubts], len(known))
+        severity: Severity = worst if sure else "warning"
+        yield from (Finding(name, "scale", severity, message) for name in doubts)
+
+
+def _known(patches: Sequence[Patch], sensor: Sensor) -> dict[str, Levels]:
+    """Return typical values by patch; patches without land count only if none has land."""
+    held = {p.id: found for p in patches if (found := p.evidence.get("levels", {}).get(sensor))}
+    known = {name: Levels(**fields) for name, fields in held.items()}
+    land = {name: each for name, each in known.items() if each.kind == "land"}
+    return land or known
+
+
+def _message(sensor: Sensor, modality: Modality, doubted: list[Levels], patches: int) -> str:
+    middle = _middle(doubted)
+    # the medians of all doubted patches are doubtful too, or else those of the first are shown
+    found = doubt(middle) or doubt(doubted[0])
+    assert found is not None
+    return (
+        f"{sensor} is declared as {modality.units}, but {len(doubted)} of {patches} patches have "
+        f"{found.text}. Convert the values, or correct `units`"
+    )
+
+
+def _middle(known: list[Levels]) -> Levels:
+    """Return the medians of patches of the most frequent kind."""
+    kind, _ = Counter(each.kind for each in known).most_common(1)[0]
+    fields = ("level", "other", "ratio", "spread")
+    same = [[getattr(each, name) for name in fields] for each in known if each.kind == kind]
+    middle = dict(zip(fields, np.median(same, axis=0).tolist(), strict=True))
+    return replace(Levels(kind, 0, 0, 0, 0), **middle)
