@@ -169,6 +169,9 @@ SENTINEL2_L1C = Modality(
 )
 """Top-of-atmosphere reflectance times 10,000, clipped at that of a perfect diffuser."""
 
+TRUE_COLOUR = ("B04", "B03", "B02")
+"""Bands of Sentinel-2 that are shown as red, green and blue."""
+
 SENTINEL2_L2A = Modality(
     tuple(band for band in SENTINEL2_L1C.bands if band != "B10"), "DN", (0.0, 10000.0)
 )

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from eocontrast.cli.params import entries_text
 from eocontrast.modalities import Modality, Scaling, Units
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import file_sha256, refuse_existing
@@ -174,22 +175,13 @@ def _modality(arguments: argparse.Namespace) -> Modality:
 
 
 def _entries(imported: Pretrained, out: Path, sha256: str) -> str:
-    """Return the lines to paste into params.yaml, in the block style of `dvc exp run -S`."""
-    from io import StringIO
-
-    from ruamel.yaml import YAML
-
+    """Return the lines to paste into params.yaml."""
     # up to the first `_`: timm's names go on with sizes, such as swin_tiny_patch4_window7_224
     name = f"imported_{imported.architecture.name.partition('_')[0]}"
     scaling = next(iter(imported.specs.values())).scaling
     backbone = {**imported.architecture.to_dict(), "scaling": scaling}
     run = {"method": "imported", "backbone": name, "file": str(out), "sha256": sha256}
-    text = StringIO()
-    yaml = YAML()
-    yaml.default_flow_style = False
-    yaml.width = 4096  # a path is not to be broken
-    yaml.dump({"backbones": {name: backbone}, "pretrain": {"runs": {name: run}}}, text)
-    return text.getvalue()
+    return entries_text({"backbones": {name: backbone}, "pretrain": {"runs": {name: run}}})
 
 
 def _option(text: str) -> tuple[str, Any]:

@@ -128,12 +128,17 @@ def write_params(file: Path, parsed: Any, before: str) -> int:  # noqa: ANN401 -
     """
     from eocontrast.config.params import check_params
 
-    stream = StringIO()
-    _yaml().dump(parsed, stream)
-    text = stream.getvalue()
+    text = entries_text(parsed)
     check_params(YAML(typ="safe", pure=True).load(text), str(file))
     write_text(file, text)
     return len([line for line in text.splitlines() if line not in before.splitlines()])
+
+
+def entries_text(entries: Mapping[str, Any]) -> str:
+    """Return lines to paste into params.yaml, in the block style of `dvc exp run -S`."""
+    stream = StringIO()
+    _yaml().dump(entries, stream)
+    return stream.getvalue()
 
 
 def _yaml() -> YAML:

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from eocontrast.cli.params import entries_text
 from eocontrast.runtime.errors import UserError
 
 if TYPE_CHECKING:  # the list is read without torch
@@ -88,10 +89,6 @@ def published_entries(done: Sequence[tuple[Entry, str]]) -> str:
     Args:
         done: Entries of the catalogue with the whole SHA-256 of their files.
     """
-    from io import StringIO
-
-    from ruamel.yaml import YAML
-
     if sorted(each.sensor for each, _ in done) == ["s1", "s2"]:
         # rn50_s1_moco and rn50_s2_moco become rn50_moco
         named = {each.name.replace(f"_{each.sensor}_", "_") for each, _ in done}
@@ -105,10 +102,7 @@ def published_entries(done: Sequence[tuple[Entry, str]]) -> str:
         }
         for name, group in groups.items()
     }
-    text, yaml = StringIO(), YAML()
-    yaml.default_flow_style = False
-    yaml.dump({"pretrain": {"published": runs}}, text)
-    return text.getvalue()
+    return entries_text({"pretrain": {"published": runs}})
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from eocontrast.config.labels import ClassValues, LabelsParams, refuse_ambiguous
+from eocontrast.config.labels import Classes, LabelsParams
 from eocontrast.config.schema import PositiveFloat, PositiveInt, Section, Seed, Share, or_word
 from eocontrast.modalities import Units
 
@@ -92,6 +92,6 @@ class StacParams(Section):
     max_days_apart: Annotated[float, Field(ge=0, le=60)]
     block_km: PositiveFloat
     seed: Seed
-    classes: Annotated[ClassValues, AfterValidator(refuse_ambiguous)]
+    classes: Classes
     labels: LabelsParams
     label_collection: str

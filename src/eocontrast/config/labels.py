@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from eocontrast.config.schema import Section
+from eocontrast.labels import MAX_CLASSES
 
 
 class LabelsParams(Section):
@@ -21,11 +22,8 @@ class LabelsParams(Section):
     class_column: str
 
 
-ClassValues = dict[str, Annotated[int, Field(ge=0, le=65535)]]
-
-
-def refuse_ambiguous(classes: ClassValues) -> ClassValues:
-    """Refuse names that stand for several classes, or for none."""
+def _check_classes(classes: dict[str, int]) -> dict[str, int]:
+    """Refuse names that stand for several classes, or for none, and too many classes."""
     # these two would read as another class in predictions and confusion tables
     for name in classes:
         if "|" in name or name == "none":
@@ -34,4 +32,17 @@ def refuse_ambiguous(classes: ClassValues) -> ClassValues:
                 "Expected names without `|`, which joins the names of several classes, and none "
                 "called `none`, which is a patch without any",
             )
+    if len(classes) > MAX_CLASSES:
+        raise PydanticCustomError(
+            "class_number",
+            "It has {count} classes, at most {most} fit into masks of 8 bits; merge rare classes",
+            {"count": len(classes), "most": MAX_CLASSES},
+        )
     return classes
+
+
+Classes = Annotated[
+    dict[str, Annotated[int, Field(ge=0, le=65535)]],  # as large as a mask of 16 bits can hold
+    AfterValidator(_check_classes),
+]
+"""Values in masks by the name of the class."""

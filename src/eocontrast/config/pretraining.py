@@ -8,7 +8,15 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from eocontrast.config.published import PublishedRun, check_catalogue
-from eocontrast.config.schema import Fraction, Name, PositiveFloat, PositiveInt, Section, Seed
+from eocontrast.config.schema import (
+    Fraction,
+    Name,
+    OneTraining,
+    PositiveFloat,
+    PositiveInt,
+    Section,
+    Seed,
+)
 from eocontrast.modalities import SENSORS, Scaling, Sensor
 from eocontrast.published.catalogue import entry
 from eocontrast.runtime.errors import UserError
@@ -22,7 +30,7 @@ class BackboneParams(Section):
     scaling: Scaling
 
 
-class RandomRun(Section):
+class RandomRun(OneTraining):
     """No pretraining: fine-tuning draws the weights from its seed."""
 
     method: Literal["random"]
@@ -32,15 +40,6 @@ class RandomRun(Section):
     def sensors(self) -> tuple[Sensor, ...]:
         """Sensors that an arm may start from: all."""
         return SENSORS
-
-    @property
-    def seeds(self) -> tuple[Seed, ...]:
-        """Return one seed: nothing is trained."""
-        return (0,)
-
-    def alone(self, seed: Seed) -> Self:
-        """Return the run itself, whatever the seed."""
-        return self
 
 
 class ContrastiveRun(Section):
@@ -126,7 +125,7 @@ class MMARun(PairRun):
     max_offset: Annotated[int, Field(ge=0)]
 
 
-class ImportedRun(Section):
+class ImportedRun(OneTraining):
     """Weights trained elsewhere, in a file that `eocontrast import-weights` wrote."""
 
     method: Literal["imported"]
@@ -138,15 +137,6 @@ class ImportedRun(Section):
     def sensors(self) -> tuple[Sensor, ...]:
         """Sensors that an arm may ask for; reading the file shows which of them it holds."""
         return ("s1", "s2")
-
-    @property
-    def seeds(self) -> tuple[Seed, ...]:
-        """Return one seed: the file holds one training."""
-        return (0,)
-
-    def alone(self, seed: Seed) -> Self:
-        """Return the run itself, whatever the seed."""
-        return self
 
 
 PretrainRun = Annotated[

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from eocontrast.config.schema import Section, Seed
+from eocontrast.config.schema import OneTraining
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.published.catalogue import UNKNOWN, entry
 from eocontrast.runtime.errors import UserError
 
 
-class PublishedRun(Section):
+class PublishedRun(OneTraining):
     """Weights of the catalogue for one sensor or both, joined for late fusion.
 
     `sha256` pins whole digests of the publishers' files by name in the catalogue.
@@ -38,15 +38,6 @@ class PublishedRun(Section):
     def sensors(self) -> tuple[Sensor, ...]:
         """Sensors that have weights."""
         return tuple(self.names)
-
-    @property
-    def seeds(self) -> tuple[Seed, ...]:
-        """Return one seed: a file holds one training."""
-        return (0,)
-
-    def alone(self, seed: Seed) -> Self:
-        """Return the run itself, whatever the seed."""
-        return self
 
 
 def check_catalogue(where: str, run: PublishedRun) -> None:

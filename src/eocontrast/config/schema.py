@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from difflib import get_close_matches
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -34,6 +34,19 @@ class Section(BaseModel):
 
     # forbid: a misspelt optional key would be ignored, unseen
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class OneTraining(Section):
+    """Weights that are one training at most: they are the same for every seed."""
+
+    @property
+    def seeds(self) -> tuple[Seed, ...]:
+        """Return one seed."""
+        return (0,)
+
+    def alone(self, seed: Seed) -> Self:
+        """Return the run itself, whatever the seed."""
+        return self
 
 
 def known_name(where: str, name: str, known: Collection[str]) -> None:

@@ -6,13 +6,12 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from eocontrast.config.catalogues import StacParams
-from eocontrast.config.labels import LabelsParams
+from eocontrast.config.labels import Classes, LabelsParams
 from eocontrast.config.schema import PositiveInt, Section, Seed, or_word
-from eocontrast.labels import MAX_CLASSES
 from eocontrast.modalities import Modality, Units
 from eocontrast.rasters.masks import MaskKind
 from eocontrast.rasters.values import Declared
@@ -210,27 +209,10 @@ class ManifestParams(Section):
     path: Path
     s1: ModalityParams
     s2: ModalityParams
-    # as large as a mask of 16 bits can hold
-    classes: dict[str, Annotated[int, Field(ge=0, le=65535)]]
+    classes: Classes
     labels: LabelsParams
     find_overlaps: bool = True
     masks: MaskKind = "values"
-
-    @field_validator("classes")
-    @classmethod
-    def _names_are_told_apart(cls, classes: dict[str, int]) -> dict[str, int]:
-        for name in classes:
-            if "|" in name or name == "none":
-                raise ValueError(
-                    f"sources.manifest.classes has {name!r}: `|` joins the names of several "
-                    "classes, and `none` is a patch without any; use another name"
-                )
-        if len(classes) > MAX_CLASSES:
-            raise ValueError(
-                f"sources.manifest.classes has {len(classes)} classes, at most {MAX_CLASSES} fit "
-                "into masks of 8 bits; merge rare classes"
-            )
-        return classes
 
 
 class SourcesParams(Section):

@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 
 from eocontrast.curve.headline import Compared
 from eocontrast.curve.label_curve import ArmCurve
+from eocontrast.curve.png import save_png
 from eocontrast.evaluation.results import ArmResult
-from eocontrast.runtime.files import whole
 
 _SUPERVISED = (
     ("#2f4b7c", "o"),
@@ -59,10 +59,7 @@ def draw_label_curve(
     for axes, task in zip(panels[:, 0], tasks, strict=True):
         of_task = {name: curve for name, curve in curves.items() if curve.result.task == task}
         _panel(axes, of_task, compared.get(task, (None, None)))
-    with whole(path) as partial:
-        # without matplotlib's version in the file, equal figures are equal bytes
-        figure.savefig(partial, format="png", dpi=120, metadata={"Software": None})
-    plt.close(figure)
+    save_png(figure, path, dpi=120)
 
 
 def _panel(axes: Axes, curves: Mapping[str, ArmCurve], compared: Compared) -> None:

@@ -16,9 +16,9 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from eocontrast.curve.figure_labels import figure_labels
+from eocontrast.curve.png import save_png
 from eocontrast.labels import IGNORE_INDEX
 from eocontrast.runtime.errors import readable
-from eocontrast.runtime.files import whole
 
 
 def draw_maps(numbers: Path, path: Path) -> None:
@@ -36,10 +36,7 @@ def draw_maps(numbers: Path, path: Path) -> None:
         with np.load(numbers, allow_pickle=False) as file:
             content = dict(file)
         figure = _note(str(content["note"])) if content["note"] else _panels(content)
-    with whole(path) as partial:
-        # without matplotlib's version in the file, equal figures are equal bytes
-        figure.savefig(partial, format="png", dpi=130, metadata={"Software": None})
-    plt.close(figure)
+    save_png(figure, path, dpi=130)
 
 
 def _note(text: str) -> Figure:

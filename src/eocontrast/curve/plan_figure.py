@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 
 from eocontrast.curve.plan import HORIZON, ArmPlan, TaskPlan, interval
 from eocontrast.curve.plan_report import labels_in_words
+from eocontrast.curve.png import save_png
 from eocontrast.curve.power_law import Array
-from eocontrast.runtime.files import whole
 
 _SUPERVISED, _PRETRAINED = "#2f4b7c", "#b30059"
 _COLUMNS = 4
@@ -44,10 +44,7 @@ def draw_plan(plans: Sequence[TaskPlan], path: Path) -> None:
             axes.set_axis_off()
         for axes in panels[max(0, len(made.arms) - columns) : len(made.arms)]:
             axes.tick_params(labelbottom=True)  # what is below it, if anything, is off
-    with whole(path) as partial:
-        # without matplotlib's version in the file, equal figures are equal bytes
-        figure.savefig(partial, format="png", dpi=110, metadata={"Software": None})
-    plt.close(figure)
+    save_png(figure, path, dpi=110)
 
 
 def _title(made: TaskPlan) -> str:

@@ -13,14 +13,12 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 
 from eocontrast.evaluation.prediction import Predictions, ensemble, load_model, predict
-from eocontrast.modalities import Sensor
+from eocontrast.modalities import TRUE_COLOUR, Sensor
 from eocontrast.models.finetuned import FinetunedSpec
 from eocontrast.models.tasks import TASKS
 from eocontrast.patches.store import PatchStore, Rows
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import whole
-
-TRUE_COLOUR = ("B04", "B03", "B02")
 
 Images = NDArray[np.uint8]
 """Red, green and blue, (n, H, W, 3)."""

@@ -24,6 +24,9 @@ from eocontrast.patches.inputs import InputSpec
 from eocontrast.runtime.errors import UserError, readable
 from eocontrast.runtime.files import file_sha256
 
+PUBLISHED = Path("models/published")
+"""Folder of converted published weights, `<name>.safetensors` each; no output of a stage."""
+
 Origin = Mapping[str, str]
 """Name, licence, citation, address and SHA-256 of published weights."""
 

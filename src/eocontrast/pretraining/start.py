@@ -5,17 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from eocontrast.modalities import Sensor
 from eocontrast.models.backbones import Architecture, Backbone
-from eocontrast.models.weights import Pretrained
+from eocontrast.models.weights import PUBLISHED, Pretrained
 from eocontrast.patches.agreement import compare_ground
 from eocontrast.patches.inputs import InputSpec
 from eocontrast.runtime.errors import UserError
-
-FOLDER = Path("models/published")
-"""Folder of weights that `eocontrast weights fetch` wrote."""
 
 Starts = dict[Sensor, Pretrained]
 """Weights to start from, by sensor."""
@@ -25,7 +21,6 @@ def published_starts(
     names: Sequence[str],
     architecture: Architecture,
     data: Mapping[Sensor, InputSpec],
-    folder: Path = FOLDER,
 ) -> Starts:
     """Load the weights that a run starts from, by sensor.
 
@@ -33,14 +28,13 @@ def published_starts(
         names: Names in the catalogue, one a sensor.
         architecture: Architecture of the run.
         data: Input of the patch store by sensor.
-        folder: Folder of converted weights.
 
     Raises:
         UserError: a file is missing, has another architecture, or does not suit the data.
     """
     starts: Starts = {}
     for name in names:
-        file = folder / f"{name}.safetensors"
+        file = PUBLISHED / f"{name}.safetensors"
         if not file.exists():
             raise UserError(
                 f"{file} is missing, which init_from names: run `eocontrast weights fetch {name}`"

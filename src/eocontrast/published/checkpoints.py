@@ -23,6 +23,9 @@ _NESTED = ("state_dict", "model", "model_state_dict", "teacher")
 DINO evaluates its teacher, so that the student is not read.
 """
 
+_SHOWN = 6
+"""Names that a message lists."""
+
 
 def read_checkpoint(path: Path) -> State:
     """Read the tensors of a file by torch.save, or of a safetensors file, without running code.
@@ -57,11 +60,11 @@ def _parts(entries: dict[str, Any]) -> dict[str, Any]:
     return {f"{part}.{name}": tensor for part in parts for name, tensor in entries[part].items()}
 
 
-def some(names: Iterable[str], limit: int = 6) -> str:
+def some(names: Iterable[str]) -> str:
     """List the first few names in one line."""
     listed = [str(name) for name in names]
-    more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
-    return ", ".join(listed[:limit]) + more
+    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    return ", ".join(listed[:_SHOWN]) + more
 
 
 def _read_safetensors(path: Path) -> State:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C, SENTINEL2_L2A, Modality
+from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C, SENTINEL2_L2A, TRUE_COLOUR, Modality
 from eocontrast.patches.inputs import InputSpec
 
 SIDE = 224
@@ -40,8 +40,7 @@ _DOFA_MEAN = (114.110, 114.818, 126.640, 84.335, 97.848, 103.945, 101.436, 72.32
 _DOFA_SD = (77.844, 69.968, 67.425, 64.570, 61.725, 61.342, 60.297, 47.885, 42.559)
 """Statistics of SatlasPretrain's 8 bits in DOFA's pretraining, in the order of `_SATLAS`."""
 
-_RGB = ("B04", "B03", "B02")
-_SATLAS = (*_RGB, "B05", "B06", "B07", "B08", "B11", "B12")
+_SATLAS = (*TRUE_COLOUR, "B05", "B06", "B07", "B08", "B11", "B12")
 _TCI = (0.0, 3558.0)
 """Digital numbers that ESA's true-colour image of level 1C maps to 8 bits."""
 
@@ -74,7 +73,7 @@ def _pictures(
     """
     ends = tuple(zip(low, high, strict=True))
     return InputSpec(
-        Modality(_RGB, "DN", SENTINEL2_L1C.valid_range),
+        Modality(TRUE_COLOUR, "DN", SENTINEL2_L1C.valid_range),
         # statistics of pictures from 0 to 1, in digital numbers: one scaling does both steps
         tuple(a + m * (b - a) for m, (a, b) in zip(mean, ends, strict=True)),
         tuple(s * (b - a) for s, (a, b) in zip(sd, ends, strict=True)),
@@ -104,11 +103,11 @@ def _by_image(modality: Modality) -> InputSpec:
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _DINOV3 = ((0.430, 0.411, 0.296), (0.213, 0.156, 0.143))
 
-_TRUE_COLOUR = ((_TCI[0],) * 3, (_TCI[1],) * 3)
+_PICTURE = ((_TCI[0],) * 3, (_TCI[1],) * 3)
 
 _INPUTS: dict[str, Callable[[], InputSpec]] = {
     "ssl4eo_10k": lambda: _s2(SENTINEL2_L1C.bands, "division"),
-    "ssl4eo_10k_rgb": lambda: _s2(_RGB, "division"),
+    "ssl4eo_10k_rgb": lambda: _s2(TRUE_COLOUR, "division"),
     "ssl4eo_2sd_s1": lambda: InputSpec(SENTINEL1, _S1_MEAN, _S1_SD, SIDE, "two_sd"),
     "ssl4eo_2sd_s2": lambda: _s2(SENTINEL2_L1C.bands, "two_sd"),
     # decibels as they are; a missing pixel gets SSL4EO-S12's mean, since 0 dB would be a city
@@ -123,9 +122,9 @@ _INPUTS: dict[str, Callable[[], InputSpec]] = {
     "satlas": lambda: replace(
         _s2(_SATLAS, "division"), clip=tuple((0.0, high) for high in _SATLAS_HIGH)
     ),
-    "imagenet": lambda: _pictures(*_TRUE_COLOUR, *_IMAGENET),
-    "imagenet_half": lambda: _pictures(*_TRUE_COLOUR, (0.5,) * 3, (0.5,) * 3),
-    "dinov3_sat": lambda: _pictures(*_TRUE_COLOUR, *_DINOV3),
+    "imagenet": lambda: _pictures(*_PICTURE, *_IMAGENET),
+    "imagenet_half": lambda: _pictures(*_PICTURE, (0.5,) * 3, (0.5,) * 3),
+    "dinov3_sat": lambda: _pictures(*_PICTURE, *_DINOV3),
     "croma_s1": lambda: _by_image(SENTINEL1),
     "croma_s2": lambda: _by_image(SENTINEL2_L2A),
     # pretraining saw uncalibrated amplitudes of products, cut at 255, which decibels do not give

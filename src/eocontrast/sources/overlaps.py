@@ -54,13 +54,8 @@ class Footprint:
     box: Box = (0.0, 0.0, 0.0, 0.0)
 
 
-def footprint(path: str | Path, block: int | None = None) -> Footprint:
+def footprint(path: str | Path) -> Footprint:
     """Read all bands of a raster and return its footprint.
-
-    Args:
-        path: the raster.
-        block: side in pixels of the four corner blocks. None takes half of the shorter side, the
-            stride of the archives.
 
     Raises:
         UserError: the file is missing, damaged or has another format.
@@ -69,12 +64,18 @@ def footprint(path: str | Path, block: int | None = None) -> Footprint:
     with open_raster(file) as raster:
         values = read_values(file, raster)
         if raster.crs is None or raster.transform == rasterio.Affine.identity():
-            return Footprint(corner_blocks(values, block))
-        return Footprint(corner_blocks(values, block), raster.crs.to_string(), tuple(raster.bounds))
+            return Footprint(corner_blocks(values))
+        return Footprint(corner_blocks(values), raster.crs.to_string(), tuple(raster.bounds))
 
 
 def corner_blocks(values: NDArray[np.generic], block: int | None = None) -> frozenset[bytes]:
-    """Return digests of the corner blocks of (bands, H, W), without constant blocks."""
+    """Return digests of the corner blocks of (bands, H, W), without constant blocks.
+
+    Args:
+        values: all bands of a patch.
+        block: side in pixels of the four corner blocks. None takes half of the shorter side, the
+            stride of the archives.
+    """
     height, width = values.shape[1:]
     # a stride of half a patch: the corner of one patch is the opposite corner of its neighbour
     side = block or min(height, width) // 2

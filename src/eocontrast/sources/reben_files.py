@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from eocontrast.config.sources import BigEarthNetParams
 from eocontrast.runtime.errors import UserError
 from eocontrast.sources.download.parts import SplitArchive, fetch_members, unpack_members
-from eocontrast.sources.download.published import read_md5s
+from eocontrast.sources.download.published import listed_md5s
 from eocontrast.sources.download.transfer import fetch_file
-from eocontrast.sources.reben_metadata import ADVICE, METADATA, listed
-from eocontrast.sources.rois import content
+from eocontrast.sources.reben_metadata import ADVICE, METADATA
+from eocontrast.sources.rois import content, shortened
 
 S1, S2, MAPS = "BigEarthNet-S1", "BigEarthNet-S2", "Reference_Maps"
 """Top folders of the archives."""
@@ -69,15 +69,9 @@ def fetch_metadata(folder: Path, params: BigEarthNetParams) -> Path:
     Raises:
         UserError: the file cannot be downloaded, or has another md5.
     """
-    md5 = _MD5 if params.md5s is None else _digest(read_md5s(params.md5s), params.md5s)
+    md5 = _MD5 if params.md5s is None else listed_md5s(params.md5s, [METADATA])[METADATA]
     fetch_file(f"{params.url}/{METADATA}", folder / METADATA, md5=md5)
     return folder
-
-
-def _digest(digests: Mapping[str, str], path: Path) -> str:
-    if METADATA not in digests:
-        raise UserError(f"{path} has no line for {METADATA}; add it, as md5sum writes it")
-    return digests[METADATA]
 
 
 def provide(
@@ -138,5 +132,5 @@ def _check_present(folder: Path, names: Sequence[str], advice: str) -> None:
     if missing:
         raise UserError(
             f"{len(missing)} of {len(wanted)} patches of {METADATA} are not in {folder}: "
-            f"{listed(missing)}; unpack those too, or choose countries and tiles; {advice}"
+            f"{shortened(missing)}; unpack those too, or choose countries and tiles; {advice}"
         )

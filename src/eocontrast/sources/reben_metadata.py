@@ -12,7 +12,6 @@ import pyarrow.parquet
 from eocontrast.config.sources import BigEarthNetParams
 from eocontrast.runtime.errors import UserError
 from eocontrast.sources.neighbours import Place
-from eocontrast.sources.rois import LISTED
 
 METADATA = "metadata.parquet"
 """Table of the 480,038 patches of the official split."""
@@ -124,9 +123,3 @@ def _by_flags(table: pd.DataFrame, flagged: str) -> pd.DataFrame:
     if table.empty:
         raise UserError(f"{METADATA} has {patches} patches, all left out; change flagged")
     return table
-
-
-def listed(names: list[str]) -> str:
-    """Return the first names, and how many there are more."""
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return f"{', '.join(names[:LISTED])}{more}"

@@ -136,10 +136,11 @@ def content(folder: Path, roi: str = "") -> str:
     if not inner.is_dir():
         return "a file" if inner.exists() else "no such folder"
     names = sorted(entry.name for entry in inner.iterdir())
-    return f"in {inner.name}: {_shortened(names) or 'nothing'}"
+    return f"in {inner.name}: {shortened(names) or 'nothing'}"
 
 
-def _shortened(names: Sequence[str]) -> str:
+def shortened(names: Sequence[str]) -> str:
+    """Return the first names, and how many there are more."""
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return f"{', '.join(names[:LISTED])}{more}"
 
@@ -153,7 +154,7 @@ def _complete(
     for kind, present in patches.items():
         missing = [patch for patch in ordered if patch not in present]
         if missing:
-            names = _shortened([patch.name for patch in missing])
+            names = shortened([patch.name for patch in missing])
             raise UserError(
                 f"{folder / missing[0].path(kind)} is missing: {len(missing)} of {len(ordered)} "
                 f"patches of {roi} have other rasters but no {kind} ({names}). Unpack those too, "

@@ -25,7 +25,7 @@ from eocontrast.modalities import SENTINEL1, SENTINEL2_L1C, SENTINEL2_L2A
 from eocontrast.rasters.source import COLUMNS, Source
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import check_free_disk, write_text
-from eocontrast.sources.download.published import find_root, read_md5s
+from eocontrast.sources.download.published import find_root, listed_md5s
 from eocontrast.sources.download.stated import stated_sha256
 from eocontrast.sources.download.transfer import fetch_file
 from eocontrast.sources.rois import content, data_folder
@@ -124,9 +124,7 @@ def _shard(folder: Path, params: SSL4EOParams, data: Path | None, kind: str, num
         url, target = f"{params.url}/{name}", folder / "archives" / name
         if params.md5s is None:
             return fetch_file(url, target, sha256=stated_sha256(url))
-        digests = read_md5s(params.md5s)
-        if target.name not in digests:
-            raise UserError(f"{params.md5s} has no line for {target.name}; add it")
+        digests = listed_md5s(params.md5s, [target.name])
         return fetch_file(url, target, md5=digests[target.name])
     if not (data / name).is_file():
         found = content((data / name).parent if (data / name).parent.is_dir() else data)

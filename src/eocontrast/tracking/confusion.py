@@ -13,7 +13,7 @@ import pandas as pd
 from sklearn.metrics import ConfusionMatrixDisplay
 
 from eocontrast.curve.figure_labels import figure_labels
-from eocontrast.runtime.files import whole
+from eocontrast.curve.png import save_png
 
 
 def draw_confusion(confusion: pd.DataFrame, classes: Sequence[str], path: Path) -> None:
@@ -38,6 +38,4 @@ def draw_confusion(confusion: pd.DataFrame, classes: Sequence[str], path: Path) 
     # a long name ends at its column
     plt.setp(axes.get_xticklabels(), ha="right", rotation_mode="anchor")
     axes.set(xlabel="predicted", ylabel="actual", title="share of each actual class")
-    with whole(path) as partial:
-        figure.savefig(partial, format="png", dpi=110, metadata={"Software": None})
-    plt.close(figure)
+    save_png(figure, path, dpi=110)

@@ -42,6 +42,9 @@ _LOCATIONS = (
 )
 """Columns of MLflow 3 that hold the address of an artifact."""
 
+_PATIENCE = 30.0
+"""Seconds after which a database that does not change has nobody at work on it."""
+
 
 def project_root() -> Path:
     """Return the project's folder; a queued run of DVC works in a temporary copy of it."""
@@ -157,13 +160,13 @@ def _create(path: Path) -> None:
     _await_tables(path)
 
 
-def _await_tables(path: Path, patience: float = 30) -> None:
+def _await_tables(path: Path) -> None:
     """Wait while another process, such as `mlflow ui`, creates the tables of a file.
 
     It is at work while the file changes and its version is not the last one of MLflow's migrations.
     """
-    while time.time() - path.stat().st_mtime < patience:
-        with suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=patience)) as database:
+    while time.time() - path.stat().st_mtime < _PATIENCE:
+        with suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=_PATIENCE)) as database:
             # the last table is made when the version is written
             if database.execute("SELECT version_num FROM alembic_version").fetchone() == (_head(),):
                 return

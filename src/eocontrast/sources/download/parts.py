@@ -25,7 +25,7 @@ from tqdm import tqdm
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import check_free_disk, file_md5, write_text
 from eocontrast.sources.download.archives import DAMAGE, ZSTD, scratch, unsafe
-from eocontrast.sources.download.published import read_md5s
+from eocontrast.sources.download.published import listed_md5s
 from eocontrast.sources.download.transfer import fetch_file
 from eocontrast.sources.rois import LISTED
 
@@ -120,13 +120,7 @@ def unpack_members(
 
 def _digests(archive: SplitArchive, md5s: Path | None) -> Mapping[str, str]:
     """Return the digest of each part, those of the user's file if there is one."""
-    if md5s is None:
-        return archive.parts
-    digests = read_md5s(md5s)
-    for name in archive.parts:
-        if name not in digests:
-            raise UserError(f"{md5s} has no line for {name}; add it, as md5sum writes it")
-    return {name: digests[name] for name in archive.parts}
+    return archive.parts if md5s is None else listed_md5s(md5s, archive.parts)
 
 
 def _note(archive: SplitArchive, folder: Path) -> Path:

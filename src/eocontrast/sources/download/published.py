@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -172,6 +172,19 @@ def read_md5s(path: Path) -> dict[str, str]:
     return digests
 
 
+def listed_md5s(path: Path, names: Collection[str]) -> dict[str, str]:
+    """Read the digests of these files, as `read_md5s` does.
+
+    Raises:
+        UserError: as in `read_md5s`, or a file has no line.
+    """
+    digests = read_md5s(path)
+    for name in names:
+        if name not in digests:
+            raise UserError(f"{path} has no line for {name}; add it, as md5sum writes it")
+    return {name: digests[name] for name in names}
+
+
 def _check_complete(data: Path, archives: Sequence[Archive]) -> None:
     missing = [a.name for a in archives if not (data / a.name).is_file()]
     if missing:
@@ -184,10 +197,7 @@ def _check_complete(data: Path, archives: Sequence[Archive]) -> None:
 
 def _of_mirror(archives: Sequence[Archive], md5s: Path) -> list[Archive]:
     """Return the archives as a mirror repacked them: other digests, unknown sizes."""
-    digests = read_md5s(md5s)
-    for archive in archives:
-        if archive.name not in digests:
-            raise UserError(f"{md5s} has no line for {archive.name}; add it, as md5sum writes it")
+    digests = listed_md5s(md5s, [archive.name for archive in archives])
     return [replace(archive, md5=digests[archive.name], size=0) for archive in archives]
 
 

@@ -19,23 +19,20 @@ from eocontrast.sources.download.transfer import (
 # of large files Hugging Face states the SHA-256, before it redirects to another host
 _SHA256 = re.compile(rb'(?:x-linked-)?etag:\s*"?([0-9a-f]{64})"?\s*', re.IGNORECASE)
 
+_ATTEMPTS = 4
+_STALL = 60  # seconds without an answer
 
-def stated_sha256(url: str, *, attempts: int = 4, pause: float = 1.0, stall: int = 60) -> str:
+
+def stated_sha256(url: str) -> str:
     """Ask a server for the SHA-256 of a file.
-
-    Args:
-        url: http or https address.
-        attempts: connections to try.
-        pause: seconds before the second attempt; doubles with each further one.
-        stall: seconds after which a connection without data is closed.
 
     Raises:
         UserError: the server does not answer, or states no SHA-256.
     """
     shown = without_credentials(url)
-    for attempt in range(attempts):
+    for attempt in range(_ATTEMPTS):
         headers: list[bytes] = []
-        handle = open_url(url, 0, stall)
+        handle = open_url(url, 0, _STALL)
         handle.setopt(pycurl.NOBODY, 1)
         handle.setopt(pycurl.HEADERFUNCTION, headers.append)
         failure: TransferError | None = None
@@ -51,7 +48,7 @@ def stated_sha256(url: str, *, attempts: int = 4, pause: float = 1.0, stall: int
             raise UserError(
                 f"the server states no SHA-256 of {shown}; name a file of md5sum's in `md5s`"
             )
-        if is_permanent(failure, resumed=False) or attempt == attempts - 1:
+        if is_permanent(failure, resumed=False) or attempt == _ATTEMPTS - 1:
             break
-        time.sleep(pause * 2**attempt)
+        time.sleep(2**attempt)
     raise UserError(f"{shown} cannot be found ({failure}); check the address and the network")

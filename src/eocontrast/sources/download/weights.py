@@ -6,23 +6,20 @@ import os
 import sys
 from pathlib import Path
 
-from eocontrast.models.weights import Pretrained
+from eocontrast.models.weights import PUBLISHED, Pretrained
 from eocontrast.published.catalogue import UNKNOWN, Entry
 from eocontrast.published.convert import convert
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import file_sha256
 from eocontrast.sources.download.transfer import fetch_file
 
-FOLDER = Path("models/published")
-"""Folder of the converted files, `<name>.safetensors` each; no output of a stage."""
 
-
-def published_file(entry: Entry, folder: Path = FOLDER) -> Path:
+def published_file(entry: Entry, folder: Path = PUBLISHED) -> Path:
     """Return the path of an entry's converted weights."""
     return folder / f"{entry.name}.safetensors"
 
 
-def obtain(entry: Entry, pinned: str = "", folder: Path = FOLDER) -> Pretrained:
+def obtain(entry: Entry, pinned: str = "", folder: Path = PUBLISHED) -> Pretrained:
     """Return published weights from the folder, or fetch, verify and convert them.
 
     Args:
@@ -47,7 +44,7 @@ def obtain(entry: Entry, pinned: str = "", folder: Path = FOLDER) -> Pretrained:
 
 
 def fetch_weights(
-    entry: Entry, expected: str = "", folder: Path = FOLDER, unverified: bool = False
+    entry: Entry, expected: str = "", folder: Path = PUBLISHED, unverified: bool = False
 ) -> Pretrained:
     """Download, verify and convert published weights; the downloaded file is removed.
 

@@ -135,6 +135,6 @@ def near(tested: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return beside
 
 
-def block_side(rows: int, cols: int, wanted: int = 40) -> int:
-    """Return the side of a block in patches that gives about `wanted` blocks."""
-    return max(1, round(math.sqrt(rows * cols / wanted)))
+def block_side(rows: int, cols: int) -> int:
+    """Return the side of a block in patches that gives about 40 blocks."""
+    return max(1, round(math.sqrt(rows * cols / 40)))
