@@ -51,19 +51,19 @@ def add_import_command(commands: argparse._SubParsersAction[argparse.ArgumentPar
         help="required without --as; with it models/published/NAME.safetensors")  # fmt: skip
     add("--as", dest="names", nargs="+", default=(), metavar="NAME",
         help="names in the catalogue (`eocontrast weights`)")  # fmt: skip
-    add("--overwrite", action="store_true", help="replace OUT where it is there")
+    add("--overwrite", action="store_true", help="replace an existing OUT")
     add("--sensor", choices=("both", "s1", "s2"), default="both", help="default: both")
     model = parser.add_argument_group("any timm model")
     add = model.add_argument
     add("--model", metavar="NAME", help="timm's name")
     add("--option", type=_option, action="append", default=[], metavar="KEY=VALUE",
         help="of timm.create_model, the value as JSON; may be repeated")  # fmt: skip
-    add("--prefix", help="before timm's names in FILE; found where not given")
+    add("--prefix", help="text before timm's names in FILE; found by default")
     add("--bands", nargs="+", help="in the order of the model's input")
     add("--units", choices=get_args(Units))
     add("--valid-range", nargs=2, type=float, metavar=("LO", "HI"), help="values are clipped to it")
     add("--scaling", choices=get_args(Scaling))
-    add("--mean", nargs="+", type=float, default=(), help="one a band, in these units")
+    add("--mean", nargs="+", type=float, default=(), help="one per band, in these units")
     add("--sd", nargs="+", type=float, default=(), help="standard deviation, likewise")
     add("--patch-size", type=int, metavar="PX", help="that the model was trained on")
     add("--resize", type=int, default=0, metavar="PX", help="side to which images are resized")
@@ -77,7 +77,7 @@ def import_weights(arguments: argparse.Namespace) -> int:
     """Write the weight file and print what params.yaml needs.
 
     Raises:
-        UserError: the file is no checkpoint that is understood, or the output is there already.
+        UserError: the file is no checkpoint that is understood, or the output exists.
     """
     from dataclasses import replace
 

@@ -9,23 +9,23 @@ from pathlib import Path
 from eocontrast.runtime.files import check_possible, refuse_existing
 
 _PLAN = """\
-Say how many labels every arm of a label curve needs for a score, what pretraining saves there, and
-what twice today's labels would add: by a power law that levels off, with 95 % intervals. What lies
-beyond the labels that were tried is marked, and tested by predicting the scores with the most
-labels from those with fewer.
+Estimate how many labels every arm of a label curve needs for a score, how many pretraining saves
+there, and how much twice today's labels would add. The estimate is a power law that levels off,
+with 95 % intervals. Numbers beyond the labels that were tried are marked. To test them, the scores
+with the most labels are predicted from those with fewer.
 
-FILE is a CSV with one row a trained model: task, arm, n_labels, seed, metric, value. Two columns
-are used where they are there: init (names that begin with `random` are labels alone) and inputs
-(sensors that a model was given, as s1+s2; an arm's rows with the most of them count). Intervals
-resample test groups too where arms/ and predictions/ lie beside FILE, as `dvc repro` leaves them.
+FILE is a CSV with one row per trained model: task, arm, n_labels, seed, metric, value. Two columns
+are optional: init (names that begin with `random` are labels alone) and inputs (the sensors of a
+model, such as s1+s2; an arm's rows with the most sensors count). Intervals also resample test
+groups if arms/ and predictions/ lie beside FILE, as after `dvc repro`.
 """
 
 
 def add_plan_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """`plan`."""
+    """Add `plan` to the subcommands."""
     parser = commands.add_parser(
         "plan",
-        help="say how many labels a score needs",
+        help="estimate how many labels a score needs",
         description=_PLAN,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -38,14 +38,14 @@ def add_plan_command(commands: argparse._SubParsersAction[argparse.ArgumentParse
     add("--arm", nargs="+", default=(), help="default: all")
     add("--json", action="store_true", help="print JSON instead of tables")
     add("-o", "--out", type=Path, metavar="OUT.png", help="draw the curves")
-    add("--overwrite", action="store_true", help="replace OUT where it is there")
+    add("--overwrite", action="store_true", help="replace an existing OUT")
 
 
 def plan(arguments: argparse.Namespace) -> int:
-    """Print how many labels a target needs, and draw the curves where a file is named.
+    """Print how many labels a target needs, and draw the curves if a file is named.
 
     Raises:
-        UserError: the curve cannot be read or the target is no score, or the output is there or
+        UserError: the curve cannot be read or the target is no score, or the output exists or
             cannot be made.
     """
     from eocontrast.curve.plan import plan as planned
@@ -54,6 +54,7 @@ def plan(arguments: argparse.Namespace) -> int:
     out: Path | None = arguments.out
     if out:
         refuse_existing(out, arguments.overwrite)
+        # before minutes of estimates
         check_possible(out)
     plans = planned(arguments.from_csv, arguments.target, arguments.task, arguments.arm)
     if out:

@@ -1,6 +1,6 @@
 """Try the same number of settings for every arm and every pretraining.
 
-Those of a data set that will not be reported: another simulated world, say.
+Use a data set that you will not report, such as another simulated world.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PRETRAINING = [(128, 1e-3), (128, 3e-3), (64, 1e-3), (64, 3e-3)]
 """Batch size, and learning rate."""
 
 FROZEN = [(1e-3, 1.0), (3e-3, 1.0), (1e-2, 1.0), (3e-2, 1.0)]
-"""Learning rate, and by how much that of backbones is scaled."""
+"""Learning rate, and the factor for that of the backbones."""
 
 SCRATCH = {
     "linear": [(3e-4, 1.0), (1e-3, 1.0), (3e-3, 1.0), (1e-2, 1.0)],
@@ -52,13 +52,13 @@ Row = dict[str, Any]
 def try_arms(
     params: Params, store: Path, pretrained: Path, names: Sequence[str] = ()
 ) -> Iterator[Row]:
-    """Scores of every setting of every arm, or of those named.
+    """Yield the scores of every setting of every arm, or of the named ones.
 
     Args:
-        params: whose arms are tuned.
-        store: patches that will not be reported.
-        pretrained: folder of the inits.
-        names: of arms.
+        params: All parameters.
+        store: Folder of patches that will not be reported.
+        pretrained: Folder of the inits.
+        names: Names of arms; all if empty.
 
     Raises:
         UserError: there is no such arm.
@@ -77,12 +77,12 @@ def try_arms(
 
 
 def try_pretraining(params: Params, store: Path, names: Sequence[str] = ()) -> Iterator[Row]:
-    """Scores of the frozen arm of every pretraining, or of those named, by their settings.
+    """Yield the scores of every setting of every pretraining, by its frozen arm.
 
     Args:
-        params: whose pretrainings are tuned.
-        store: patches that will not be reported.
-        names: of pretrainings.
+        params: All parameters.
+        store: Folder of patches that will not be reported.
+        names: Names of pretrainings; all with a frozen arm if empty.
 
     Raises:
         UserError: no frozen arm starts from one of them.

@@ -68,6 +68,7 @@ def _uses(params: Params, backbone: str) -> Iterator[tuple[str, int]]:
             part = arm.head if decoded else "features"
             crop = getattr(params.finetune.recipe, arm.task).crop
             # frozen backbones see whole patches alone
+            # 0 is no size: patches of data that are not there yet, or no crop
             yield from ((part, side) for side in (0 if arm.frozen else crop, patch) if side)
         if isinstance(run, RandomRun):
             yield "features", patch or params.finetune.recipe.classification.crop

@@ -199,6 +199,7 @@ def _summary(curves: Mapping[str, ArmCurve], chosen: HeadlineParams) -> dict[str
 
 def _missing(arm: ArmResult) -> dict[str, list[dict[str, Any]]]:
     """Return mean scores over seeds with one sensor alone, for an arm that takes both."""
+    # the same models, scored again with one of the images missing
     alone = arm.points[arm.points["inputs"] != arm.inputs]
     means = alone.groupby(["inputs", "fraction"])[arm.metric].mean().round(4).reset_index()
     return {

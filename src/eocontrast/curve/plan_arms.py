@@ -128,6 +128,7 @@ def _checked(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     numbers = table[["n_labels", "value"]].apply(pd.to_numeric, errors="coerce")
     for column in numbers:
         refuse(~np.isfinite(numbers[column]), str(column), "is no number; write one")
+    # the curve is a power of the number of labels
     refuse(numbers["n_labels"] <= 0, "n_labels", "is no number of labels; expected 1 or more")
     low_high = numbers["value"].between(0, 1)
     refuse(~low_high, "value", "is no score from 0 to 1; divide percents by 100")

@@ -72,6 +72,7 @@ def scores(counts: Tally, exclusive: bool) -> dict[str, NDArray[np.float64]]:
     """
     by_class = class_scores(counts)
     hits, false, missed, rejected = np.moveaxis(counts.sum(axis=-2), -1, 0)
+    # where one class is right, the absence of the others is no answer of its own
     right, asked = (hits, hits + missed) if exclusive else (hits + rejected, counts.sum((-2, -1)))
     pooled = 2 * hits + false + missed
     return {

@@ -71,6 +71,7 @@ def too_small(store: PatchStore, fractions: Sequence[float]) -> dict[str, str]:
     refused = {}
     for fraction in fractions:
         try:
+            # any seed: the number of patches does not depend on it
             label_budget(store, fraction, seed=0, val_fraction=0)
         except UserError as error:
             refused[str(fraction)] = str(error)

@@ -60,6 +60,7 @@ def train_folders(
         print(f"no interval can be given: {reason}", file=sys.stderr, flush=True)
     jobs = most_labels_first(folders)
     with kept(points_digest(jobs)) as work:
+        # DVC removes the outputs of a stage before it runs it again, but not this folder
         jobs = [job.moved(out, work or out) for job in jobs]
         yield from tqdm(train_points(jobs), f"finetune {name}", len(jobs), disable=None)
         for folder in folders:

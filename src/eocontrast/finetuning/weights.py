@@ -23,6 +23,7 @@ def balanced_weights(store: PatchStore, task: Task, rows: Rows) -> Tensor:
     """
     targets = patch_targets(store, task)[torch.from_numpy(rows)]
     if task.name == "segmentation" and store.shares is not None:
+        # the index has the shares, so no mask is read
         counts = torch.from_numpy(store.shares[rows]).sum(0)
     elif task.exclusive:
         counts = torch.bincount(targets, minlength=len(store.classes)).float()

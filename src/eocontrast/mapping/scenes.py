@@ -118,6 +118,7 @@ class SceneReader:
 
     def has_data(self, stored: Stored) -> NDArray[np.bool_]:
         """Return the pixels of a window where every image has data, shape (h, w)."""
+        # one band suffices: a band that the files do not hold has no data anywhere
         present = [
             (stored[sensor] != self.inputs[sensor].modality.storage.nodata).any(0)
             for sensor in self.images

@@ -101,6 +101,7 @@ def drawn_missing(
         Booleans (size,) by sensor, on the CPU.
     """
     dropped = torch.rand(size, generator=draws) < share
+    # drawn for all samples, so that the draws of one do not depend on another's
     chosen = torch.randint(len(inputs), (size,), generator=draws)
     return {sensor: dropped & (chosen == number) for number, sensor in enumerate(inputs)}
 

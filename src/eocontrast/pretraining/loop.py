@@ -111,6 +111,7 @@ def pretrain(
     # a signal waits for the end of a step: a checkpoint holds whole steps
     with deferred() if checkpoint else nullcontext():
         for epoch in range(len(state.history), run.epochs):
+            # by epoch alone, so a run that resumes visits the same patches
             batches = epoch_batches(train, store.groups, batch_size, piece, run.seed, epoch)
             metrics = _epoch(state, batches[:, rank() :: ranks()], source, run, accelerator)
             metrics |= _watch(state.model, watched, source, accelerator)
@@ -150,6 +151,7 @@ def _new_state(
     checkpoint: Path | None,
 ) -> TrainingState:
     objective = share_batch_statistics(objective, accelerator.device)
+    # fused: one kernel updates all parameters
     optimizer = AdamW(objective.parameters(), run.lr, weight_decay=run.weight_decay, fused=True)
     objective, optimizer = accelerator.prepare(objective, optimizer)
     warmup = round(run.warmup_epochs * per_epoch)

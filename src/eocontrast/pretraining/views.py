@@ -114,6 +114,7 @@ def zoomed_lines(
         Lines and columns within the patch, int64 (B, crop) each.
     """
     area, ratio, down, right = draws.uniform(4, size, 1, dtype=torch.float64)
+    # uniform in area, as the crops of SimCLR (appendix A)
     area = min_scale + (1 - min_scale) * area
     widest = area.reciprocal().clamp(max=ASPECT).log()
     # uniform on a logarithmic scale: a ratio and its inverse are equally likely

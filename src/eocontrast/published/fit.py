@@ -183,6 +183,7 @@ def found_prefix(state: State, architecture: Architecture, sensor: Sensor) -> st
         )
     best = [prefix for prefix, count in matches.items() if count == max(matches.values())]
     # DeCUR: backbone_1 is Sentinel-1's
+    # a publisher's own evaluation decides between copies of one network
     preferred = [p for p in best if p.endswith((*_EVALUATED, f"backbone_{sensor[1]}."))]
     if len(best) > 1 and len(preferred) == 1:
         return preferred[0]

@@ -202,6 +202,7 @@ def _check_rasters(table: pd.DataFrame, params: ManifestParams) -> None:
             size = bands_size(second, s2, params.s2.files())
             if size[0] != size[1]:
                 raise UserError(f"{_pixels(size)}, expected a square; cut it by `eocontrast start`")
+            # a store holds arrays of one shape
             if size != (expected := expected or size):
                 raise UserError(f"{_pixels(size)}, but the first row's are {_pixels(expected)}")
         with located(path, row, name, "s1"):

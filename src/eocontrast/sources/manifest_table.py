@@ -114,6 +114,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
             f"{path} cannot be read as CSV in UTF-8: {error}; save it in that format"
         ) from error
     header, *rows = lines or [[]]
+    # spreadsheets leave rows of commas behind
     nonempty = {number: cells for number, cells in enumerate(rows, start=2) if any(cells)}
     for number, cells in nonempty.items():
         if len(cells) != len(header):

@@ -57,6 +57,7 @@ class Served:
 
     def example(self, store: PatchStore) -> tuple[Images, NDArray[np.float32]]:
         """Return the first labelled patch of a store as input, and its probabilities."""
+        # from training: an input example that anyone may look at is no test patch
         stored = store.batch(store.labelled("train")[:1], self.model.inputs)
         images: Images = {
             sensor: _in_units(spec.modality, stored[sensor].numpy())

@@ -164,7 +164,9 @@ def _with_masks(source: Source, rasters: Path, draw: Draw) -> Source:
         UserError: there are fewer than two classes in them.
     """
     values = [*source.classes.values()]
+    # from the top: small values are those that a later class would take
     unused = next(value for value in range(VOID, 0, -1) if value not in values)
+    # masks of patches that other labels no longer cover must not stay
     shutil.rmtree(rasters / FOLDER, ignore_errors=True)
     labels, shapes, held = [], [], Counter[int]()
     for row, grid in _grids(source, rasters):
