@@ -48,7 +48,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from servers import FtpServer, HttpServer
 
 from eocontrast.config.sources import SimulatedParams
-from eocontrast.curve.label_curve import COLUMNS
+from eocontrast.curve.tables import COLUMNS
 from eocontrast.sources import dfc2020, sen12ms, simulated
 from eocontrast.tracking.views import WEIGHTS_TAG
 

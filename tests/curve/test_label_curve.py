@@ -12,17 +12,14 @@ from eocontrast.config.headline import HeadlineParams
 from eocontrast.curve.bootstrap import Resampling
 from eocontrast.curve.headline import answer, compared_arms
 from eocontrast.curve.label_curve import (
-    COLUMNS,
     arm_curves,
     best_supervised,
     paired_difference,
-    per_class,
-    plot_rows,
     saving,
     summarise,
-    tidy,
 )
 from eocontrast.curve.pages import table as pages_table
+from eocontrast.curve.tables import COLUMNS, per_class, plot_rows, tidy
 from eocontrast.evaluation.results import ArmResult
 from eocontrast.evaluation.scores import class_scores
 from eocontrast.runtime.errors import UserError

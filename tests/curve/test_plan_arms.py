@@ -6,8 +6,8 @@ import pytest
 from arm_results import GROUPS, SEEDS, arm
 
 from eocontrast.curve.bootstrap import Resampling
-from eocontrast.curve.label_curve import tidy
 from eocontrast.curve.plan_arms import ArmRuns, read_arms
+from eocontrast.curve.tables import tidy
 from eocontrast.evaluation.results import ArmResult
 from eocontrast.evaluation.scores import scores
 from eocontrast.runtime.errors import UserError

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from specs import finetuned_spec
 
-from eocontrast.curve.label_curve import COLUMNS, SHAPES, arm_curves, tidy
+from eocontrast.curve.label_curve import arm_curves
+from eocontrast.curve.tables import COLUMNS, SHAPES, tidy
 from eocontrast.evaluation.evaluate import Evaluation
 from eocontrast.evaluation.results import (
     ArmResult,

@@ -14,16 +14,10 @@ from eocontrast.config.params import Params
 from eocontrast.curve.cards import pretrained_card
 from eocontrast.curve.figure import draw_label_curve
 from eocontrast.curve.headline import compared_arms, headline
-from eocontrast.curve.label_curve import (
-    ArmCurve,
-    arm_curves,
-    per_class,
-    plot_rows,
-    summarise,
-    tidy,
-)
+from eocontrast.curve.label_curve import ArmCurve, arm_curves, summarise
 from eocontrast.curve.maps import draw_maps
 from eocontrast.curve.report import report
+from eocontrast.curve.tables import per_class, plot_rows, tidy
 from eocontrast.evaluation.results import ArmResult, read_arm
 from eocontrast.models.weights import Pretrained
 from eocontrast.runtime.files import write_text

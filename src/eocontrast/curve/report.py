@@ -39,7 +39,7 @@ def report(
 
     Args:
         summary: Results by task, as `label_curve.summarise` returns them.
-        classes: Scores by class, as `label_curve.per_class` returns them.
+        classes: Scores by class, as `tables.per_class` returns them.
         health: Method, patches, epochs and health of the embeddings, by name of the pretraining.
         sources: Sources of the patches to pretrain on, and of the labels.
         metrics: Folder of audits and figures.

@@ -216,5 +216,5 @@ def read_area(path: Path) -> shapely.Geometry:
         raise UserError(f"{path} holds {found}; expected the outline of an area as polygons")
     if frame.crs is None:
         raise UserError(f"{path} does not say its coordinate reference system; write it")
-    # outlines drawn by hand cross themselves, which the union refuses
+    # outlines drawn by hand may cross themselves, which the union refuses
     return held.to_crs(4326).make_valid().union_all()
