@@ -119,6 +119,22 @@ def test_values_that_headers_hide(value: int, pixels: int, severity: str) -> Non
     assert f"declare {value} as no data, which hides {pixels / 300:.1%}" in finding.message
 
 
+@pytest.mark.parametrize(
+    ("values", "hidden", "said"),
+    [
+        ({1: 50}, 0, "With it, all values are one below"),
+        ({2: 50}, 3, "With it, all values are one above"),
+        ({1: 50, 2: 50}, 0, ""),
+    ],
+)
+def test_hidden_class_of_shifted_masks(values: dict[int, int], hidden: int, said: str) -> None:
+    (patch,) = masks(values)
+    patch.evidence["hidden"] = [float(hidden), 50]
+    (finding,) = audit_dataset(source(), [patch])
+    assert finding.severity == ("warning" if said else "note")
+    assert said in finding.message
+
+
 def labelled(*rows: tuple[str, str, int]) -> list[Patch]:
     """Return patches of these splits, groups and classes."""
     return [

@@ -61,7 +61,7 @@ def audited(pairs: Source) -> list[Finding]:
         ("s1", 0.5, "warning", "half of the right decibels"),
         ("s1", 2.0, "warning", "twice the right decibels"),
         ("s2", 0.1, "warning", "a tenth of 10,000 x reflectance"),
-        ("s2", 0.0255, "warning", "too dark"),
+        ("s2", 0.2, "warning", "too dark"),
         ("s2", 5.0, "warning", "too bright"),
     ],
 )

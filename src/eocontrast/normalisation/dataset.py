@@ -29,7 +29,11 @@ def audit_dataset(source: Source, patches: Sequence[Patch]) -> list[Finding]:
     """Return the findings that only all patches together show."""
     found = [*audit_ground(source, patches), *audit_scales(source, patches)]
     # what masks of published archives hold is known
-    return [*found, *_mask_values(source, patches), *_hidden(patches)] if source.files else found
+    return (
+        [*found, *_mask_values(source, patches), *_hidden(source, patches)]
+        if source.files
+        else found
+    )
 
 
 def _mask_values(source: Source, patches: Sequence[Patch]) -> list[Finding]:
@@ -59,20 +63,26 @@ def _mask_values(source: Source, patches: Sequence[Patch]) -> list[Finding]:
     return [Finding(name, "mask_values", severity, message) for name in with_unnamed]
 
 
-def _hidden(patches: Sequence[Patch]) -> Iterator[Finding]:
+def _hidden(source: Source, patches: Sequence[Patch]) -> Iterator[Finding]:
     """Yield what headers of masks declare as no data: such pixels are not labelled."""
     held = [(p.id, *found) for p in patches if (found := p.evidence.get("hidden"))]
-    named = sum(sum(_values(p).values()) for p in patches if "values" in p.evidence)
-    pixels = named + sum(count for _, _, count in held)
+    present: Counter[int] = Counter()
+    for patch in patches:
+        present.update(_values(patch) if "values" in patch.evidence else {})
+    pixels = present.total() + sum(count for _, _, count in held)
     for value in dict.fromkeys(value for _, value, _ in held):
         share = sum(count for _, other, count in held if other == value) / pixels
+        # of three classes from 0, one that is hidden leaves 1 and 2, which have other names
+        shifted = is_shifted({*present, value}, source.classes)
         # 0, ends of types and negative numbers stand for "unlabelled" in published masks
-        usual = value <= 0 or value in (255, *IMPOSSIBLE)
+        usual = not shifted and (value <= 0 or value in (255, *IMPOSSIBLE))
         message = (
             f"headers of masks declare {value:g} as no data, which hides {share:.1%} of their "
             f"pixels: they have no label. If {value:g} is a class, unset it (gdal_edit.py "
             "-unsetnodata) and name it in sources.manifest.classes"
         )
+        if shifted:
+            message += f". With it, {explain({}, {*present, int(value)}, source.classes)}"
         severity: Severity = "note" if usual or share <= FEW else "warning"
         names = [name for name, other, _ in held if other == value]
         yield from (Finding(name, "mask_values", severity, message) for name in names)

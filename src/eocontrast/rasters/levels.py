@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from eocontrast.modalities import Modality
+from eocontrast.modalities import Modality, implausible
 from eocontrast.rasters.offsets import digital_numbers
 
 _CO, _CROSS = ("VV", "HH"), ("VH", "HV")
@@ -61,7 +61,7 @@ class Doubt:
 
 
 def levels(modality: Modality, pixels: NDArray[Any]) -> Levels | None:
-    """Return typical values of an image; None if its bands show none.
+    """Return typical values of an image; None if it shows none, or is in other units at a glance.
 
     Args:
         modality: Bands and units of the pixels.
@@ -71,6 +71,8 @@ def levels(modality: Modality, pixels: NDArray[Any]) -> Levels | None:
     if not pixels.size or (modality.units == "DN" and modality.valid_range[1] <= 255):
         return None
     pixels = pixels[:, :: -(-pixels.shape[1] // PIXELS)].astype(np.float64)
+    if implausible(pixels, modality):
+        return None
     if modality.units in ("dB", "linear"):
         return _radar(modality, pixels)
     return _optical(modality.bands, pixels * digital_numbers(modality.units))
