@@ -121,6 +121,19 @@ def test_clear_sky_in_the_cirrus_band_and_black_water_are_no_constant_bands() ->
     assert rules(DIGITAL, values) == []
 
 
+@pytest.mark.parametrize(("copy", "of"), [(1, 0), (2, 1), (3, 0)])
+def test_copies_of_a_band_are_named(copy: int, of: int) -> None:
+    bands = Modality(("B02", "B03", "B04", "B08"), "DN", (0.0, 10000.0))
+    values = np.random.default_rng(0).uniform(100, 3000, (4, 8, 8)).round()
+    assert rules(bands, values) == []
+    values[copy] = values[of]
+    (finding,) = audited(bands, values)
+    assert (finding.rule, finding.severity) == ("repeated_band", "warning")
+    assert finding.message.endswith(f"{bands.bands[copy]} and {bands.bands[of]}")
+    values[:] = 5
+    assert "repeated_band" not in [rule for rule, _ in rules(bands, values)]
+
+
 @pytest.mark.parametrize(
     ("bad", "allowed", "fine"), [(1, 0.1, True), (2, 0.1, False), (0, 0, True)]
 )

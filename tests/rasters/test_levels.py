@@ -133,6 +133,22 @@ def test_without_infrared_or_land(name: str) -> None:
     assert found(water, Modality(BANDS, "DN", (0, 10000))) is None
 
 
+@pytest.mark.parametrize("order", [(3, 1, 2, 0), (3, 2, 1, 0), (0, 3, 1, 2), (1, 2, 3, 0)])
+def test_infrared_in_a_visible_place(order: tuple[int, ...]) -> None:
+    held = Modality(BANDS, "DN", (0, 10000))
+    for name in ("forest", "crops"):
+        right, wrong = levels(held, optical(name)), levels(held, optical(name)[list(order)])
+        assert right is not None
+        assert wrong is not None
+        assert not swapped(right)
+        assert "which only the infrared is" in swapped(wrong)
+
+
+def test_uncalibrated_decibels() -> None:
+    told = found(radar("fields") + 18, modality())
+    assert told == (False, "uncalibrated values")
+
+
 def test_pictures_of_eight_bits_have_no_units() -> None:
     values = np.full((2, 9), 40.0)
     assert levels(Modality(("B04", "B08"), "DN", (0, 255)), values) is None

@@ -85,7 +85,7 @@ def audit_sensor(
         found.append(_missing(float(missing.mean()), reasons or {}))
     held = _Present(present, present.min(axis=1), present.max(axis=1))
     found += _units(modality, held) or _dtype(modality, held)
-    found += _saturated(modality, held) + _constant(modality, held)
+    found += _saturated(modality, held) + _constant(modality, held) + _repeated(modality, held)
     if area := flat_area(values, missing, limits(modality)):
         cure = f"declare that value, as the file holds it, as no data (nodata of {sensor})"
         found.append(("undeclared_fill", "warning", f"holds {area}; {cure}"))
@@ -152,6 +152,19 @@ def _constant(modality: Modality, held: _Present) -> list[Found]:
     if not bands or held.values.shape[1] == 1:
         return []
     return [("constant_band", "warning", f"holds a single value in {', '.join(bands)}")]
+
+
+def _repeated(modality: Modality, held: _Present) -> list[Found]:
+    """Report bands that are copies of another one."""
+    ends = [*zip(held.low.tolist(), held.high.tolist(), strict=True)]
+    copies = [
+        f"{modality.bands[place]} and {modality.bands[other]}"
+        for place, (low, high) in enumerate(ends)
+        # only bands of one range are compared pixel by pixel
+        if (other := ends.index((low, high))) < place and low < high
+        and np.array_equal(held.values[place], held.values[other])
+    ]  # fmt: skip
+    return [("repeated_band", "warning", f"holds the same values in {pair}") for pair in copies]
 
 
 def audit_names(

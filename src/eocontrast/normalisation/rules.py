@@ -37,8 +37,9 @@ RULES: dict[str, Rule] = {
     ),
     "bands": Rule(
         "error, warning",
-        "A band is missing, its description contradicts the declaration, or VH is stronger than "
-        "VV. A warning if the words are unknown.",
+        "A band is missing, its description contradicts the declaration, or values show another "
+        "order: VH stronger than VV, a visible band as bright as the infrared. A warning if the "
+        "words are unknown.",
         "Correct `bands`, or the file's descriptions.",
     ),
     "units": Rule(
@@ -109,6 +110,9 @@ RULES: dict[str, Rule] = {
     ),
     "constant_band": Rule(
         "warning", "A band holds a single value.", "Check the export of that band."
+    ),
+    "repeated_band": Rule(
+        "warning", "Two bands hold the same values.", "Check the export of these bands."
     ),
     "undeclared_fill": Rule(
         "warning",

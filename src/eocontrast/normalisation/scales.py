@@ -22,14 +22,17 @@ def audit_scales(source: Source, patches: Sequence[Patch]) -> Iterator[Finding]:
     """Yield findings on patches whose values can hardly be on the declared scale."""
     worst: Severity = "error" if source.files else "warning"
     for sensor, modality in source.modalities.items():
-        known = _known(patches, sensor)
-        doubts = {name: found for name, each in known.items() if (found := doubt(each))}
-        turned = [name for name, each in known.items() if swapped(each)]
-        if 2 * len(turned) > len(known):
-            why = swapped(_middle([known[name] for name in turned]))
-            message = f"{sensor} in {len(turned)} of {len(known)} patches: {why}; correct `bands`"
+        every = _known(patches, sensor)
+        turned = [name for name, each in every.items() if swapped(each)]
+        if 2 * len(turned) > len(every):
+            why = swapped(_middle([every[name] for name in turned]))
+            message = f"{sensor} in {len(turned)} of {len(every)} patches: {why}; correct `bands`"
             yield from (Finding(name, "bands", worst, message) for name in turned)
             continue
+        # patches without land count only if none has land
+        land = {name: each for name, each in every.items() if each.kind == "land"}
+        known = land or every
+        doubts = {name: found for name, each in known.items() if (found := doubt(each))}
         if not doubts or len(doubts) < SHARE * len(known):
             continue
         sure = 2 * sum(found.certain for found in doubts.values()) >= len(doubts)
@@ -39,11 +42,9 @@ def audit_scales(source: Source, patches: Sequence[Patch]) -> Iterator[Finding]:
 
 
 def _known(patches: Sequence[Patch], sensor: Sensor) -> dict[str, Levels]:
-    """Return typical values by patch; patches without land count only if none has land."""
+    """Return typical values by patch."""
     held = {p.id: found for p in patches if (found := p.evidence.get("levels", {}).get(sensor))}
-    known = {name: Levels(**fields) for name, fields in held.items()}
-    land = {name: each for name, each in known.items() if each.kind == "land"}
-    return land or known
+    return {name: Levels(**fields) for name, fields in held.items()}
 
 
 def _message(sensor: Sensor, modality: Modality, doubted: list[Levels], patches: int) -> str:

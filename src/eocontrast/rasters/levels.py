@@ -32,7 +32,8 @@ class Levels:
             the near infrared, or the brightest band where there is no land.
         level: Median of the first band of the kind.
         other: Median of cross-polarisation; the same as `level` for other kinds.
-        ratio: Median of the difference of both polarisations in dB, 0 for other kinds.
+        ratio: Median of the difference of both polarisations in dB; share of optical pixels with a
+            visible band as bright as only the infrared is; 0 for other kinds.
         spread: Range of `level` between the 5th and the 95th percentile.
     """
 
@@ -96,13 +97,18 @@ def _radar(modality: Modality, pixels: NDArray[np.float64]) -> Levels | None:
 def _optical(bands: Sequence[str], pixels: NDArray[np.float64]) -> Levels:
     visible = [place for place, band in enumerate(bands) if band in _VISIBLE]
     infrared = [bands.index(band) for band in _INFRARED if band in bands]
+    odd = 0.0
+    if len(visible) == len(_VISIBLE):
+        second, first = np.sort(pixels[visible], axis=0)[-2:]
+        # red soil has 2.2 times as much in red as in green, plants 3 to 10 times in the infrared
+        odd = float(((first > 2000) & (first > 2.5 * second)).mean())
     if visible and infrared:
         near = pixels[infrared[0]]
         # plants and soil are brighter in the near infrared, water, snow and clouds are not
         land = near > 1.2 * pixels[visible].max(axis=0)
         if land.mean() > 0.05:
-            return _levels("land", near[land])
-    return _levels("brightest", pixels.max(axis=0))
+            return _levels("land", near[land], ratio=odd)
+    return _levels("brightest", pixels.max(axis=0), ratio=odd)
 
 
 def _levels(
@@ -153,7 +159,12 @@ def doubt(found: Levels) -> Doubt | None:
 
 
 def swapped(found: Levels) -> str:
-    """Return why co- and cross-polarisation have changed places; empty if they have not."""
+    """Return why bands have changed places; empty if they have not."""
+    if found.kind in ("land", "brightest") and found.ratio > 0.35:
+        return (
+            f"one visible band is more than 2.5 times as bright as the others in {found.ratio:.0%} "
+            "of the pixels, which only the infrared is: bands have changed places"
+        )
     if found.kind != "pair" or found.ratio > -3:
         return ""
     return (
@@ -170,6 +181,8 @@ def _doubt_pair(found: Levels) -> Doubt | None:
         text = f"{level}; no ground has less than 4.8 apart. It looks like {_FACTORS[factor]}"
         low = found.level > LOGARITHMS[0] and found.other > LOGARITHMS[1]
         return Doubt(factor > 2 and low, text)
+    if found.level > 2 or found.other > -3:
+        return Doubt(False, f"{level}, brighter than any town. It looks like uncalibrated values")
     # calm water is at the noise, where the ratio is small; wind lifts VV, but not to 10 dB above it
     if found.other < -30 and found.ratio > 10:
         text = f"{level}. It looks like twice the right decibels, as 20 log10 of the power is"
