@@ -86,6 +86,8 @@ def _radar(modality: Modality, pixels: NDArray[np.float64]) -> Levels | None:
     pair = [(names[a], names[b]) for a, b in zip(_CO, _CROSS, strict=True) if {a, b} <= {*names}]
     if pair:
         (co, cross), ratio = pair[0], float(np.median(pair[0][0] - pair[0][1]))
+        if np.array_equal(co, cross):  # the audit names copies of a band
+            return None
         return _levels("pair", co, float(np.median(cross)), ratio)
     for kind, bands in (("VV", _CO), ("VH", _CROSS)):
         for band in bands:
