@@ -204,6 +204,19 @@ def test_undeclared_fill_is_a_note(
     assert "exactly" not in capsys.readouterr().err
 
 
+def test_fill_that_got_the_offset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Fill of 0 is 1000 in the file, and 0 again when the offset is taken off."""
+    values = NEW.copy()
+    values[:, :10] = 1000
+    read = mapped(tmp_path, "s2", values, files=Declared(offset=-1000))
+    assert (read[:, :10] == 0).all()
+    assert "exactly 0 in all bands in 25.0%" in (told := capsys.readouterr().err)
+    assert "pass --s2-nodata 1000" in told
+    files = Declared(nodata=(1000.0,), offset=-1000)
+    assert (mapped(tmp_path, "s2", values, files=files)[:, :10] == 65535).all()
+    assert "exactly" not in capsys.readouterr().err
+
+
 def test_offset_that_nothing_states_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -41,6 +41,7 @@ def corner(values: NDArray[np.generic], fill: float, width: int = 24) -> NDArray
     [
         (digital(), 1000, DIGITAL),
         (digital(2), 1000, DIGITAL),
+        (digital(3).astype(np.int64), 0, DIGITAL),
         (digital(12), 7777, DIGITAL),
         (digital(1), 255, DIGITAL),
         (digital(1), 12345, (0.0, 65000.0)),

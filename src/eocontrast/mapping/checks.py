@@ -84,8 +84,10 @@ def check_values(
     if not pixels.size:
         raise UserError("no data on the scene's grid: are both images of one place?")
     if area := flat_area(sample, missing_pixels(sample), limits(modality)):
-        nodata = f"--{sensor}-nodata {area.values[0]:g}"
-        _say(f"{sensor}: a sample of the scene holds {area}. If it is, pass {nodata}")
+        _say(
+            f"{sensor}: a sample of the scene holds {area}. If it is, pass --{sensor}-nodata "
+            f"{_on_disk(area.values[0], image)}"
+        )
     if not check_scale:
         return
     reason = implausible(pixels, modality)
@@ -97,6 +99,12 @@ def check_values(
         )
     _check_levels(sensor, modality, pixels)
     _check_offset(sensor, spec, image, pixels)
+
+
+def _on_disk(value: float, image: SensorImage) -> str:
+    """Return a value as the file holds it, if the offset that was added is known."""
+    number = image.offset.number if image.offset else 0
+    return "with that value as the file holds it" if number == "auto" else f"{value - number:g}"
 
 
 def _check_levels(sensor: Sensor, modality: Modality, pixels: NDArray[Any]) -> None:

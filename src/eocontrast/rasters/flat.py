@@ -54,7 +54,8 @@ def flat_area(
     Args:
         values: (bands, H, W).
         missing: Pixels without data, (H, W).
-        limits: Range to which values are clipped; areas beyond it are clouds, or no more than dark.
+        limits: Range to which values are clipped. Areas above it are clouds. Below it, one band may
+            be dark, but not all bands at one number, such as 1000 after an offset of -1000.
     """
     present = ~missing
     needed = MIN_SHARE * present.sum()
@@ -70,10 +71,10 @@ def flat_area(
     area = (values == vector[:, None, None]).all(axis=0) & present
     if area.sum() < needed or inner[area].mean() < SOLID or (area == present).all():
         return None
-    if (vector <= limits[0]).all() or (vector >= limits[1]).all():
-        return None
     # bands of one number are no spectrum; other areas must reach the edge, as outside of a swath
     shared = len(vector) > 1 and bool((vector == vector[0]).all())
+    if (vector >= limits[1]).all() or (not shared and (vector <= limits[0]).all()):
+        return None
     if not (shared or _reaches_edge(area)) or _step(values, area, present) < JUMP:
         return None
     return FlatArea(tuple(vector.tolist()), float(area.sum() / present.sum()))

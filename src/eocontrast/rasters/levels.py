@@ -171,7 +171,7 @@ def swapped(found: Levels) -> str:
         return ""
     return (
         f"cross-polarisation is stronger than co-polarisation by {-found.ratio:.1f} dB, which no "
-        "ground does: both bands have changed places"
+        "ground does: both bands have changed places, or one is in other units"
     )
 
 
