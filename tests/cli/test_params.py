@@ -45,6 +45,13 @@ def test_entry_replaced(params: Path) -> None:
     assert load_params(params).backbones["resnet"].options == {"channels": [8, 8, 16, 16]}
 
 
+def test_list_on_one_line_behind_a_comment(params: Path) -> None:
+    assert apply(params, "label_curve:\n  more_seeds:  # two\n  - 3\n  - 4\n") == 0
+    assert apply(params, "label_curve: {more_seeds: [8, 9]}\n") == 0
+    assert load_params(params).label_curve.more_seeds == (8, 9)
+    assert "  more_seeds:  # two\n  - 8\n  - 9\n" in params.read_text()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import write_text
@@ -102,7 +102,16 @@ def _merge(params: CommentedMap, settings: Mapping[str, Any]) -> None:
         if isinstance(value, Mapping) and isinstance(params.get(key), CommentedMap):
             _merge(params[key], value)
         else:
-            params[key] = value
+            params[key] = _in_lines(value)
+
+
+def _in_lines(value: Any) -> Any:  # noqa: ANN401 - any YAML value
+    """Let lists and mappings have a line per entry: `[...]` after a comment is wrong YAML."""
+    if isinstance(value, CommentedSeq | CommentedMap) and value:
+        value.fa.set_block_style()
+        for part in value.values() if isinstance(value, CommentedMap) else value:
+            _in_lines(part)
+    return value
 
 
 def read_params(file: Path) -> tuple[Any, str]:
