@@ -34,10 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return 141  # 128 + SIGPIPE, as programs in C exit
     except UserError as error:
+        # exit with 2, as argparse does for a wrong argument
         print(f"eocontrast {arguments.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"eocontrast {arguments.command}: stopped; nothing is left half", file=sys.stderr)
+        # add SIGINT (2) to 128, as shells do
         return 130
     except Exception as error:
         lacking = resource_error(error)

@@ -50,6 +50,7 @@ def add_map_command(commands: argparse._SubParsersAction[argparse.ArgumentParser
         description=_MAP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    # cut no unlabelled patches: they serve pretraining alone
     parser.set_defaults(run=map_labels, patches=0)
     add_scene_arguments(parser, s2_required=True)
     add = parser.add_argument

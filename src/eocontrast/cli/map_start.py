@@ -17,6 +17,7 @@ from eocontrast.published.convert import joined
 from eocontrast.runtime.errors import UserError
 from eocontrast.sources.download.weights import obtain
 
+# give ViTs UPerNet, which resizes their one map to four; a U-Net needs maps that halve
 _HEADS: dict[str, Head] = {"swin_": "swin_unet", "vit_": "upernet", "torchgeo:": "upernet"}
 """Segmentation heads by the beginning of timm's name; other models take a U-Net."""
 
@@ -51,6 +52,7 @@ def scratch_arm(params: Params, sensors: Sequence[Sensor]) -> Arm:
         UserError: params.yaml has no such arm.
     """
     arm = _settings(params, "unet", pretrained=False)
+    # stack both sensors: from scratch that is the baseline of P2 (docs/methods.md)
     return arm.model_copy(update={"fusion": "early" if len(sensors) > 1 else sensors[0]})
 
 

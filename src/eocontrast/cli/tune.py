@@ -37,12 +37,14 @@ SCRATCH = {
 }
 
 FINETUNED = {
+    # lower the backbones' share as the head's rate rises: their own is 3e-4 from the second on
     "linear": [(1e-3, 1.0), (3e-3, 0.1), (1e-2, 0.03), (3e-2, 0.01)],
     "unet": [(1e-3, 1.0), (3e-3, 1.0), (3e-3, 0.3)],
     "upernet": [(1e-3, 1.0), (1e-3, 0.3), (3e-3, 0.1)],
     "swin_unet": [(1e-3, 1.0), (1e-3, 0.3), (3e-3, 0.1)],
 }
 
+# try where the headline compares: 10 % of the labels against all of them
 FRACTIONS, SEEDS = (0.1, 1.0), (0, 1, 2)
 """Every setting is scored at these points."""
 

@@ -13,6 +13,7 @@ from eocontrast.models.fusion import STREAMS, Fusion, Head
 TaskKind = Literal["classification", "segmentation"]
 
 FUSIONS: dict[Head, tuple[Fusion, ...]] = {
+    # leave out scales: a linear layer on joined maps is the same function as late (docs/methods.md)
     "linear": ("s1", "s2", "early", "late"),
     # not early: stacked sensors share one backbone, which no pretraining here trains
     "knn": ("s1", "s2", "late"),
@@ -29,6 +30,7 @@ HEADS: dict[TaskKind, tuple[Head, ...]] = {
 }
 
 
+# include torchgeo's: CROMA, DOFA and Copernicus-FM are plain ViTs (docs/weights.md)
 _ONE_SIZE = ("vit_", "torchgeo:")
 """Starts of names of models whose maps have one size."""
 
@@ -122,6 +124,7 @@ def check_init(where: str, arm: Arm, run: Init, models: Sequence[str]) -> None:
             f"{where}: head unet needs maps that halve from stage to stage, but {arm.init} has a "
             "plain Vision Transformer, whose maps are of one size; use head upernet or linear"
         )
+    # refuse others: the decoder mirrors Swin's stages and joins their tokens (Cao et al. 2021)
     if arm.head == "swin_unet" and not all(model.startswith("swin_") for model in models):
         raise ValueError(
             f"{where}: head swin_unet decodes a Swin Transformer, but {arm.init} is a "

@@ -13,6 +13,7 @@ from eocontrast.config.pretraining import ContrastiveRun, ImportedRun, MMARun, R
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import write_text
 
+# follow the publishers: reBEN cuts 1.2 km in pixels of 10 m, SEN12MS and DFC2020 have 256 px
 _SIDES = {"bigearthnet": 120, "sen12ms": 256, "dfc2020": 256}
 """Pixels along a side of the patches of published data sets."""
 

@@ -29,6 +29,7 @@ class CollectionParams(Section):
     units: Units
     scene_classification: Annotated[str | None, or_word("none")]
     signing: Literal["none", "planetary_computer"]
+    # name variables, never secrets: params.yaml is committed (docs/place.md)
     headers: dict[str, str]
 
 

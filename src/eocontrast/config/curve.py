@@ -20,6 +20,7 @@ class LabelCurveParams(Section):
     """Seeds beside `seeds`, for heads on frozen backbones and for few labels."""
     more_seeds_up_to: Share
     """Largest fraction at which classification takes `more_seeds`."""
+    # ask for 100: each tail of a 95 % interval then rests on two or three replicates
     bootstrap_samples: Annotated[int, Field(ge=100)]
     arms: dict[Name, Annotated[dict[Name, Arm], Field(min_length=1)]]
     """Arms by the weights that they start from, then by their own names."""
@@ -60,6 +61,7 @@ class LabelCurveParams(Section):
 
     @model_validator(mode="after")
     def _no_arm_twice(self) -> LabelCurveParams:
+        # compare over all inits: results are named after the arm alone, as arms/<name>.json
         listed: dict[Name, Name] = {}
         for init, arms in self.arms.items():
             for name in arms:

@@ -150,6 +150,7 @@ class Params(Section):
         if len(set(chosen.arms)) < len(chosen.arms):
             raise ValueError("qualitative.arms names one twice; name each once")
         for field, known in (("fraction", "fractions"), ("seed", "seeds")):
+            # allow points of the curve alone: the figure shows models that were trained for it
             if getattr(chosen, field) not in getattr(self.label_curve, known):
                 raise ValueError(
                     f"qualitative.{field} is {getattr(chosen, field)}, which is none of "
@@ -198,6 +199,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     Raises:
         UserError: the file cannot be read, or a parameter is unknown or out of range.
     """
+    # load as safe: no tag of the file can then build a Python object
     return check_params(read_yaml(path, YAML(typ="safe", pure=True)), str(path))
 
 

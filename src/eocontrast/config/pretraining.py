@@ -53,6 +53,7 @@ class ContrastiveRun(Section):
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     epochs: PositiveInt
     warmup_epochs: Annotated[float, Field(ge=0)]
+    # ask for 2: a single pair has 2N - 2 = 0 negatives, and its loss is 0 (docs/methods.md)
     batch_size: Annotated[int, Field(ge=2)]
     groups_per_batch: Annotated[int, Field(ge=0)]
     mask_same_group: bool

@@ -55,6 +55,7 @@ def check_catalogue(where: str, run: PublishedRun) -> None:
             raise ValueError(f"{where}.{sensor}: {error}") from error
         if named.sensor != sensor:
             raise ValueError(f"{where}.{sensor} is {name}, whose weights are of {named.sensor}")
+        # ask the user: some publishers give 8 digits of the hash, others none (docs/weights.md)
         if named.sha256 == UNKNOWN and name not in run.sha256:
             raise ValueError(
                 f"{where}.sha256 lacks {name}, whose publisher gives no digest: run "

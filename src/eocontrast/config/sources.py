@@ -137,8 +137,10 @@ class SSL4EOParams(Section):
     md5s: Annotated[Path | None, or_word("server")]
     part: Literal["val", "train"]
     shards: tuple[PositiveInt, ...]
+    # count from 0: each place has four images, ordered by date
     seasons: Annotated[tuple[Annotated[int, Field(ge=0, le=3)], ...], Field(min_length=1)]
     level: Literal["L1C", "L2A"]
+    # allow no other number: ESA adds 1000 since baseline 04.00, and nothing before
     offset: Literal["auto", 0, -1000]
     max_cloud: Annotated[float, Field(ge=0, le=1)]
 

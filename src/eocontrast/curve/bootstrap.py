@@ -34,6 +34,7 @@ class Interval:
 
 def group_intervals(counts: Tally, exclusive: bool, samples: int) -> dict[str, Interval]:
     """Return every score of one model, with its interval over test groups (G, C, 4)."""
+    # resample test groups alone: a card describes one model, not its training (docs/evaluation.md)
     resampling = Resampling(groups=len(counts), seeds=1, samples=samples)
     names = scores(counts.sum(0), exclusive)
     return {name: Interval.of(*resampling.score(counts[None], name, exclusive)) for name in names}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 
+# draw without a display: servers have none
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -96,6 +97,7 @@ def _scale_x(axes: Axes, curves: Sequence[ArmCurve]) -> None:
         for paid, shown in zip(curve.n_labels, curve.n_shapes, strict=True)
     }
     axes.set_xlabel("labelled patches" + ("\n(labelled polygons or points)" if shapes else ""))
+    # space budgets by their logarithm, over which curves are nearly straight
     axes.set_xscale("log")
     names = [f"{tick}\n({shapes[tick]})" if tick in shapes else str(tick) for tick in ticks]
     axes.set_xticks(ticks, names)

@@ -125,6 +125,7 @@ def _differences(task: Mapping[str, Any], arm: str) -> list[str]:
 
 def _choice(task: Mapping[str, Any]) -> list[str]:
     """Say how the arms were chosen, and which supervised arm did better than the chosen one."""
+    # say so: an arm picked by its score looks better than it is (docs/evaluation.md)
     if AUTO in task["chosen"].values():
         return ["The arms were chosen by these scores, which favours them."]
     sentences = ["The arms were chosen before this run."]

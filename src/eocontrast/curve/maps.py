@@ -33,6 +33,7 @@ def draw_maps(numbers: Path, path: Path) -> None:
         UserError: `numbers` cannot be read.
     """
     with readable(f"{numbers} cannot be read", "run `dvc repro evaluate_grid`"):
+        # refuse pickles, because loading one can run code
         with np.load(numbers, allow_pickle=False) as file:
             content = dict(file)
         figure = _note(str(content["note"])) if content["note"] else _panels(content)

@@ -181,6 +181,7 @@ def hold_out(runs: ArmRuns) -> HeldOut | None:
 def interval(samples: Array) -> Interval:
     """Return median and 95 % interval, each one of the samples, some of which may be infinite."""
     tail = (1 - LEVEL) / 2
+    # take samples as they are: between a number and infinity there is nothing to interpolate
     places = [round(share * (len(samples) - 1)) for share in (0.5, tail, 1 - tail)]
     return Interval(*np.sort(samples)[places].tolist())
 

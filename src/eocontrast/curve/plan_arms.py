@@ -77,6 +77,7 @@ def read_arms(path: Path, samples: int) -> dict[str, list[ArmRuns]]:
 def _rows(path: Path) -> pd.DataFrame:
     """Return the rows that arms are compared by, indexed by their line in the file."""
     try:
+        # skip a byte-order mark, which spreadsheets write
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
             columns = list(reader.fieldnames or [])
@@ -111,6 +112,7 @@ def _rows(path: Path) -> pd.DataFrame:
             )
         kept = own if own in metrics else metrics[0]
         table = table.drop(rows.index[rows["metric"] != kept])
+    # keep the rows with all sensors: those with one alone score the same models again
     sensors = table["inputs"].str.count(r"\+")
     return table[sensors == sensors.groupby([table["task"], table["arm"]]).transform("max")]
 

@@ -127,11 +127,13 @@ def _candidates(
 ) -> tuple[Array, Array, Array, Array]:
     """Draw top, gain, noise and log odds of curves of one decay, (B, tries) each."""
     first, last = n_labels.min() ** -decay, n_labels.max() ** -decay
+    # run from 0 at the fewest labels to 1 at the most: scores at both ends are the coefficients
     share = (first - n_labels**-decay) / (first - last)
     q, r = np.linalg.qr(whiten @ np.stack([1 - share, share], axis=1))
     rotated = rows @ q
     # squares that the two ends leave, and those of one more observation
     squares = np.maximum((rows**2).sum(1) - (rotated**2).sum(1), 0) + NOISE**2
+    # count m runs and that one more observation, less the two ends that are fitted
     freedom = len(n_labels) - 1
     # the posterior of a variance is an inverse chi-square (Gelman et al., Bayesian Data Analysis,
     # section 14.2)
@@ -147,5 +149,6 @@ def _candidates(
     gain = (high - low) / (first - last)
     top = low + gain * first
     outside = np.maximum(top - 1, 0) + np.maximum(-low, 0)
+    # integrate both ends and the variance out: |X'X|^-1/2 s^-(n - p), with R of X = QR
     odds = -np.log(np.abs(np.diag(r))).sum() - freedom / 2 * np.log(squares)
     return top, gain, noise, odds[:, None] - _REFUSED * outside

@@ -171,6 +171,7 @@ def _features(batch: Batch, backbones: Backbones, device: Accelerator) -> Column
         streams = {
             name: backbone.to(device.device)(on_device) for name, backbone in backbones.items()
         }
+    # convert first: NumPy has no bfloat16
     return {name: features.float().cpu().numpy() for name, features in streams.items()}
 
 

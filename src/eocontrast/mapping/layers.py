@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+# leave 251 to 255 free: 255 is no data, and a step is 0.004 exactly
 STEPS = 250
 """Steps of a byte between 0 and 1."""
 

@@ -46,6 +46,7 @@ def write_polygons(
     """
     with rasterio.open(classes) as file:
         values, transform, crs = file.read(1), file.transform, file.crs
+    # join by sides, never by corners: rasterio's sieve and shapes take four neighbours by default
     if smallest > 1:
         # no data stays no data, and is no neighbour that a region could join
         values = np.where(values > 0, sieve(values, smallest, mask=values > 0), 0).astype(np.uint8)

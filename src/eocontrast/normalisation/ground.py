@@ -21,6 +21,7 @@ _CURE = (
 
 def pixel_size(patches: Sequence[Patch]) -> float | None:
     """Return the median size of a pixel in metres; None if no raster is georeferenced."""
+    # take the median, which a few patches of another size do not move
     sizes = [size for patch in patches if (size := patch.evidence.get("pixel"))]
     # degrees of longitude shrink towards the poles: three digits are exact enough
     return float(f"{np.median(sizes):.3g}") if sizes else None

@@ -95,5 +95,6 @@ def _input_spec(sensor: Sensor, bands: Bands, patches: Sequence[Patch], side: in
         )
     # six significant digits, so that rounding on another CPU does not change the store
     mean, sd = ([float(f"{value:.6g}") for value in part] for part in (means, sds))
+    # give filled bands 0 and 1: they hold no data, so they have no statistics of their own
     filled = len(bands.filled)
     return InputSpec(bands.modality, (*mean, *[0.0] * filled), (*sd, *[1.0] * filled), side)

@@ -188,6 +188,7 @@ def _read(source: Source, bands: StoreBands, row: dict[str, str], column: str) -
 
 
 def _crc32(stored: NDArray[np.integer]) -> int:
+    # prefer CRC-32: 0.5 ms a patch of 256 px, against 1.3 by SHA-256 (benchmarks/RESULTS.md)
     return zlib.crc32(np.ascontiguousarray(stored).data)
 
 

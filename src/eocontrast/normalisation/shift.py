@@ -106,6 +106,7 @@ def _predictors(s2: NDArray[np.floating], missing: NDArray[np.bool_]) -> NDArray
     keep = slice(-1, -1 - _COMPONENTS, -1)
     main = (axes[:, keep] / np.sqrt(variance[keep] + 1e-3)).T.astype(np.float32) @ bands
     one, two = np.clip(main[[0, min(1, len(main) - 1)]], -4, 4)
+    # add squares and products: backscatter need not follow the bands in a straight line
     fine = _fine(np.stack([*main, one * one, one * two, two * two]).reshape(-1, *missing.shape))
     fine[:, missing] = 0
     flat = fine.reshape(len(fine), -1)
@@ -149,6 +150,7 @@ def _log_likelihood(
         rows = np.fft.ifft(spectrum * spectra.conj(), axis=1)[:, steps]
         covariance = np.fft.irfft(rows, n=shape[1])[..., steps] / samples
         explained = (covariance.astype(np.float64) ** 2).sum(axis=0)
+        # stop at 0.99: a copy explains all, and the logarithm of 0 is infinite
         share = np.minimum(explained * samples / (band**2).sum(), 0.99)
         total -= 0.5 * samples / max(alike, 1.0) * np.log1p(-share)
     return total

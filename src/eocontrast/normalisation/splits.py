@@ -25,6 +25,7 @@ def split_by_group(index: pd.DataFrame, test_fraction: float, seed: int) -> pd.S
     """
     split = index["split"].astype(object).copy()
     open_rows = index[(split == "") & index["labelled"]]
+    # sort, so that the draw does not depend on the order of the manifest's rows
     groups = np.sort(open_rows["group"].unique())
     sizes = open_rows["group"].value_counts()
     wanted, taken = test_fraction * len(open_rows), 0

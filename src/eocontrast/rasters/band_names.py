@@ -30,12 +30,14 @@ _SIDE_CODE = re.compile(
     r"|(?:19|20)\d{2}"
 )
 _POLARISATIONS = {"vv", "vh", "hh", "hv"}
+# know SNAP's names, such as Sigma0_VV_mst_22Dec2021, where mst marks the master of a stack
 _RADAR_WORDS = {
     "sigma0", "gamma0", "beta0", "sigma", "gamma", "beta", "sigma0t", "gamma0t", "nought", "db",
     "linear", "power", "intensity", "amplitude", "backscatter", "rtc", "grd", "s1", "sar",
     "s1a", "s1b", "s1c", "iw", "ew", "iw1", "iw2", "iw3", "sentinel1", "mst", "amp", "pol",
     "polarisation", "polarization", "cross", "co", "c",
 }  # fmt: skip
+# skip the sensor before a band, also as Earth Engine's collection S2_SR_HARMONIZED has it
 _SENSOR = re.compile(
     r"(?:s2[abcd]?(?:l1c|l2a)?|sentinel-?2[abcd]?)[\s_.:-]+(?:sr(?:[\s_.-]+harmonized)?[\s_.-]+)?"
 )

@@ -19,6 +19,7 @@ def named_values(path: Path) -> dict[str, int]:
     if not sidecar.is_file():
         return {}
     text = sidecar.read_text(encoding="utf-8", errors="replace")
+    # refuse entities: a few lines of them can expand to gigabytes ("billion laughs")
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         return {}
     try:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from eocontrast.modalities import Units
 
+# list the default of ESRI's grids (-9999), and ends of 16 and 32 bits
 IMPOSSIBLE = (-9999, -99999, -32768, -32767, -2147483648, 65535, 4294967295)
 """Values that files use for no data without declaring it."""
 
@@ -32,6 +33,7 @@ MEASURED: dict[Units, tuple[float, float]] = {
 It finds no-data values that were scaled (6.5535, -327.68), and logarithms of any least power.
 """
 
+# stay below NC_FILL_FLOAT (9.97e36) and the end of float32 (3.4e38)
 _HUGE = 1e19
 """Larger values are the ends of floating-point types, or GDAL's and netCDF's fill."""
 
@@ -49,6 +51,7 @@ def impossible_values(values: NDArray[Any]) -> NDArray[np.bool_]:
     # NaN loses against every number
     low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
     absent = any_of(values, [number for number in IMPOSSIBLE if low <= number <= high])
+    # include the least value plus one: NC_FILL_SHORT is -32767, NC_FILL_INT -2147483647
     if values.dtype.kind == "i":
         absent |= (values == np.iinfo(values.dtype).max) | (
             values <= np.iinfo(values.dtype).min + 1

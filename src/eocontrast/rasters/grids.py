@@ -68,6 +68,7 @@ class Grid:
         size = math.sqrt(abs(self.transform.determinant))
         if self.crs.is_geographic:
             _, bottom, _, top = self.bounds
+            # take the root: only degrees of longitude shrink, and the size is the root of an area
             shrink = math.sqrt(math.cos(math.radians((bottom + top) / 2)))
             return size * 111_320 * shrink  # metres of a degree on the equator
         return size * float(self.crs.linear_units_factor[1])
@@ -140,6 +141,7 @@ class Grid:
             return f"covers {size} units of ground, unlike {expected[0]:g} x {expected[1]:g} of"
         east, north = (left - bounds[0]) / finer, (bottom - bounds[1]) / finer
         apart = max(abs(a - b) for a, b in zip(self.bounds, bounds, strict=True))
+        # stay below 0.5: half a pixel is a shift, whichever way rounding goes
         if apart <= 0.499 * finer:
             return ""
         shifts = [

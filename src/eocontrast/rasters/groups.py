@@ -135,6 +135,7 @@ class BandGroup:
             return Statement("user", self.declared.offset)
         if any(entry for file in self.files for entry in file.header(file.raster.offsets)):
             return Statement("header", "auto")
+        # skip radar: only Sentinel-2's products have ESA's offset
         if self.units not in ("DN", "reflectance"):
             return None
         path, tags = self.files[0].path, self.files[0].raster.tags()

@@ -59,6 +59,7 @@ def _refuse_mixture(files: Sequence[BandFile], units: Units, declared: Declared)
             shown = ", ".join(dict.fromkeys(f"{number:g}" for number in numbers))
             message = f"{path}: the {name} differs between bands ({shown}), expected one for all"
             raise RasterError("units", f"{message}; write it for all bands (gdal_edit.py)")
+    # expect ESA's sign: metadata since baseline 04.00 state -1000, to be added to the values
     if shifts[0] > 0:
         message = f"{path}: its header adds {shifts[0]:g} to all values, expected 0 or less"
         raise RasterError("units", f"{message}; correct the header, or set offset for the sensor")

@@ -81,6 +81,7 @@ def levels(modality: Modality, pixels: NDArray[Any]) -> Levels | None:
 
 def _radar(modality: Modality, pixels: NDArray[np.float64]) -> Levels | None:
     if modality.units == "linear":
+        # stop at -100 dB, far below Sentinel-1's noise: 0 has no logarithm
         pixels = 10 * np.log10(np.maximum(pixels, 1e-10))
     names = {band.upper(): values for band, values in zip(modality.bands, pixels, strict=True)}
     pair = [(names[a], names[b]) for a, b in zip(_CO, _CROSS, strict=True) if {a, b} <= {*names}]
@@ -134,6 +135,7 @@ BRIGHT = -11.0
 LOGARITHMS = (-6.5, -8.0)
 """Least co- and cross-polarisation as natural logarithms, which are -28 and -35 dB."""
 
+# note that 4.343 is 10 / ln(10), the decibels of one natural logarithm
 _FACTORS = {
     10.0: "the logarithm of the power to base 10 without its factor of 10, or standardised values",
     4.343: "the natural logarithm of the power",

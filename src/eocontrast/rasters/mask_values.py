@@ -12,6 +12,7 @@ _CORINE = {
     *range(221, 224), 231, *range(241, 245), *range(311, 314), *range(321, 325),
     *range(331, 336), 411, 412, *range(421, 424), 511, 512, *range(521, 524),
 }  # fmt: skip
+# follow the products' legends: WorldCover counts in tens, and 95 is mangroves
 PRODUCTS: dict[str, frozenset[int]] = {
     "ESA WorldCover": frozenset({*range(10, 101, 10), 95}),
     "CORINE Land Cover": frozenset(_CORINE),

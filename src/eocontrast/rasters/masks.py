@@ -96,6 +96,7 @@ def class_values(
     band = BandFile(path, raster, [1], alpha_band(raster, [1]))
     values, valid = band.read(window, None), band.valid(window, None)
     _refuse_fractions(path, values)
+    # guess nothing if a class has such a value, 65535 for one: its pixels must stay
     guesses: tuple[Reason, ...] = () if {*classes.values()} & {*IMPOSSIBLE} else ("impossible",)
     nodata = raster.nodatavals[:1]
     values = mark_missing(values, nodata, valid, missing=missing, guesses=guesses)
@@ -109,6 +110,7 @@ def _read_one_hot(path: Path, raster: DatasetReader, classes: Classes) -> Raster
     file = BandFile(path, raster, numbers)
     values, valid = (read(whole_window(raster), None) for read in (file.read, file.valid))
     assert values is not None
+    # keep 0, which means "not this class" here, even if the header calls it no data
     void = [value for value in raster.nodatavals if value]
     present = np.isfinite(values) & ~np.isin(values, void)
     if valid is not None:
@@ -207,6 +209,7 @@ def _refuse_lossy(path: Path, raster: DatasetReader) -> None:
         return
     tags = {**raster.tags(1, ns="IMAGE_STRUCTURE"), **raster.tags(ns="IMAGE_STRUCTURE")}
     compression = tags.get("COMPRESSION", raster.driver)
+    # accept "LOSSLESS (possibly)", which GDAL says of some JPEG 2000 files
     reversible = tags.get("COMPRESSION_REVERSIBILITY", "LOSSLESS").startswith("LOSSLESS")
     # an error below a half leaves whole numbers as they are
     error = float(tags.get("MAX_Z_ERROR", 0))

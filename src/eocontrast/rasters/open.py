@@ -26,6 +26,7 @@ from eocontrast.rasters.virtual import VirtualSource, virtual_sources
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import find_hint
 
+# name plain formats: others may point to files, addresses or scripts (docs/reliability.md)
 DRIVERS = ("GTiff", "PNG", "JPEG", "JP2OpenJPEG", "ENVI", "HFA")
 
 _OPTIONS = {
@@ -201,6 +202,7 @@ def _lost(raster: DatasetReader, other: DatasetReader, source: VirtualSource) ->
 def _same(number: float | None, other: float | None) -> bool:
     if number is None or other is None:
         return False
+    # match NaN with NaN, which equals nothing, not even itself
     return number == other or (number != number and other != other)
 
 

@@ -16,6 +16,7 @@ _RESOLUTION = re.compile(r"_(\d+)m(?=[._]|$)")
 _BASELINE = re.compile(r"S2[A-D]_MSIL(?:1C|2A)_\d{8}T\d{6}_N(\d{2})(\d{2})_")
 _BASELINE_TAG = re.compile(r"(\d{2})\.(\d{2})")
 _PRODUCT = re.compile(r"(?:^|/)(S1[A-D]_\w\w_\w+)\.SAFE(?:/|$)")
+# read both levels: 1C states RADIO_ADD_OFFSET, 2A states BOA_ADD_OFFSET
 _ADD_OFFSET = re.compile(r"<(?:RADIO|BOA)_ADD_OFFSET[^>]*>\s*(-?\d+)\s*<")
 _IMAGE = "*_{band}[._]*"
 
@@ -75,6 +76,7 @@ def product_offset(
 
 def _metadata(path: Path) -> list[Path]:
     """Return the metadata of the product that holds `GRANULE/<tile>/IMG_DATA/R10m/<file>`."""
+    # climb five levels: R10m, IMG_DATA, the tile, GRANULE, and the product itself
     folders = path.absolute().parents[:5]
     return [file for folder in folders for file in folder.glob("MTD_MSIL[12][AC].xml")]
 
@@ -111,6 +113,7 @@ def _finest(path: str, pattern: str, band: str) -> Path | None:
 
 def _metres(file: Path) -> int:
     match = _RESOLUTION.search(file.name)
+    # assume 10 m for level 1C, whose file names state no resolution (T33UUP_..._B02.jp2)
     return int(match[1]) if match else 10
 
 

@@ -100,6 +100,7 @@ def read_source(folder: Path) -> Source:
         if not (folder / name).exists():
             raise UserError(f"{folder / name} is missing: run `dvc repro download` first")
     with readable(f"{folder} is damaged: manifest.csv", _AGAIN):
+        # keep text: pandas would read the id 007 as 7, and a class called NA as missing
         manifest = pd.read_csv(folder / "manifest.csv", dtype=str, keep_default_na=False)
         manifest = manifest[_columns(manifest)]
     if manifest.empty:

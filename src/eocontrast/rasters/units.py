@@ -37,6 +37,7 @@ def to_units(
     if ((scale == 1) & (shift == 0)).all():
         return values
     if values.dtype.kind in "iu" and (scale == 1).all() and (shift == np.rint(shift)).all():
+        # widen first: unsigned values below the offset would wrap around
         return values.astype(np.int64) + shift.astype(np.int64)[:, None, None]
     scaled: NDArray[np.float64] = values * scale[:, None, None] + shift[:, None, None]
     return scaled

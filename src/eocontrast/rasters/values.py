@@ -114,6 +114,7 @@ def mark_missing(
     if not absent.any():
         return values
     if values.dtype.kind != "f":
+        # promote by type: float32 holds 16 bits exactly, and 32 bits need float64
         values = values.astype(np.promote_types(values.dtype, np.float32))
     values[absent] = np.nan
     return values

@@ -82,6 +82,7 @@ def _covered(band: ElementTree.Element, size: tuple[int, int]) -> bool:
     boxes = []
     for source in _kinds(band):
         rect = source.find("DstRect")
+        # fill the whole band without a DstRect, as GDAL does
         if rect is None:
             return True
         left, top, width, height = (

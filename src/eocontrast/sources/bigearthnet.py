@@ -185,6 +185,7 @@ def write_band(path: Path, values: NDArray[np.generic], place: Place) -> None:
     epsg, left, top = _CORNERS[tile]
     height, width = values.shape
     x, y = left + PATCH_METRES * column, top - PATCH_METRES * row
+    # derive the pixel from the side, since bands have 10, 20 or 60 m
     transform = rasterio.Affine(PATCH_METRES / width, 0, x, 0, -PATCH_METRES / height, y)
     shape = {"count": 1, "height": height, "width": width, "dtype": values.dtype}
     with rasterio.open(

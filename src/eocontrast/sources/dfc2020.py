@@ -63,6 +63,7 @@ TOPS = ("ROIs0000_*", "dfc2020_s1s2", "s1")
 MIRROR = Archive(
     "dfc2020.zip",
     "f10ba017dab6f38b7a6857b169ea924b",
+    # count two bands of float32, thirteen of 16 bits, and a mask of 8 bits
     5_128 * 256 * 256 * (2 * 4 + 13 * 2 + 1),
     "dfc2020_s1s2",
 )

@@ -38,6 +38,7 @@ def apply_lists(
         UserError: a list cannot be read, or a name is in two lists or not in the data.
     """
     files = {"test": lists} if isinstance(lists, Path) else lists
+    # cut off the number: ids are <scene>_p<number>, and lists may name whole scenes
     members = manifest.groupby(manifest["id"].str.rpartition("_p")[0])["id"].agg(list).to_dict()
     split = dict[str, str]()
     for part, path in files.items():

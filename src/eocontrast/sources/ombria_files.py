@@ -10,6 +10,7 @@ from pathlib import Path
 from eocontrast.runtime.errors import UserError
 from eocontrast.sources.rois import LISTED, content
 
+# pin the commit, so that size and digest below stay true
 COMMIT = "38a490355f76da8ce27ed051138f03f3492a6e46"
 
 SPLITS = ("train", "test")

@@ -85,6 +85,7 @@ def corner_blocks(values: NDArray[np.generic], block: int | None = None) -> froz
         # saturation and no data look the same everywhere; NaN differs from itself
         finite = np.nan_to_num(part)
         if (finite != finite[:, :1, :1]).any():
+            # take 128 bits: of SEN12MS's 720,000 blocks two agree by chance in 1 of 10^27 cases
             digests.add(hashlib.blake2b(part.tobytes(), digest_size=16).digest())
     return frozenset(digests)
 

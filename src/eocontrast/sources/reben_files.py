@@ -18,6 +18,7 @@ S1, S2, MAPS = "BigEarthNet-S1", "BigEarthNet-S2", "Reference_Maps"
 
 _MD5 = "55687065e77b6d0b0f1ff604a6e7b49c"
 
+# sum up to 12 bands: level 2A has no B10, the third band of 60 m
 _SIDES = (4 * 120**2, 6 * 60**2, 2 * 20**2)  # pixels of the bands at 10, 20 and 60 m
 
 ARCHIVES: dict[str, SplitArchive] = {

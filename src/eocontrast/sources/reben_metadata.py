@@ -19,6 +19,7 @@ METADATA = "metadata.parquet"
 FLAGGED = "metadata_for_patches_with_snow_cloud_or_shadow.parquet"
 """Table of the other patches, which no mirror need have."""
 
+# train on validation patches: `val_fraction` takes its own out of the labels (docs/evaluation.md)
 SPLITS = {"train": "train", "validation": "train", "test": "test"}
 
 ADVICE = (

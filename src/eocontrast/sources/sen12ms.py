@@ -30,6 +30,7 @@ from eocontrast.sources.rois import ROIS, find_patches
 
 LICENCE = "CC-BY-4.0"
 
+# add up to the 180,662 pairs of Schmitt et al. 2019; they give the space to reserve
 _PATCHES: dict[Season, int] = {
     "spring": 40_883,
     "summer": 45_753,

@@ -34,6 +34,7 @@ from eocontrast.sources.ssl4eo_shards import read_shard
 
 LICENCE = "CC-BY-4.0"
 
+# hold 64 places each: 2,176 for validation and 243,968 others (docs/data.md)
 SHARDS = {"val": 34, "train": 3812}
 """Number of shards by part."""
 
@@ -60,6 +61,7 @@ def fetch(folder: Path, params: SSL4EOParams, *, keep_archives: bool = False) ->
             f"sources.ssl4eo.shards has {beyond[0]}, but {params.part} has {SHARDS[params.part]} "
             "shards; choose from those"
         )
+    # reckon 4 bytes for each of VV and VH, and 2 for a band of Sentinel-2
     _check_disk(folder, params, numbers, 4 * 2 + 2 * len(modality.bands))
     data = None if params.path is None else find_root(data_folder(params.path), [params.part])
     images: list[Image] = []

@@ -22,6 +22,7 @@ from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import whole
 from eocontrast.sources.ssl4eo_shards import Shard
 
+# cover 2.64 km in pixels of 10 m, as SSL4EO-S12 does (Wang et al. 2023)
 SIDE = 264
 
 

@@ -18,6 +18,7 @@ from eocontrast.sources.download.archives import unpack
 from eocontrast.sources.download.transfer import fetch_file
 from eocontrast.sources.rois import LISTED, data_folder
 
+# accept both modes of md5sum: text has two spaces, binary a space and an asterisk
 _MD5SUM_LINE = re.compile(r"([0-9a-fA-F]{32}) [ *](.+)")
 
 

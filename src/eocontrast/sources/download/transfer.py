@@ -195,7 +195,9 @@ def is_permanent(error: TransferError, resumed: bool) -> bool:
     if error.code in _UNKNOWN_HOST:
         return not resumed  # a host that sent bytes before exists: the network is down
     if error.code == pycurl.E_HTTP_RETURNED_ERROR:
+        # give up on 4xx, which blame the request; 5xx blame the server (RFC 9110, section 15)
         return error.status < 500 and error.status not in _BUSY
+    # retry FTP's 4yz replies, which are transient; 5yz are permanent (RFC 959, section 4.2.1)
     return error.code in _PERMANENT or (error.code in _FTP_REFUSED and error.status >= 500)
 
 
@@ -209,6 +211,7 @@ def open_url(url: str, start: int, stall: int) -> pycurl.Curl:
     options = {
         pycurl.URL: url,
         pycurl.PROTOCOLS: _HTTP | pycurl.PROTO_FTP | pycurl.PROTO_FTPS,
+        # follow redirects over HTTP alone, never to a local file
         pycurl.REDIR_PROTOCOLS: _HTTP,
         pycurl.FOLLOWLOCATION: 1,
         pycurl.MAXREDIRS: 10,

@@ -14,6 +14,7 @@ from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import check_free_disk, file_sha256
 from eocontrast.sources.download.archives import scratch
 
+# take wheels alone: for a source package pip would run its build code
 _PIP = ("-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes")
 # only the data are used, so the packages' Python versions do not matter
 _QUIET = ("--ignore-requires-python", "--disable-pip-version-check", "--no-input", "--quiet")

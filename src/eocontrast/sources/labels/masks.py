@@ -198,6 +198,7 @@ def _with_masks(source: Source, rasters: Path, draw: Draw) -> Source:
 def write_mask(path: Path, mask: NDArray[Any], grid: Grid, nodata: int) -> None:
     """Write class values as a GeoTIFF, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    # take 16 bits: CORINE's codes go up to 523
     shape = {"count": 1, "height": grid.height, "width": grid.width, "dtype": "uint16"}
     place = {"crs": grid.crs, "transform": grid.transform, "nodata": nodata}
     with (

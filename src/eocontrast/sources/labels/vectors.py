@@ -24,6 +24,7 @@ _BEGINNINGS: dict[str, tuple[bytes, ...]] = {
     ".gpkg": (b"SQLite format 3\x00",),
     ".geojson": (b"{",),
     ".json": (b"{",),
+    # read 9994 in big-endian order, the file code of ESRI's description of 1998
     ".shp": (b"\x00\x00\x27\x0a",),
     ".parquet": (b"PAR1",),
 }

@@ -19,6 +19,7 @@ from eocontrast.rasters.open import open_raster
 from eocontrast.runtime.errors import UserError
 
 _TEN_METRES = ("B02", "B03", "B04", "B08")
+# leave out B01, B09 and B10 of 60 m, which are made for aerosol, vapour and cirrus (ESA)
 _TEN_BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
 
 # names of a file without descriptions, by the number of its bands
@@ -139,6 +140,7 @@ def _units(sensor: Sensor, sample: NDArray[Any]) -> tuple[Units, str]:
     low, high = float(sample.min()), float(sample.max())
     spread = f"({low:.4g} to {high:.4g})"
     if sensor == "s1":
+        # look at the sign: power is never negative, and decibels of land nearly always are
         if (sample < 0).mean() > 0.01:
             return "dB", f"because values are negative {spread}"
         return "linear", f"because no value is negative {spread}"

@@ -216,6 +216,7 @@ def fit_training(params: Any, side: int, seen: int) -> None:  # noqa: ANN401 - a
     if any(SINGLE in arms for arms in params["label_curve"]["arms"].values()):
         params["finetune"]["arm"] = SINGLE
     for backbone in params["backbones"].values():
+        # set the size: by default timm builds a Swin for images of one size
         if "img_size" in backbone["options"]:
             backbone["options"]["img_size"] = side
     for run in params["pretrain"]["runs"].values():

@@ -17,6 +17,7 @@ def fractal(rng: np.random.Generator, size: int, scale: float, slope: float = 3.
     n = fft.next_fast_len(int(1.25 * size) + 8, real=True)  # an FFT's field wraps around: crop it
     white = rng.standard_normal((n, n), dtype=np.float32)
     squared = fft.fftfreq(n)[:, None] ** 2 + fft.rfftfreq(n)[None] ** 2
+    # quarter the slope: this multiplies amplitudes, and the frequency is squared already
     power = (squared + scale**-2.0).astype(np.float32) ** np.float32(-slope / 4)
     field = fft.irfft2(fft.rfft2(white) * power, s=(n, n))[:size, :size]
     return np.asarray((field - field.mean()) / (field.std() + 1e-6), dtype=np.float32)

@@ -46,6 +46,7 @@ def draw_sky(scene: Scene) -> Sky:
     """Draw the sun at half past ten in the morning, and the day's air."""
     rng = scene.rng(3)
     declination = np.radians(DECLINATION[scene.season] + rng.normal(0, 3))
+    # turn 15 degrees an hour: 10:30, when Sentinel-2 passes (ESA), is 22.5 before noon
     latitude, hour = np.radians(scene.latitude), np.radians(-22.5)
     height = np.sin(latitude) * np.sin(declination)
     height += np.cos(latitude) * np.cos(declination) * np.cos(hour)
@@ -53,6 +54,7 @@ def draw_sky(scene: Scene) -> Sky:
     north = np.cos(latitude) * np.sin(declination)
     north -= np.sin(latitude) * np.cos(declination) * np.cos(hour)
     return Sky(
+        # keep the sun above 20 degrees, as `plan_scenes` does
         zenith=float(np.arccos(np.clip(height, np.sin(np.radians(20)), 1))),
         azimuth=float(np.arctan2(east, north)),
         # AERONET's global median is 0.12 with a factor of two either way

@@ -117,6 +117,7 @@ def _within(
     gain = np.array(echo.share, dtype=np.float32)[:, None]
     cover = gain * (surface.share[mask] - np.float32(echo.usual))
     parcels = rng.standard_normal((2, int(land.parcels.max()) + 1), dtype=np.float32)
+    # correlate VV and VH at 0.7; 0.7^2 + 0.7^2 = 0.98 nearly keeps the variance
     parcels[1] = 0.7 * parcels[0] + 0.7 * parcels[1]
     parcels *= np.array(echo.parcel, dtype=np.float32)[:, None]
     return np.asarray(texture + cover + parcels[:, land.parcels[mask]], dtype=np.float32)

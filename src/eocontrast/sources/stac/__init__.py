@@ -117,6 +117,7 @@ def _source(
             f"max_days_apart; {folder / 'report.png'} shows where"
         )
     manifest = pd.DataFrame(rows, columns=list(COLUMNS))
+    # clip at 10,000, the reflectance of a perfect diffuser
     modality = Modality(params.bands, "DN", (0.0, 10000.0))
     classes = dict(params.classes)
     licence = catalog_of(params.catalog).licence

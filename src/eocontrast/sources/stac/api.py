@@ -38,6 +38,7 @@ def ask(
     Raises:
         UserError: the service does not answer.
     """
+    # widen by the tolerance, so that the simpler outline still holds the whole area
     simple = area.simplify(SIMPLE_DEGREES).buffer(SIMPLE_DEGREES)
     with _answering(collection) as client:
         found = client.search(
@@ -68,6 +69,7 @@ def _answering(collection: CollectionParams) -> Iterator[Client]:
     retry = Retry(
         total=RETRIES,
         backoff_factor=0.5,
+        # retry too many requests (429, RFC 6585) and failures of the server
         status_forcelist=(429, 500, 502, 503, 504),
         allowed_methods=None,  # searches are POST, which is not repeated by default
     )

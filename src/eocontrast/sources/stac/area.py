@@ -49,4 +49,5 @@ def area_file(text: str, out: Path) -> Path:
 def square_kilometres(area: Path) -> float:
     """Return the size of an area on the ellipsoid."""
     square_metres, _ = Geod(ellps="WGS84").geometry_area_perimeter(read_area(area))
+    # drop the sign, which says in which direction a ring runs (pyproj)
     return abs(square_metres) / 1e6

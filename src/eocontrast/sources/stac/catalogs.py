@@ -32,7 +32,9 @@ _PLANETARY = "https://planetarycomputer.microsoft.com/api/stac/v1"
 _EARTH_SEARCH = "https://earth-search.aws.element84.com/v1"
 _COLOURS = ("coastal", "blue", "green", "red", "rededge1", "rededge2", "rededge3", "nir")
 _INFRARED = ("nir08", "nir09", "swir16", "swir22")
+# use Earth Search's names of assets, after the common names of STAC's `eo` extension
 _BY_COLOUR = dict(zip(SENTINEL2_L2A.bands, (*_COLOURS, *_INFRARED), strict=True))
+# name the finest resolution of level 2A; bands that are not listed have 20 m
 _METRES = {"B01": 60, "B02": 10, "B03": 10, "B04": 10, "B08": 10, "B09": 60}
 
 # Of an account, says `msft:requires_account` in the template, and signing failed without its key
@@ -118,6 +120,7 @@ PRESETS: dict[Preset, Catalog] = {
         variables=("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
         options={
             "AWS_S3_ENDPOINT": "eodata.dataspace.copernicus.eu",
+            # address buckets by path: CDSE's S3 does not put them into the host's name
             "AWS_VIRTUAL_HOSTING": "FALSE",
         },
     ),

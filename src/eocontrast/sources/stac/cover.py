@@ -169,7 +169,9 @@ def _draw(
             signing_of(collection),
             bands=[cover.asset],
             geobox=GeoBox((grid.height, grid.width), grid.transform, f"EPSG:{patch.epsg}"),
+            # interpolate nothing: a mean of two classes would be a third one
             resampling="nearest",
+            # join all items in one layer: odc-stac makes a layer for each time by default
             groupby=lambda *_: 0,
             nodata=0,
             dtype="uint8",

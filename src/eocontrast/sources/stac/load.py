@@ -41,6 +41,7 @@ _REFUSED = re.compile(r"40[13] Client Error|response code: 40[13]|Access ?Denied
 def configure(options: Mapping[str, str]) -> None:
     """Set GDAL's options for this process, those of a catalogue after `OPTIONS`."""
     every: dict[str, Any] = {**OPTIONS, **options}
+    # start from odc's cloud defaults: GDAL then lists no folder beside a file on a server
     odc.stac.configure_rio(cloud_defaults=True, **every)
 
 

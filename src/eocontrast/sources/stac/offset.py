@@ -47,6 +47,7 @@ def stated_offset(item: pystac.Item) -> bool | None:
     applied = item.properties.get("earthsearch:boa_offset_applied")
     if applied is not None:
         return not applied and baseline(item) >= "04.00"
+    # compare as text: baselines have two digits before and after the dot
     if baseline(item):
         return baseline(item) >= "04.00"
     offsets = [offset for asset in item.assets.values() for offset in _offsets(asset.extra_fields)]

@@ -86,6 +86,7 @@ def _zones(area: shapely.Geometry) -> list[int]:
     codes = []
     for zone in range(1, 61):
         west = -180 + 6 * (zone - 1)
+        # stop at 84 N and 80 S, where UTM ends
         for first, south, north in ((32600, 0, 84), (32700, -80, 0)):
             if area.intersects(shapely.box(west, south, west + 6, north)):
                 codes.append(first + zone)
@@ -140,6 +141,7 @@ def _free_cells(
     bounds: tuple[float, float, float, float], size: float, in_block: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return columns and rows of the cells within bounds that are not the last of their block."""
+    # count cells from the zone's origin, so that another area has the same cells
     left, bottom, right, top = (int(np.floor(bound / size)) for bound in bounds)
     columns, rows = np.arange(left, right + 1), np.arange(bottom, top + 1)
     # the last column and row of a block stay free, so that patches of two blocks do not touch
@@ -165,6 +167,7 @@ def unwrapped(transformer: Transformer, west: float) -> Any:  # noqa: ANN401 - a
 
     def transform(points: NDArray[Any]) -> NDArray[Any]:
         lon, lat = transformer.transform(points[:, 0], points[:, 1])
+        # stay within half a turn of the central meridian, 3 degrees east of `west`
         return np.column_stack([(np.asarray(lon) - west + 177) % 360 + west - 177, lat])
 
     return transform

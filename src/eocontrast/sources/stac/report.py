@@ -76,6 +76,7 @@ def _draw(
     # degrees as a map has them, and not their difference from the first one
     axes.ticklabel_format(useOffset=False)
     latitude = np.mean([patch.footprint.centroid.y for patch in patches])
+    # stretch latitude: a degree of longitude shrinks by the cosine
     axes.set_aspect(1 / max(np.cos(np.radians(latitude)), 0.1))
     axes.set_xlabel("longitude")
     axes.set_ylabel("latitude")

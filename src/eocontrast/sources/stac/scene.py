@@ -100,6 +100,7 @@ def lay_tiles(area: shapely.Geometry, name: Path) -> tuple[Grid, list[Patch]]:
     # of a cut area the middle would lie on the other side of the globe
     area = _unwrapped_area(area)
     middle = area.centroid
+    # count zones of 6 degrees from 180 W; beyond 180 E they begin anew
     epsg = (32600 if middle.y >= 0 else 32700) + int((middle.x + 180) // 6) % 60 + 1
     plane = in_metres(area, epsg)
     left, bottom, right, top = plane.bounds

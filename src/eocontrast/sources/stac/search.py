@@ -173,6 +173,7 @@ def _kept(
     if not file.exists():
         found: dict[str, dict[str, Any]] = {}
         for first, last in ranges:
+            # write times as RFC 3339 has them, which STAC's `datetime` asks for
             days = f"{first.isoformat()}T00:00:00Z/{last.isoformat()}T23:59:59Z"
             found |= {item["id"]: item for item in ask(collection, area, days)}
         # unsigned: a signature is a secret, and expires
