@@ -20,7 +20,7 @@ PAGES = ("data", "evaluation", "cluster", "place")
 USER_PAGES = ["README.md", *(f"docs/{name}.md" for name in PAGES)]
 
 CLAUSES = 0.0
-COMMENTS = 2.6  # the goal is 3
+COMMENTS = 3.0
 SPOKEN = 1.5
 
 # A docstring that begins like this describes something that the reader has to guess.
