@@ -163,6 +163,21 @@ def test_unpickle_failure_is_named(function: Callable[..., object], argument: ob
     assert len(list(parallel_map(square, numbers(2), 2))) == 2
 
 
+class Late(list[tuple[object]]):
+    """Calls of which the third comes when the first two have broken the workers."""
+
+    def __iter__(self) -> Iterator[tuple[object]]:
+        for number, call in enumerate(super().__iter__()):
+            if number == 2:
+                time.sleep(3)
+            yield call
+
+
+def test_unpickle_failure_is_named_while_calls_are_handed_out() -> None:
+    with pytest.raises(RuntimeError, match="ImportError: no such module"):
+        list(parallel_map(square, Late([(Unreadable(),)] * 4), 2))
+
+
 def workers_at_work(run: subprocess.Popen[str]) -> list[int]:
     assert run.stdout is not None
     lines = [run.stdout.readline() for _ in range(3)]

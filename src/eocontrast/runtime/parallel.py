@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
-from contextlib import chdir
+from contextlib import chdir, contextmanager
 from functools import partial
 from pathlib import Path
 from threading import RLock, Thread
@@ -69,27 +69,40 @@ def parallel_map(
         while _running:
             _close(_running.pop())
     run = Parallel(min(len(calls), workers or cpu_count()) or 1, return_as="generator", **options)
-    results = run(delayed(function)(*call) for call in calls)
-    if kind == "processes":
-        _running.append(results)
-    done = 0
+    with _unpickling():
+        # inside, since this hands out the first calls, and fails if one has broken the workers
+        results = run(delayed(function)(*call) for call in calls)
+        if kind == "processes":
+            _running.append(results)
+        done = 0
+        try:
+            for done, result in enumerate(results, start=1):  # noqa: B007 - counted for the check
+                yield result
+            if done < len(calls):  # a closed generator ends without an error
+                given = f"{done} of {len(calls)} results"
+                raise RuntimeError(f"a later call stopped this one after {given}")
+        finally:
+            _close(results)
+            if results in _running:
+                _running.remove(results)
+
+
+@contextmanager
+def _unpickling() -> Iterator[None]:
+    """Name the error of a call that a worker could not unpickle.
+
+    Raises:
+        RuntimeError: a call or its result cannot be unpickled.
+    """
     try:
-        for done, result in enumerate(results, start=1):  # noqa: B007 - counted for the check below
-            yield result
-        if done < len(calls):  # a closed generator ends without an error
-            given = f"{done} of {len(calls)} results"
-            raise RuntimeError(f"a later call stopped this one after {given}")
+        yield
     except BrokenExecutor as error:
-        # loky marks a call that it cannot unpickle like a worker that died, but with a cause: the
-        # text of the worker's traceback
+        # loky marks such a call like a worker that died, but with a cause: the text of the worker's
+        # traceback
         if (cause := error.__cause__) is None:
             raise
         reason = str(cause).strip('"\n').splitlines()[-1]
         raise RuntimeError(f"a call or its result cannot be unpickled: {reason}") from cause
-    finally:
-        _close(results)
-        if results in _running:
-            _running.remove(results)
 
 
 def _close(results: Generator[Any]) -> None:
