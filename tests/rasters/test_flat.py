@@ -71,7 +71,7 @@ def test_fill_differs_between_bands() -> None:
 
 
 def test_hole_within_the_image() -> None:
-    """In one band it may be a lake; bands of one number are no spectrum."""
+    """Leave it alone in one band, where it may be a lake; bands of one number are no spectrum."""
     one, four = digital(1), digital()
     for values in (one, four):
         values[:, 20:40, 20:40] = 1000

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from eocontrast.config.catalogues import CollectionParams, StacParams
-from eocontrast.modalities import SENTINEL1, Modality, Sensor
+from eocontrast.modalities import SENTINEL1, Modality
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import write_text
 from eocontrast.sources.scenes.cut import write_patch
@@ -26,7 +26,7 @@ from eocontrast.sources.stac.load import configure, load, signing_of
 from eocontrast.sources.stac.offset import OFFSET, Decision, decide
 from eocontrast.sources.stac.patches import Patch
 from eocontrast.sources.stac.record import Record
-from eocontrast.sources.stac.search import Items, Observation
+from eocontrast.sources.stac.search import Items, Observation, with_all
 
 UNCLEAR = (0, 1, 3, 8, 9, 10)
 """Values of the scene classification: no data, defective, shadow, two of cloud, cirrus.
@@ -90,7 +90,7 @@ class Reader:
         s2, s1, unclear = clearest
         record.s1, record.s2 = s1.names, s2.names
         record.s1_time, record.s2_time = s1.time.isoformat(), s2.time.isoformat()
-        record.days_apart = round(_days_apart(s1, s2), 3)
+        record.days_apart = round(s1.days_from(s2), 3)
         record.unclear = round(float(unclear.mean()), 4)
         power = self._power(patch, s1)
         if not np.isfinite(power).any() or np.isfinite(power).mean() < 1 - self.params.max_cloud:
@@ -110,11 +110,11 @@ class Reader:
         optical, cause = self._optical(patch)
         if cause:
             return [], cause
-        radar, cause = _whole("s1", self.s1.over(patch), [*self.catalog.s1.assets.values()])
+        radar, cause = with_all("s1", self.s1.over(patch), [*self.catalog.s1.assets.values()])
         if cause:
             return [], cause
-        pairs = [(o, min(radar, key=lambda r, o=o: _days_apart(r, o))) for o in optical]  # type: ignore[misc]
-        near = [pair for pair in pairs if _days_apart(*pair) <= self.params.max_days_apart]
+        pairs = [(o, min(radar, key=o.days_from)) for o in optical]
+        near = [pair for pair in pairs if pair[0].days_from(pair[1]) <= self.params.max_days_apart]
         return sorted(near, key=lambda pair: (pair[0].cloud, pair[0].time)), (
             "" if near else "no s1 near in time"
         )
@@ -123,7 +123,7 @@ class Reader:
         """Return the observations of Sentinel-2 that have all bands, or a cause."""
         wanted = self.catalog.s2.assets
         needed = [*(wanted[band] for band in self.params.bands), self._scl()]
-        return _whole("s2", self.s2.over(patch), needed)
+        return with_all("s2", self.s2.over(patch), needed)
 
     def _unclear(self, patch: Patch, s2: Observation) -> NDArray[np.bool_]:
         """Return the pixels without a clear view."""
@@ -236,17 +236,3 @@ class Reader:
             preserve_original_order=True,
         )
         return np.stack([loaded[name].to_numpy()[0] for name in names])
-
-
-def _whole(
-    sensor: Sensor, every: Sequence[Observation], names: Sequence[str]
-) -> tuple[list[Observation], str]:
-    """Return the observations whose items have all these assets, or the cause if none has."""
-    whole = [o for o in every if all(name in item.assets for item in o.items for name in names)]
-    if whole:
-        return whole, ""
-    return [], f"{sensor} without all bands" if every else f"no {sensor} in the dates"
-
-
-def _days_apart(one: Observation, other: Observation) -> float:
-    return abs((one.time - other.time).total_seconds()) / 86400

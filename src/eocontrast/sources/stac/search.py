@@ -40,6 +40,10 @@ class Observation:
         """Ids of the items."""
         return [item.id for item in self.items]
 
+    def days_from(self, other: Observation) -> float:
+        """Return the days between this observation and another one."""
+        return abs((self.time - other.time).total_seconds()) / 86400
+
 
 class Items:
     """Items of one sensor with a search tree of their outlines."""
@@ -90,6 +94,16 @@ def baseline(item: pystac.Item) -> str:
     properties = item.properties
     found = properties.get("s2:processing_baseline") or properties.get("processing:version")
     return str(found or "")
+
+
+def with_all(
+    sensor: Sensor, every: Sequence[Observation], names: Sequence[str]
+) -> tuple[list[Observation], str]:
+    """Return the observations whose items have all these assets, or the cause if none has."""
+    whole = [o for o in every if all(name in item.assets for item in o.items for name in names)]
+    if whole:
+        return whole, ""
+    return [], f"{sensor} without all bands" if every else f"no {sensor} in the dates"
 
 
 def find_items(
