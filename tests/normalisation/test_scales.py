@@ -91,6 +91,16 @@ def test_polarisations_that_changed_places(tmp_path: Path) -> None:
     assert "changed places" in findings[0].message
 
 
+@pytest.mark.parametrize("turned", [1, 2, 3])
+def test_some_patches_have_another_order(tmp_path: Path, turned: int) -> None:
+    pairs = source(tmp_path, {})
+    for number in range(turned):
+        write_raster(tmp_path / f"s1_{number}.tif", wood(number)["s1"][::-1])
+    findings = audited(pairs)
+    assert [(found.rule, found.severity) for found in findings] == [("bands", "warning")] * turned
+    assert f"s1 in {turned} of 6 patches: cross-polarisation is stronger" in findings[0].message
+
+
 @pytest.mark.parametrize("fill", [1000, 255, 4321])
 def test_undeclared_fill_is_cured_by_nodata(tmp_path: Path, fill: int) -> None:
     pairs = source(tmp_path, {})

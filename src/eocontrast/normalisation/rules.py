@@ -39,7 +39,7 @@ RULES: dict[str, Rule] = {
         "error, warning",
         "A band is missing, its description contradicts the declaration, or values show another "
         "order: VH stronger than VV, a visible band as bright as the infrared. A warning if the "
-        "words are unknown.",
+        "words are unknown, or if fewer than half of the patches show it.",
         "Correct `bands`, or the file's descriptions.",
     ),
     "units": Rule(

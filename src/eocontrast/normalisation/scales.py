@@ -24,14 +24,19 @@ def audit_scales(source: Source, patches: Sequence[Patch]) -> Iterator[Finding]:
     for sensor, modality in source.modalities.items():
         every = _known(patches, sensor)
         turned = [name for name, each in every.items() if swapped(each)]
-        if 2 * len(turned) > len(every):
-            why = swapped(_middle([every[name] for name in turned]))
+        if turned:
+            # fewer are doubtful: files of another order, or painted ground
+            most = 2 * len(turned) > len(every)
+            why = swapped(_middle([every[name] for name in turned])) or swapped(every[turned[0]])
             message = f"{sensor} in {len(turned)} of {len(every)} patches: {why}; correct `bands`"
-            yield from (Finding(name, "bands", worst, message) for name in turned)
-            continue
+            level = worst if most else "warning"
+            yield from (Finding(name, "bands", level, message) for name in turned)
+            if most:
+                continue
+        right = {name: each for name, each in every.items() if name not in turned}
         # patches without land count only if none has land
-        land = {name: each for name, each in every.items() if each.kind == "land"}
-        known = land or every
+        land = {name: each for name, each in right.items() if each.kind == "land"}
+        known = land or right
         doubts = {name: found for name, each in known.items() if (found := doubt(each))}
         if not doubts or len(doubts) < SHARE * len(known):
             continue
