@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from eocontrast.runtime.errors import UserError
+from eocontrast.runtime.errors import UserError, some
 
 State = dict[str, Tensor]
 
@@ -22,9 +21,6 @@ _NESTED = ("state_dict", "model", "model_state_dict", "teacher")
 
 DINO evaluates its teacher, so that the student is not read.
 """
-
-_SHOWN = 6
-"""Names that a message lists."""
 
 
 def read_checkpoint(path: Path) -> State:
@@ -58,13 +54,6 @@ def _parts(entries: dict[str, Any]) -> dict[str, Any]:
     # such as `s1_encoder` and `s1_GAP_FFN`, the layers after the mean of its tokens
     parts = [part for part in entries if part.endswith(("_encoder", "_GAP_FFN"))]
     return {f"{part}.{name}": tensor for part in parts for name, tensor in entries[part].items()}
-
-
-def some(names: Iterable[str]) -> str:
-    """List the first few names in one line."""
-    listed = [str(name) for name in names]
-    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-    return ", ".join(listed[:_SHOWN]) + more
 
 
 def _read_safetensors(path: Path) -> State:

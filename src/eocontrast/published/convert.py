@@ -12,10 +12,10 @@ from eocontrast.models.backbones import Architecture
 from eocontrast.models.weights import Pretrained
 from eocontrast.patches.inputs import InputSpec
 from eocontrast.published.catalogue import Entry
-from eocontrast.published.checkpoints import State, read_checkpoint, some
+from eocontrast.published.checkpoints import State, read_checkpoint
 from eocontrast.published.fit import fitted, found_prefix
 from eocontrast.published.inputs import expected_input
-from eocontrast.runtime.errors import UserError
+from eocontrast.runtime.errors import UserError, some
 
 
 def convert(

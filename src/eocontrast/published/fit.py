@@ -15,8 +15,8 @@ from torch import nn
 from eocontrast.modalities import SENTINEL2_L1C, SENTINEL2_L2A, Sensor
 from eocontrast.models.backbones import Architecture, create_backbone
 from eocontrast.patches.inputs import InputSpec
-from eocontrast.published.checkpoints import State, some
-from eocontrast.runtime.errors import UserError
+from eocontrast.published.checkpoints import State
+from eocontrast.runtime.errors import UserError, some
 
 _DERIVED = ("relative_position_index", "attn_mask", "bias_mask", "rope_embed.periods")
 """Buffers that follow from the architecture; timm computes them."""

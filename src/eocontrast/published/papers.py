@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from eocontrast.modalities import SENSORS, SENTINEL2_L1C, Modality, Sensor
 from eocontrast.models.backbones import Architecture
 from eocontrast.models.weights import Pretrained
-from eocontrast.published.checkpoints import State, some
+from eocontrast.published.checkpoints import State
 from eocontrast.published.convert import input_spec
 from eocontrast.published.fit import fitted
-from eocontrast.runtime.errors import UserError
+from eocontrast.runtime.errors import UserError, some
 
 _BRANCHES: dict[Sensor, str] = {"s1": "backbone1.", "s2": "backbone2."}
 """Prefixes of the two backbones in the published checkpoints."""

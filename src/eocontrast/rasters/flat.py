@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eocontrast.modalities import whole_numbers
+
 MIN_SHARE = 0.02
 """Least share of an image's pixels that is worth a word."""
 
@@ -98,8 +100,7 @@ def _inner(
 
 
 def _eight_bits(pixels: NDArray[Any]) -> bool:
-    whole = pixels.dtype.kind != "f" or bool((pixels == np.rint(pixels)).all())
-    return whole and bool(pixels.min() >= 0) and bool(pixels.max() <= 255)
+    return bool(pixels.min() >= 0) and bool(pixels.max() <= 255) and whole_numbers(pixels)
 
 
 def _reaches_edge(area: NDArray[np.bool_]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from typing import TypeVar
@@ -90,3 +90,14 @@ def resource_error(error: BaseException) -> str | None:
 def one_line(error: BaseException) -> str:
     """Return the first 300 characters of an error's message, without line breaks."""
     return " ".join(str(error).split())[:300]
+
+
+_SHOWN = 5
+"""Names that a message lists."""
+
+
+def some(names: Iterable[str]) -> str:
+    """List the first few names, and how many there are more."""
+    listed = list(names)
+    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    return ", ".join(listed[:_SHOWN]) + more

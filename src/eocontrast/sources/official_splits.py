@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 
 from eocontrast.config.sources import Split
-from eocontrast.runtime.errors import UserError
-from eocontrast.sources.rois import LISTED, data_folder, patch_name, scene_name
+from eocontrast.runtime.errors import UserError, some
+from eocontrast.sources.rois import data_folder, patch_name, scene_name
 
 
 def apply_lists(
@@ -52,7 +52,7 @@ def apply_lists(
     if absent:
         raise UserError(
             f"{parameter}: {len(absent)} of {len(split)} listed names are not in the data, such as "
-            f"{', '.join(absent[:LISTED])}; use the lists of this data set, or unpack what is "
+            f"{some(absent)}; use the lists of this data set, or unpack what is "
             "missing"
         )
     return manifest.assign(split=manifest["id"].map(split).fillna(others))

@@ -26,7 +26,7 @@ from eocontrast.config.sources import OmbriaParams
 from eocontrast.modalities import Modality
 from eocontrast.rasters.source import COLUMNS, Source
 from eocontrast.rasters.values import Declared
-from eocontrast.runtime.errors import UserError
+from eocontrast.runtime.errors import UserError, some
 from eocontrast.runtime.files import check_free_disk, write_text
 from eocontrast.sources.download.archives import extract, scratch
 from eocontrast.sources.download.published import find_root, locate_data, manifest_path
@@ -42,7 +42,6 @@ from eocontrast.sources.ombria_files import (
     image,
 )
 from eocontrast.sources.overlaps import merge_groups
-from eocontrast.sources.rois import LISTED
 from eocontrast.sources.tiles import adjoining, alike, read_tiles
 
 VV = Modality(("VV",), "DN", (0.0, 255.0))
@@ -175,6 +174,6 @@ def _report(
     print(
         f"{len(names)} places of OMBRIA form {regions} regions of adjacent tiles. {len(near)} of "
         f"{list(places.values()).count('test')} places of its test split adjoin a training place. "
-        f"{len(pairs)} pairs look alike{': ' if pairs else ''}{', '.join(pairs[:LISTED])}",
+        f"{len(pairs)} pairs look alike{': ' if pairs else ''}{some(pairs)}",
         file=sys.stderr,
     )

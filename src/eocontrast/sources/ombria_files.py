@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from eocontrast.runtime.errors import UserError
-from eocontrast.sources.rois import LISTED, content
+from eocontrast.runtime.errors import UserError, some
+from eocontrast.sources.rois import content
 
 # pin the commit, so that size and digest below stay true
 COMMIT = "38a490355f76da8ce27ed051138f03f3492a6e46"
@@ -72,7 +72,7 @@ def find_places(data: Path) -> Places:
                 raise UserError(
                     f"{data / image(split, missing[0], *kind)} is missing: {len(missing)} of "
                     f"{len(every)} places of {split} have other images but not this one "
-                    f"({', '.join(missing[:LISTED])}). Unpack those too; {ADVICE}"
+                    f"({some(missing)}). Unpack those too; {ADVICE}"
                 )
         places |= dict.fromkeys(every, split)
     if not places:

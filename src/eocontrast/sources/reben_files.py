@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eocontrast.config.sources import BigEarthNetParams
-from eocontrast.runtime.errors import UserError
+from eocontrast.runtime.errors import UserError, some
 from eocontrast.sources.download.parts import SplitArchive, fetch_members, unpack_members
 from eocontrast.sources.download.published import listed_md5s
 from eocontrast.sources.download.transfer import fetch_file
 from eocontrast.sources.reben_metadata import ADVICE, METADATA
-from eocontrast.sources.rois import content, shortened
+from eocontrast.sources.rois import content
 
 S1, S2, MAPS = "BigEarthNet-S1", "BigEarthNet-S2", "Reference_Maps"
 """Top folders of the archives."""
@@ -133,5 +133,5 @@ def _check_present(folder: Path, names: Sequence[str], advice: str) -> None:
     if missing:
         raise UserError(
             f"{len(missing)} of {len(wanted)} patches of {METADATA} are not in {folder}: "
-            f"{shortened(missing)}; unpack those too, or choose countries and tiles; {advice}"
+            f"{some(missing)}; unpack those too, or choose countries and tiles; {advice}"
         )

@@ -13,10 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eocontrast.config.sources import Season
-from eocontrast.runtime.errors import UserError
-
-LISTED = 5
-"""Number of names that a message lists."""
+from eocontrast.runtime.errors import UserError, some
 
 ROIS: dict[Season, str] = {
     "spring": "ROIs1158_spring",
@@ -136,13 +133,7 @@ def content(folder: Path, roi: str = "") -> str:
     if not inner.is_dir():
         return "a file" if inner.exists() else "no such folder"
     names = sorted(entry.name for entry in inner.iterdir())
-    return f"in {inner.name}: {shortened(names) or 'nothing'}"
-
-
-def shortened(names: Sequence[str]) -> str:
-    """Return the first names, and how many there are more."""
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return f"{', '.join(names[:LISTED])}{more}"
+    return f"in {inner.name}: {some(names) or 'nothing'}"
 
 
 def _complete(
@@ -154,7 +145,7 @@ def _complete(
     for kind, present in patches.items():
         missing = [patch for patch in ordered if patch not in present]
         if missing:
-            names = shortened([patch.name for patch in missing])
+            names = some([patch.name for patch in missing])
             raise UserError(
                 f"{folder / missing[0].path(kind)} is missing: {len(missing)} of {len(ordered)} "
                 f"patches of {roi} have other rasters but no {kind} ({names}). Unpack those too, "

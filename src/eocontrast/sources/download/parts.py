@@ -22,12 +22,11 @@ from typing import IO, cast
 import zstandard
 from tqdm import tqdm
 
-from eocontrast.runtime.errors import UserError
+from eocontrast.runtime.errors import UserError, some
 from eocontrast.runtime.files import check_free_disk, file_md5, write_text
 from eocontrast.sources.download.archives import DAMAGE, ZSTD, scratch, unsafe
 from eocontrast.sources.download.published import listed_md5s
 from eocontrast.sources.download.transfer import fetch_file
-from eocontrast.sources.rois import LISTED
 
 _GZIP = b"\x1f\x8b"  # magic number, RFC 1952
 _BLOCK = 2**20  # bytes; tarfile reads streams in pieces of 10 KiB by default
@@ -150,7 +149,7 @@ def _unpack(
         if left:
             raise UserError(
                 f"{archive.top} has {len(folders) - len(left)} of {len(folders)} wanted folders; "
-                f"{', '.join(sorted(left)[:LISTED])} are missing. Use the archive and the metadata "
+                f"{some(sorted(left))} are missing. Use the archive and the metadata "
                 "of one release"
             )
         shutil.copytree(work, folder, copy_function=os.replace, dirs_exist_ok=True)

@@ -12,11 +12,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from eocontrast.runtime.errors import UserError
+from eocontrast.runtime.errors import UserError, some
 from eocontrast.runtime.files import check_free_disk, file_md5, write_text
 from eocontrast.sources.download.archives import unpack
 from eocontrast.sources.download.transfer import fetch_file
-from eocontrast.sources.rois import LISTED, data_folder
+from eocontrast.sources.rois import data_folder
 
 # accept both modes of md5sum: text has two spaces, binary a space and an asterisk
 _MD5SUM_LINE = re.compile(r"([0-9a-fA-F]{32}) [ *](.+)")
@@ -191,7 +191,7 @@ def _check_complete(data: Path, archives: Sequence[Archive]) -> None:
     if missing:
         raise UserError(
             f"{data} has {len(archives) - len(missing)} of {len(archives)} archives; "
-            f"{', '.join(missing[:LISTED])} are missing. Put them there, or name the folder that "
+            f"{some(missing)} are missing. Put them there, or name the folder that "
             "all of them are unpacked to"
         )
 

@@ -16,7 +16,7 @@ import shapely
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 
-from eocontrast.runtime.errors import UserError
+from eocontrast.runtime.errors import UserError, some
 from eocontrast.runtime.files import find_hint
 
 # first bytes, because GDAL would also open a text file that names other files or addresses
@@ -197,7 +197,7 @@ def _order(
     unknown = [name for name in held if name not in classes]
     if classes and unknown:
         raise UserError(
-            f"{path}: column {column} holds {', '.join(unknown[:5])}, which `classes` does not "
+            f"{path}: column {column} holds {some(unknown)}, which `classes` does not "
             f"name ({', '.join(classes)}); add it there, or set `classes: {{}}` to take all"
         )
     return tuple(classes) or tuple(held)
