@@ -115,6 +115,7 @@ def pair_of(label: int, place: int, size: int) -> tuple[NDArray[np.float32], NDA
     trait = rng.normal(size=(2, 1, 1))
     s1 = -15 + 3 * trait + rng.normal(size=(2, size, size))
     s1[0] += 4 * (label - 1)
+    s1 += np.reshape((2.5, -2.5), (2, 1, 1))  # no ground sends back more in VH than in VV
     s2 = 1500 + 300 * np.concatenate([trait, trait]) + 100 * rng.normal(size=(4, size, size))
     s2[label] += 900
     return s1.astype(np.float32), s2.round().clip(1, 10000).astype(np.uint16)

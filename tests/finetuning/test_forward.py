@@ -214,7 +214,7 @@ def test_a_head_learns_and_its_backbones_stay_as_they_were(
     history = fit_with(inputs, TASKS[task], budget, epochs=15)
     inputs.fold(classifier.head)
     assert history[-1]["loss"] < 0.8 * history[0]["loss"]
-    assert right(classifier, mixed_store, task, "train") > 0.7
+    assert right(classifier, mixed_store, task, "train") > 0.6
     moved = {n for n, t in classifier.state_dict().items() if not torch.equal(t, before[n])}
     assert moved == {"head.weight", "head.bias"}
 
