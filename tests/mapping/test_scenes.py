@@ -57,6 +57,18 @@ def whole(
         return scene.read(Tile(0, 0, scene.grid.height, scene.grid.width))
 
 
+@pytest.mark.parametrize("crs", [None, "EPSG:32633"])
+def test_transforms_without_a_system(tmp_path: Path, crs: str | None) -> None:
+    there, system = PLACE @ Affine.translation(500, 0), {"crs": crs} if crs else {}
+    file = write_raster(tmp_path / "s2.tif", digital(2, 32, 32), transform=PLACE, **system)
+    s2 = Image(str(file))
+    s1 = Image(str(write_raster(tmp_path / "s1.tif", decibel(2, 32, 32), transform=there)))
+    with pytest.raises(UserError, match=r"s1.tif lies elsewhere than the scene by its transform"):
+        whole({"s1": s1, "s2": s2})
+    write_raster(tmp_path / "s1.tif", decibel(2, 32, 32), transform=PLACE)
+    assert np.array_equal(whole({"s1": s1, "s2": s2})["s2"], digital(2, 32, 32))
+
+
 def test_window_beyond_the_edge(write: WriteImage) -> None:
     s1, s2 = decibel(2, 50, 70), digital(2, 50, 70)
     s2[:, 40:, 60:] = 0

@@ -15,6 +15,8 @@ from eocontrast.rasters.read import read_raster
 
 FOUR = ("B02", "B03", "B04", "B08")
 RADAR = ("VV", "VH")
+ORBITS = ("VV_asc", "VH_asc", "VV_desc", "VH_desc")
+YEARS = ("2020_B02", "2020_B03", "2021_B02", "2021_B03")
 
 
 @pytest.mark.parametrize(
@@ -31,6 +33,7 @@ RADAR = ("VV", "VH")
         ("S2_SR_B4", "B04"), ("665 nm", "B04"), ("842nm", "B08"), ("VV (dB)", "VV"),
         ("VVdB", "VV"), ("S1_VH_descending", "VH"), ("VV_filtered", "VV"),
         ("rhos_665", "B04"), ("Rrs_490", "B02"), ("865.0", "B8A"), (".5598 Micrometers", "B03"),
+        ("NIR_BROAD", "B08"), ("0.665", "B04"), ("2.19", "B12"), ("1", None), ("2", None),
         ("832.8 Nanometers", "B08"), ("B4 (664.6 Nanometers)", "B04"), ("Red, 665 nm", "B04"),
         ("S2L2A:B11", "B11"), ("FRE_B8A", "B8A"), ("red_mean_2023", "B04"), ("B4:red", "B04"),
         ("B03_sharpened", "B03"), ("Sigma0_IW2_VH_db", "VH"), ("co-pol VV", "VV"),
@@ -78,6 +81,8 @@ def numbered(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint16]]:
         (("B8_median", "B4_median", "B3_median", "B2_median"), FOUR, (400, 300, 200, 100)),
         (("665 nm", "560 nm", "490 nm", "842 nm"), FOUR, (300, 200, 100, 400)),
         (("2_VH_asc", "2_VV_asc"), RADAR, (200, 100)),
+        (("VV_desc", "VH_desc", "VV_asc", "VH_asc"), ORBITS, (300, 400, 100, 200)),
+        (("2021_B02", "2021_B03", "2020_B02", "2020_B03"), YEARS, (300, 400, 100, 200)),
     ],
 )
 def test_descriptions_decide_the_order(
@@ -184,3 +189,27 @@ def test_noise_needs_the_users_word(tmp_path: Path, described: tuple[str, ...]) 
         pass
     with open_image(path, RADAR, "dB", RADAR) as image:
         assert image.read()[:, 0, 0].tolist() == [100, 200]
+
+
+def test_bands_of_two_orbits_need_whole_names(tmp_path: Path) -> None:
+    described = ("VV", "VH", "VV_1", "VH_1")
+    path = write_raster(tmp_path / "a.tif", numbered(4), descriptions=described)
+    raster = read_raster(path, Modality(ORBITS, "DN", (0, 10000)))
+    assert raster.values[:, 0, 0].tolist() == [100, 200, 300, 400]
+    assert raster.unknown == described
+
+
+@pytest.mark.parametrize(
+    "described",
+    [
+        ("VV", "localIncidenceAngle"),
+        ("VV_stdDev", "VH_stdDev"),
+        ("VV", "VV/VH"),
+        ("coh_VV", "coh_VH"),
+        ("Phase_VV", "Phase_VH"),
+    ],
+)
+def test_other_quantities_are_refused(tmp_path: Path, described: tuple[str, str]) -> None:
+    path = write_raster(tmp_path / "a.tif", numbered(2), descriptions=described)
+    with pytest.raises(RasterError, match=f"{described[1]}, but they are declared as VV, VH"):
+        read_raster(path, Modality(RADAR, "DN", (0, 10000)))

@@ -115,3 +115,39 @@ def test_systems_without_a_code_have_a_name() -> None:
     difference = replace(FINE, crs=local).difference(FINE)
     assert len(difference) < 60
     assert difference.endswith("unlike EPSG:32633 of")
+
+
+@pytest.mark.parametrize(
+    "wkt",
+    ['LOCAL_CS["Unknown",UNIT["metre",1]]', CRS.from_epsg(4978).to_wkt()],
+    ids=["local", "geocentric"],
+)
+def test_systems_of_no_map_are_none(tmp_path: Path, wkt: str) -> None:
+    attributes = {"crs": CRS.from_wkt(wkt), "transform": FINE.transform}
+    with open_raster(write_raster(tmp_path / "a.tif", noise(1, 4, 4), **attributes)) as raster:
+        grid = Grid.of(raster)
+    assert (grid.crs, grid.metres, grid.located) == (None, None, False)
+
+
+def test_transforms_without_a_system_are_compared() -> None:
+    bare = replace(FINE, crs=None)
+    moved = replace(bare, transform=FINE.transform @ Affine.translation(0.5, 0))
+    assert bare.coincides(FINE)
+    assert bare.coincides(replace(FINE, transform=Affine.identity()))
+    assert not moved.coincides(bare)
+    assert not moved.coincides(FINE)
+    assert not FINE.coincides(moved)
+
+
+def test_reversed_rows_beside_a_trace_of_rotation(tmp_path: Path) -> None:
+    trace = Affine(10, 1e-9, 600000, 1e-9, 10, 5300000 - 40)
+    path = write_raster(tmp_path / "a.tif", noise(1, 4, 4), crs=FINE.crs, transform=trace)
+    with open_raster(path) as raster:
+        assert Grid.of(raster).coincides(replace(FINE, height=4, width=4))
+    # rasters in between are neither turned nor taken for one grid
+    turned = Affine.rotation(0.01)
+    up, down = (
+        Grid(None, turned @ Affine(10, 0, 0, 0, sign * 10, place), 4, 4)
+        for sign, place in ((1, 0), (-1, 40))
+    )
+    assert up.difference(down) == "has its rows in the reverse order of those of"

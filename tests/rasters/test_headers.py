@@ -1,9 +1,12 @@
 """Headers that contradict the declaration, or themselves."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
+from affine import Affine
 from raster_files import write_raster
 
 from eocontrast.modalities import Modality, Units
@@ -76,3 +79,52 @@ def test_scales_that_agree_are_read(
     path = write_raster(tmp_path / "a.tif", DIGITAL, scales=scales, offsets=offsets)
     values = read_raster(path, Modality(("B02", "B03"), "DN", (0, 1)), declared).values
     np.testing.assert_allclose(values, DIGITAL.astype(float) + shift, atol=0.01)
+
+
+@pytest.mark.parametrize("scale", [0.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("units", ["dB", "DN"])
+def test_scales_without_values_are_refused(tmp_path: Path, scale: float, units: Units) -> None:
+    path = write_raster(tmp_path / "a.tif", DIGITAL, scales=(scale, scale))
+    with pytest.raises(RasterError, match=f"scale {scale:g} and offset 0 give no values") as caught:
+        bands_size(path, Modality(("VV", "VH"), units, (-40, 10)))
+    assert caught.value.rule == "units"
+
+
+def _tagged(path: Path, band: int, values: np.ndarray[Any, Any], **tags: str) -> Path:
+    write_raster(path, values, transform=Affine.scale(10, -10))
+    with rasterio.open(path, "r+") as raster:
+        raster.update_tags(band, **tags)
+    return path
+
+
+@pytest.mark.parametrize("band", [0, 1])
+@pytest.mark.parametrize(
+    ("units", "tags"),
+    [
+        ("dB", {"scale_factor": "0.01"}),
+        ("dB", {"scale_factor": "1", "add_offset": "-50"}),
+        ("DN", {"scale_factor": "0.0001", "add_offset": "-0.1"}),
+    ],
+)
+def test_scales_in_tags_are_refused(
+    tmp_path: Path, band: int, units: Units, tags: dict[str, str]
+) -> None:
+    path = _tagged(tmp_path / "a.tif", band, DIGITAL, **tags)
+    with pytest.raises(RasterError, match="its tags state scale_factor") as caught:
+        bands_size(path, Modality(("a", "b"), units, (-40, 10)))
+    assert caught.value.rule == "units"
+
+
+def test_scales_in_tags_that_change_nothing(tmp_path: Path) -> None:
+    held = Modality(("B02", "B03"), "DN", (0, 10000))
+    tags = {"scale_factor": "0.0001", "add_offset": "0"}
+    path = _tagged(tmp_path / "a.tif", 0, DIGITAL, **tags)
+    assert np.array_equal(read_raster(path, held).values, DIGITAL)
+    # decoded fractions may keep the tags
+    path = _tagged(tmp_path / "b.tif", 0, POWER, scale_factor="0.01")
+    modality = Modality(("VV", "VH"), "linear", (-40, 10))
+    assert np.array_equal(read_raster(path, modality).values, POWER)
+    # the user's word about the offset has more weight
+    path = _tagged(tmp_path / "c.tif", 0, DIGITAL, add_offset="-1000")
+    raster = read_raster(path, held, Declared(offset=-1000.0))
+    assert np.array_equal(raster.values, DIGITAL.astype(int) - 1000)

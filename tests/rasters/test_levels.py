@@ -144,6 +144,34 @@ def test_infrared_in_a_visible_place(order: tuple[int, ...]) -> None:
         assert "which only the infrared is" in swapped(wrong)
 
 
+LEAVES = dict(
+    B01=300, B02=350, B03=600, B04=400, B05=1000, B06=2400, B07=2900, B08=3000, B8A=3200, B09=900,
+    B10=15, B11=1700, B12=850,
+)  # fmt: skip
+"""Digital numbers of crops by band."""
+
+
+@pytest.mark.parametrize(
+    ("bands", "order"),
+    [
+        ([*LEAVES], "B01 B02 B03 B04 B05 B06 B07 B08 B09 B10 B11 B12 B8A"),
+        (["B02", "B03", "B04", "B05", "B06", "B07", "B08"], "B02 B03 B04 B08 B05 B06 B07"),
+    ],
+    ids=["8A last", "10 m first"],
+)
+def test_order_of_published_stacks(bands: list[str], order: str) -> None:
+    held = Modality(tuple(bands), "DN", (0, 10000))
+    noise = np.random.default_rng(0).normal(1, 0.1, (len(bands), 500))
+    right, wrong = (
+        levels(held, np.array([LEAVES[band] for band in names])[:, None] * noise)
+        for names in (bands, order.split())
+    )
+    assert right is not None
+    assert wrong is not None
+    assert not swapped(right)
+    assert "changed places" in swapped(wrong)
+
+
 def test_uncalibrated_decibels() -> None:
     told = found(radar("fields") + 18, modality())
     assert told == (False, "uncalibrated values")

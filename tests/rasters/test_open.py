@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from PIL import Image
 from raster_files import noise, write_raster
 from rasterio.env import getenv
 
@@ -104,3 +105,31 @@ def test_advice_about_other_formats(tmp_path: Path, name: str, start: bytes, adv
     (tmp_path / name).write_bytes(start + bytes(64))
     with pytest.raises(RasterError, match=advice):
         open_raster(tmp_path / name)
+
+
+@pytest.mark.parametrize("pages", [2, 3])
+def test_pages_are_refused(tmp_path: Path, pages: int) -> None:
+    images = [Image.fromarray(noise(8, 8)) for _ in range(pages)]
+    images[0].save(tmp_path / "a.tif", save_all=True, append_images=images[1:])
+    with pytest.raises(RasterError, match=f"{pages} images .pages., expected one") as caught:
+        open_raster(tmp_path / "a.tif")
+    assert caught.value.rule == "unreadable"
+
+
+def test_previews_are_no_pages(tmp_path: Path) -> None:
+    images = [Image.fromarray(noise(side, side)) for side in (8, 4)]
+    images[0].save(tmp_path / "a.tif", save_all=True, append_images=images[1:])
+    with open_raster(tmp_path / "a.tif") as raster:
+        assert np.array_equal(raster.read(1), noise(8, 8))
+
+
+def test_raw_file_behind_a_header_is_truncated(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "a.dat", noise(1, 8, 8), driver="ENVI")
+    header = tmp_path / "a.hdr"
+    header.write_text(header.read_text().replace("header offset = 0", "header offset = 16"))
+    path.write_bytes(bytes(16) + noise(1, 8, 8).tobytes())
+    with open_raster(path) as raster:
+        assert np.array_equal(raster.read(), noise(1, 8, 8))
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(RasterError, match="79 bytes, its header promises 80"):
+        open_raster(path)

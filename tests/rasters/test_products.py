@@ -93,3 +93,14 @@ def test_radar_products_are_refused(path: str) -> None:
 def test_other_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RasterError, match="holds no file of B02"):
         raster_files(tmp_path, ("B02",))
+
+
+@pytest.mark.parametrize("name", ["{band}.tif", "*{band}.tif"])
+def test_brackets_are_part_of_a_name(tmp_path: Path, name: str) -> None:
+    for folder, value in (("site1", 1), ("site[1]", 2)):
+        (tmp_path / folder).mkdir()
+        for band in ("B02", "B03"):
+            write_raster(tmp_path / folder / f"{band}.tif", np.full((1, 4, 4), value, np.uint16))
+    modality = Modality(("B02", "B03"), "DN", (0, 10000))
+    raster = read_raster(str(tmp_path / "site[1]" / name), modality)
+    assert (raster.values == 2).all()

@@ -357,3 +357,17 @@ def test_parquet_of_structures_is_refused(data: Path) -> None:
     parquet.write_table(table.set_column(number, "label", cells), data / "m.parquet")
     with pytest.raises(UserError, match=r"m.parquet"):
         describe(params(data / "m.parquet"))
+
+
+@pytest.mark.parametrize("address", ["//[a/s1.tif", "http://[a/s1.tif"])
+def test_broken_address_is_located(data: Path, address: str) -> None:
+    rows = [["a", address, *ROWS[0][2:]], *ROWS[1:]]
+    with pytest.raises(UserError, match=r"row 2, id 'a', column s1: .* is no path of a file"):
+        describe(params(write_csv(data / "m.csv", rows)))
+
+
+@pytest.mark.parametrize("group", ["scene ", " scene", "scene\u00a0"])
+def test_space_beside_a_group_is_refused(data: Path, group: str) -> None:
+    rows = [[*ROWS[0][:4], group, *ROWS[0][5:]], *ROWS[1:]]
+    with pytest.raises(UserError, match=r"row 2, .*column group: .* ends with a space; remove it"):
+        describe(params(write_csv(data / "m.csv", rows)))

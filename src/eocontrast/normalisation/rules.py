@@ -38,13 +38,14 @@ RULES: dict[str, Rule] = {
     "bands": Rule(
         "error, warning",
         "A band is missing, its description contradicts the declaration, or values show another "
-        "order: VH stronger than VV, a visible band as bright as the infrared. A warning if the "
-        "words are unknown, or if fewer than half of the patches show it.",
+        "order: VH stronger than VV, a visible band as bright as the infrared, B05 above B06 on "
+        "land. A warning if the words are unknown, or if fewer than half of the patches show it.",
         "Correct `bands`, or the file's descriptions.",
     ),
     "units": Rule(
         "error",
-        "Values are amplitudes by the header, or bands differ in scale or offset.",
+        "Values are amplitudes by the header, bands differ in scale or offset, or only tags state "
+        "it.",
         "Square amplitudes; write one scale and offset for all bands.",
     ),
     "dtype": Rule("error", "Values are complex.", "Write intensity or dB."),

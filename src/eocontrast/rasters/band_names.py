@@ -12,8 +12,8 @@ _COMMON = {
     "rededge2": "B06", "rededge3": "B07", "nir": "B08", "nir08": "B8A", "nir09": "B09",
     "cirrus": "B10", "swir16": "B11", "swir22": "B12", "swir1": "B11", "swir2": "B12",
     "rededge071": "B05", "rededge075": "B06", "rededge078": "B07", "coastalaerosol": "B01",
-    "aerosol": "B01", "narrownir": "B8A", "nirnarrow": "B8A", "watervapour": "B09",
-    "watervapor": "B09",
+    "aerosol": "B01", "narrownir": "B8A", "nirnarrow": "B8A", "nirbroad": "B08",
+    "watervapour": "B09", "watervapor": "B09",
 }  # fmt: skip
 # "B4, central wavelength 665 nm" is GDAL's description
 _OPTICAL = re.compile(r"b(?:0?([1-9])|(1[0-2])|(8a))(?:,? central wavelength.*)?(?: \(.*\))?")
@@ -54,6 +54,12 @@ _WAVELENGTHS = {
     "B10": (1370, 1380), "B11": (1605, 1618), "B12": (2180, 2208),
 }  # fmt: skip
 """Central wavelengths in nanometres that the satellites, and their documents, give a band."""
+_QUANTITIES = {
+    "angle", "incidenceangle", "localincidenceangle", "incidence", "coh", "coherence", "phase",
+    "ratio", "stddev", "std", "variance", "count", "entropy", "ndvi", "ndwi",
+}  # fmt: skip
+"""Words of quantities that are computed from bands, or lie beside them."""
+_RATIO = re.compile(r"(?:vv|vh|hh|hv)\s*/\s*(?:vv|vh|hh|hv)")
 _LETTERS = {"r": "B04", "g": "B03", "b": "B02", "n": "B08", "nir": "B08"}
 """Letters that name bands where all of red, green and blue are there."""
 
@@ -77,7 +83,10 @@ def standard_name(text: str) -> str | None:
     if match := _OPTICAL.fullmatch(name):
         return _band(match)
     if match := _LENGTH.fullmatch(name):
-        return _by_wavelength(float(match[1]) * (1000 if match[2] in ("um", "micrometers") else 1))
+        length, unit = float(match[1]), match[2]
+        # no wavelength of Sentinel-2 is shorter than 3 nm, so 0.665 counts micrometres
+        short = unit in ("um", "micrometers") or (not unit and length < 3)
+        return _by_wavelength(length * 1000 if short else length)
     words = [word for word in re.split(r"[\s_.,:/()-]+", name) if word]
     words = [w for w in words if w not in _SIDE_WORDS and not _SIDE_CODE.fullmatch(w)]
     polarisation = [word for word in words if word.removesuffix("db") in _POLARISATIONS]
@@ -88,8 +97,13 @@ def standard_name(text: str) -> str | None:
 
 
 def mentioned(text: str) -> set[str]:
-    """Return the bands whose names stand somewhere in a description, beside any other words."""
+    """Return the bands whose names stand somewhere in a description, beside any other words.
+
+    A quantity that is no band, such as the standard deviation of VV, is returned as it is.
+    """
     words = [word for word in re.split(r"[\W_]+", text.strip().lower()) if word]
+    if _QUANTITIES & {*words} or _RATIO.search(text.lower()):
+        return {text}
     named = {_COMMON.get(word) for word in words} | {w.upper() for w in _POLARISATIONS & {*words}}
     named |= {_band(match) for word in words if (match := _OPTICAL.fullmatch(word))}
     return {name for name in named if name}

@@ -161,15 +161,15 @@ def _descriptions(raster: DatasetReader, numbers: Sequence[int], order: Sequence
 
 def _in_terms_of(names: Sequence[str], texts: Sequence[str]) -> list[str | None]:
     """Return which of the names each description means, another standard name, or None."""
-    found = []
+    found: list[str | None] = []
     for text, standard in zip(texts, standard_names(texts), strict=True):
-        same = [
-            name
-            for name in names
-            if text.strip().casefold() == name.casefold()
-            or (standard and standard_name(name) == standard)
-        ]
-        found.append(next(iter(same), standard))
+        exact = [name for name in names if text.strip().casefold() == name.casefold()]
+        alike = [name for name in names if standard and standard_name(name) == standard]
+        if exact or len(alike) == 1:
+            found.append((exact or alike)[0])
+        else:
+            # only whole names tell VV of two orbits apart
+            found.append(None if alike else standard)
     return found
 
 

@@ -111,16 +111,17 @@ class Grid:
     def coincides(self, other: Grid) -> bool:
         """Return whether pixels lie on each other, within a hundredth of one.
 
-        Grids of one size coincide if either has no georeference.
+        Grids of one size coincide if either has no transform. If either has no CRS, transforms
+        must agree.
         """
         if (self.height, self.width) != (other.height, other.width):
             return False
-        if not (self.located and other.located):
+        if self.transform.is_identity or other.transform.is_identity:
             return True
         shift = ~other.transform @ self.transform
         corners = [(0, 0), (self.width, 0), (0, self.height)]
         near = all(math.dist(shift @ corner, corner) < 0.01 for corner in corners)
-        return near and bool(self.crs == other.crs)
+        return near and (None in (self.crs, other.crs) or bool(self.crs == other.crs))
 
     def difference(self, other: Grid) -> str:
         """Return how the grid differs from another; empty for less than half a pixel.
@@ -132,6 +133,8 @@ class Grid:
         turn = math.degrees(self._east - other._east)
         if abs((turn + 180) % 360 - 180) > 0.1:
             return f"is rotated by {abs(turn):.3g} degrees against"
+        if self.transform.determinant * other.transform.determinant < 0:
+            return "has its rows in the reverse order of those of"
         finer = min(self.pixel, other.pixel)
         (left, bottom, right, top), bounds = self.bounds, other.bounds
         widths = (right - left, top - bottom)
@@ -160,12 +163,13 @@ class Grid:
 
 
 def _horizontal(crs: CRS | None) -> CRS | None:
-    """Return the system of the map without heights, of which some files name one too."""
-    if crs is None or not crs.to_wkt().startswith("COMP"):
-        return crs
-    import pyproj  # few files need it
+    """Return the system of the map without heights; None for systems that are of no map."""
+    if crs is not None and crs.to_wkt().startswith("COMP"):
+        import pyproj  # few files need it
 
-    return CRS.from_user_input(pyproj.CRS.from_wkt(crs.to_wkt()).sub_crs_list[0])
+        crs = CRS.from_user_input(pyproj.CRS.from_wkt(crs.to_wkt()).sub_crs_list[0])
+    # local and geocentric systems do not say where a pixel lies on a map
+    return crs if crs is not None and (crs.is_projected or crs.is_geographic) else None
 
 
 def _short(crs: CRS) -> str:
@@ -179,7 +183,9 @@ def reversed_axes(transform: Affine) -> tuple[bool, bool]:
 
     Rotated grids and rasters without georeference are left as they are.
     """
-    if transform.is_identity or transform.b or transform.d:
+    # GDAL's warping leaves rotations of 1e-10 behind; 1e-7 is 0.001 px across a tile
+    turned = max(abs(transform.b), abs(transform.d)) > 1e-7 * abs(transform.a)
+    if transform.is_identity or turned:
         return False, False
     return transform.e > 0, transform.a < 0
 

@@ -83,6 +83,12 @@ class BandGroup:
         if self.grid.coincides(grid) or grid.refines(self.grid):
             return replace(self, size=size)
         if not (self.grid.located and grid.located):
+            if (self.grid.height, self.grid.width) == size:
+                raise RasterError(
+                    "georeference",
+                    f"{self.files[0].path} lies elsewhere than the scene by its transform, and not "
+                    "both name the CRS of a map; give both a CRS (gdal_edit.py -a_srs)",
+                )
             raise RasterError(
                 "size",
                 f"{self.files[0].path} has {self.grid.height} x {self.grid.width} pixels, the "

@@ -25,12 +25,45 @@ def check_headers(files: Sequence[BandFile], units: Units, declared: Declared) -
         declared: What the user declares about the files.
 
     Raises:
-        RasterError: values are amplitudes, or bands of one sensor differ in scale or offset.
+        RasterError: values are amplitudes, a scale is no number to multiply by or only a tag states
+            it, or bands of one sensor differ in scale or offset.
     """
+    for file in files:
+        _refuse_scale(file, units, declared)
     if units in ("dB", "linear"):
         _refuse_amplitude(files, units)
     else:
         _refuse_mixture(files, units, declared)
+
+
+def _refuse_scale(file: BandFile, units: Units, declared: Declared) -> None:
+    """Refuse a scale of 0 or NaN, and tags of netCDF's conventions that GDAL does not apply."""
+    for number in file.numbers:
+        scale, offset = (
+            entries[number - 1] for entries in (file.raster.scales, file.raster.offsets)
+        )
+        if not (np.isfinite([scale, offset]).all() and scale):
+            message = f"{file.path}: scale {scale:g} and offset {offset:g} give no values"
+            raise RasterError("units", f"{message}; correct the header (gdal_edit.py -scale)")
+        # fractions are decoded already, and keep the tags that they were decoded by
+        if file.raster.dtypes[number - 1].startswith("float") or declared.offset != "auto":
+            continue
+        tags = file.raster.tags() | file.raster.tags(number)
+        try:
+            stated = (
+                float(tags.get("scale_factor", scale)), float(tags.get("add_offset", offset))
+            )  # fmt: skip
+        except ValueError:
+            continue
+        expected, applied = (in_units([a], [b], units) for a, b in (stated, (scale, offset)))
+        if not np.allclose(expected, applied, rtol=1e-6):
+            message = (
+                f"{file.path}: its tags state scale_factor {stated[0]:g} and add_offset "
+                f"{stated[1]:g}, but its header has scale {scale:g} and offset {offset:g}"
+            )
+            raise RasterError(
+                "units", f"{message}; set both in the header (gdal_edit.py), or remove the tags"
+            )
 
 
 def _refuse_amplitude(files: Sequence[BandFile], units: Units) -> None:

@@ -33,7 +33,7 @@ class Levels:
         level: Median of the first band of the kind.
         other: Median of cross-polarisation; the same as `level` for other kinds.
         ratio: Median of the difference of both polarisations in dB; share of optical pixels with a
-            visible band as bright as only the infrared is; 0 for other kinds.
+            band that is brighter than no ground is there; 0 for other kinds.
         spread: Range of `level` between the 5th and the 95th percentile.
     """
 
@@ -110,8 +110,28 @@ def _optical(bands: Sequence[str], pixels: NDArray[np.float64]) -> Levels:
         # plants and soil are brighter in the near infrared, water, snow and clouds are not
         land = near > 1.2 * pixels[visible].max(axis=0)
         if land.mean() > 0.05:
+            odd = max(odd, _odd_on_land(bands, pixels[:, land]))
             return _levels("land", near[land], ratio=odd)
     return _levels("brightest", pixels.max(axis=0), ratio=odd)
+
+
+_DARKER = (("B05", "B06", 1.5), ("B10", "B09", 2.0))
+"""Bands, and how many times as bright as another they are at most on land.
+
+Plants and soil reflect more at 740 nm than at 705 nm. Vapour absorbs more in the cirrus band.
+"""
+
+
+def _odd_on_land(bands: Sequence[str], pixels: NDArray[np.float64]) -> float:
+    """Return the share of land with a band that is too bright beside another, (bands, n)."""
+    named = dict(zip(bands, pixels, strict=True))
+    shares = [
+        # in the shade, noise decides
+        float(((named[band] > 1000) & (named[band] > factor * named[other])).mean())
+        for band, other, factor in _DARKER
+        if {band, other} <= {*named}
+    ]
+    return max(shares, default=0.0)
 
 
 def _levels(
@@ -166,8 +186,9 @@ def swapped(found: Levels) -> str:
     """Return why bands have changed places; empty if they have not."""
     if found.kind in ("land", "brightest") and found.ratio > 0.35:
         return (
-            f"one visible band is more than 2.5 times as bright as the others in {found.ratio:.0%} "
-            "of the pixels, which only the infrared is: bands have changed places"
+            f"{found.ratio:.0%} of the pixels have a visible band more than 2.5 times as bright as "
+            "the others, which only the infrared is, or B05 above B06, or B10 above B09: bands "
+            "have changed places"
         )
     if found.kind != "pair" or found.ratio > -3:
         return ""

@@ -212,6 +212,7 @@ def _check_file(path: Path, raster: DatasetReader) -> None:
         raise RasterError(
             "dtype", f"{path}: complex values, expected real ones such as dB; convert it"
         )
+    _refuse_pages(path, raster)
     if raster.transform.is_identity and (raster.gcps[0] or raster.rpcs):
         # they may turn the image, so an equal number of pixels proves nothing
         points = "ground control points" if raster.gcps[0] else "rational polynomials"
@@ -229,7 +230,20 @@ def _check_file(path: Path, raster: DatasetReader) -> None:
     if raster.driver == "ENVI":
         # GDAL reads zeros past the end of a raw file
         pixel = sum(np.dtype(dtype).itemsize for dtype in raster.dtypes)
-        expected, size = raster.height * raster.width * pixel, path.stat().st_size
+        start = int(raster.tags(ns="ENVI").get("header_offset", 0))
+        expected, size = start + raster.height * raster.width * pixel, path.stat().st_size
         if size < expected:
             message = f"{path}: {size} bytes, its header promises {expected}; fetch it again"
             raise RasterError("unreadable", message)
+
+
+def _refuse_pages(path: Path, raster: DatasetReader) -> None:
+    """Refuse a TIFF of several images, of which GDAL reads the first."""
+    if raster.driver != "GTiff" or not raster.subdatasets:
+        return
+    # smaller pages are previews, or overviews that are not marked as such
+    pages = raster.tags(ns="SUBDATASETS").values()
+    count = sum(f"({raster.width}P x {raster.height}L x" in text for text in pages)
+    if count > 1:
+        message = f"{path} holds {count} images (pages), expected one with all bands; extract one "
+        raise RasterError("unreadable", f"{message}(gdal_translate GTIFF_DIR:1:...), or stack them")

@@ -35,9 +35,10 @@ def band_files(path: str | Path, bands: Sequence[str]) -> dict[str, Path] | None
     text = str(path)
     _refuse_sentinel1(text)
     if "{band}" in text:
-        if not glob.has_magic(text.replace("{band}", "")):
+        if not {"?", "*"} & {*text}:
             return {band: Path(text.replace("{band}", band)) for band in bands}
-        pattern = text
+        # brackets are part of a name: as a pattern, "site[1]" would match the folder "site1"
+        pattern = text.replace("[", "[[]")
     elif Path(text).is_dir():
         pattern = f"{glob.escape(text)}/**/{_IMAGE}"
     else:

@@ -136,7 +136,10 @@ def _absolute(path: Path, table: pd.DataFrame, column: str) -> list[str]:
 
 def _on_disk(path: Path, cell: str) -> str:
     """Return the absolute path that a cell names, in the project rather than in a copy of it."""
-    uri = urlsplit(cell)
+    try:
+        uri = urlsplit(cell)
+    except ValueError as error:
+        raise UserError(f"{cell} is no path of a file: {error}") from error
     if uri.scheme == "file" and uri.netloc in ("", "localhost"):
         cell = unquote(uri.path)
     if "://" in cell or cell.startswith("/vsi"):

@@ -85,6 +85,10 @@ def check_table(path: Path, table: pd.DataFrame) -> None:
             # some disks do not distinguish upper and lower case
             if first.setdefault(name.casefold(), row) != row:
                 raise UserError(f"row {first[name.casefold()]} has this id already")
+        with located(path, row, name, "group"):
+            # "A" and "A " are one scene to their author, and may be on both sides of a split
+            if group != group.strip():
+                raise UserError(f"{group!r} begins or ends with a space; remove it")
         with located(path, row, name, "split"):
             if split not in (*SPLITS, ""):
                 raise UserError(f"{split!r}, expected {', '.join(SPLITS)} or nothing")
