@@ -213,3 +213,27 @@ def test_other_quantities_are_refused(tmp_path: Path, described: tuple[str, str]
     path = write_raster(tmp_path / "a.tif", numbered(2), descriptions=described)
     with pytest.raises(RasterError, match=f"{described[1]}, but they are declared as VV, VH"):
         read_raster(path, Modality(RADAR, "DN", (0, 10000)))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("B4", "B3", "B2", "B8"), ("red", "green", "blue", "nir"), ("b04", "b03", "b02", "b08")],
+)
+def test_users_may_write_aliases(tmp_path: Path, names: tuple[str, ...]) -> None:
+    path = write_raster(tmp_path / "a.tif", numbered(4))
+    for name, values in zip(names, numbered(4), strict=True):
+        write_raster(tmp_path / f"x_{name}.tif", values[None])
+    for source in (path, tmp_path / "x_{band}.tif"):
+        with open_image(source, FOUR, "DN", ordered=names) as image:
+            assert image.bands == FOUR
+            assert image.read()[:, 0, 0].tolist() == [300, 200, 100, 400]
+
+
+def test_aliases_of_one_band_are_refused(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "a.tif", numbered(4))
+    names = ("B2", "blue", "B04", "B08")
+    with (
+        pytest.raises(RasterError, match="no band B02, B03; it has B2, blue, B04, B08"),
+        open_image(path, FOUR, "DN", ordered=names),
+    ):
+        pass

@@ -62,6 +62,8 @@ def read(
         ("reflectance", "float64", -0.1, "fill"),
         ("dB", "float32", -50, "fill"),
         ("dB", "float64", -300, "fill"),
+        ("linear", "float32", 1e-10, "fill"),
+        ("linear", "float64", 1e-6, "fill"),
         ("linear", "float32", -3.4028235e38, "impossible"),
         ("reflectance", "float64", 1.7e308, "impossible"),
         ("dB", "float32", np.nan, "nan"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from rasterio.enums import ColorInterp
@@ -12,6 +13,8 @@ from rasterio.io import DatasetReader
 
 from eocontrast.rasters.band_names import is_radar, mentioned, standard_name, standard_names
 from eocontrast.rasters.open import RasterError
+
+Value = TypeVar("Value")
 
 _NUMBERED = re.compile(r"\D*(\d+)")
 _COLOURS = {ColorInterp.red: "red", ColorInterp.green: "green", ColorInterp.blue: "blue"}
@@ -68,6 +71,21 @@ def band_numbers(
         message = f"{path} describes its bands as {shown}: no names of bands"
         raise RasterError("bands", f"{message}; {_hint(order, declared)}")
     return dict(zip(order, numbers, strict=True))
+
+
+def by_expected_name(found: Mapping[str, Value], bands: tuple[str, ...]) -> dict[str, Value]:
+    """Return what belongs to each band by its expected name, for which users write aliases.
+
+    Args:
+        found: Values by the users' names, such as B2 or blue.
+        bands: Names of the expected bands, such as B02.
+    """
+    names = _in_terms_of(bands, [*found])
+    pairs = zip(names, found.items(), strict=True)
+    return {
+        name if name in bands and names.count(name) == 1 else key: value
+        for name, (key, value) in pairs
+    }
 
 
 def check_single_band(path: Path, raster: DatasetReader, band: str) -> int:

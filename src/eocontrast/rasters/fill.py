@@ -24,7 +24,7 @@ reach them.
 
 MEASURED: dict[Units, tuple[float, float]] = {
     "dB": (-45.0, 45.0),
-    "linear": (0.0, 1e6),
+    "linear": (10**-4.5, 10**4.5),
     "DN": (-900.0, 60000.0),
     "reflectance": (-0.09, 6.0),
 }

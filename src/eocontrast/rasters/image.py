@@ -15,6 +15,7 @@ from eocontrast.modalities import Units
 from eocontrast.rasters.bands import (
     alpha_band,
     band_numbers,
+    by_expected_name,
     check_single_band,
     choose_bands,
     unknown_descriptions,
@@ -149,10 +150,12 @@ def _open_files(
     """Return the open file of each band to read, and the band's number in it."""
     default = tuple(band for band in bands if band not in optional)
     files = band_files(path, ordered or bands)
+    files = files and by_expected_name(files, bands)
     if files is None:
         file = Path(path)
         raster = stack.enter_context(open_raster(file))
-        numbers = band_numbers(file, raster, default, ordered, declared=declared)
+        found = band_numbers(file, raster, default, ordered, declared=declared)
+        numbers = by_expected_name(found, bands)
         chosen = choose_bands(path, numbers, bands, optional)
         alpha = alpha_band(raster, numbers.values())
         return {band: BandFile(file, raster, [numbers[band]], alpha) for band in chosen}
