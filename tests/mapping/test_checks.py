@@ -204,6 +204,14 @@ def test_undeclared_fill_is_a_note(
     assert "exactly" not in capsys.readouterr().err
 
 
+def test_empty_block_is_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    values = OLD.copy()
+    values[1, :10] = 0
+    np.testing.assert_array_equal(mapped(tmp_path, "s2", values), values)
+    said = f"note: s2: {SPEC.modality.bands[1]} is exactly 0 in a rectangle of 25.0%"
+    assert said in capsys.readouterr().err
+
+
 def test_fill_that_got_the_offset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Fill of 0 is 1000 in the file, and 0 again when the offset is taken off."""
     values = NEW.copy()

@@ -156,3 +156,12 @@ def test_unreadable_rasters_of_archives() -> None:
 def test_the_message_names_the_parameter() -> None:
     with pytest.raises(UserError, match=r"normalise\.max_bad_fraction = 0"):
         refuse_too_many([Finding("p", "r", "error", "m")], 5, 0)
+
+
+def test_empty_block_of_one_band_is_a_warning() -> None:
+    values = np.random.default_rng(0).normal(-15, 3, (2, 32, 32))
+    values[1, :16] = 0
+    (finding,) = audited(SENTINEL1, values)
+    assert finding.rule == "undeclared_fill"
+    assert finding.severity == "warning"
+    assert "band VH is exactly 0 in a rectangle" in finding.message

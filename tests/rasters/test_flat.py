@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from eocontrast.rasters.flat import flat_area
+from eocontrast.rasters.flat import empty_block, flat_area
 
 SIDE = 64
 NONE = np.zeros((SIDE, SIDE), np.bool_)
@@ -106,3 +106,22 @@ def test_missing_and_single_values_are_left_out() -> None:
     assert flat_area(np.full((2, 8, 8), 1000.0), NONE[:8, :8], DIGITAL) is None
     picture = (digital(3) // 17).astype(np.uint8)
     assert flat_area(corner(picture, 30), NONE, (0.0, 300.0)) is None
+
+
+@pytest.mark.parametrize("values", [digital(), backscatter(2), digital().astype(np.float64)])
+def test_empty_block_of_one_band(values: NDArray[np.generic]) -> None:
+    assert empty_block(values, NONE) is None
+    values = values.copy()
+    values[1, 32:, :16] = 0
+    assert empty_block(values, NONE) == (1, 0.125)
+    # dark ground has another outline, and all of a band may be 0
+    values[1][np.add.outer(np.arange(SIDE), np.arange(SIDE)) < 24] = 0
+    assert empty_block(values, NONE) is None
+    values[1] = 0
+    assert empty_block(values, NONE) is None
+
+
+def test_empty_block_of_eight_bits() -> None:
+    values = (digital(3) // 16).clip(0, 255).astype(np.uint8)
+    values[2, :16] = 0
+    assert empty_block(values, NONE) is None

@@ -181,9 +181,10 @@ def cut(path: Path) -> Path:
         (cut, "row 2: 3 cells, the header has 4"),
         (lambda path: [path, path.write_bytes(b"\xff\xfe\x00id")][0], "cannot be read as CSV"),
         (lambda path: [path, path.write_bytes(b"")][0], "has no column id, s1, s2, label"),
+        (lambda path: [path, path.write_bytes(b"PK\x03\x04id")][0], "save its table as CSV"),
         (lambda path: [p := path.with_suffix(".parquet"), p.write_bytes(b"PAR1")][0], "as Parquet"),
     ],
-    ids=["none", "header", "column", "twice", "cells", "binary", "empty", "parquet"],
+    ids=["none", "header", "column", "twice", "cells", "binary", "empty", "excel", "parquet"],
 )
 def test_invalid_manifest_is_refused(
     tmp_path: Path, make: Callable[[Path], Path], expected: str

@@ -13,7 +13,7 @@ from rasterio.windows import Window
 from eocontrast.modalities import STORAGE, Modality, Sensor, implausible, limits
 from eocontrast.patches.agreement import PIXEL, same_pixel
 from eocontrast.patches.inputs import InputSpec
-from eocontrast.rasters.flat import flat_area
+from eocontrast.rasters.flat import empty_block, flat_area
 from eocontrast.rasters.grids import Grid
 from eocontrast.rasters.image import SensorImage
 from eocontrast.rasters.levels import doubt, levels, swapped
@@ -88,6 +88,9 @@ def check_values(
             f"{sensor}: a sample of the scene holds {area}. If it is, pass --{sensor}-nodata "
             f"{_on_disk(area.values[0], image)}"
         )
+    if block := empty_block(sample, missing_pixels(sample)):
+        band = f"{image.bands[block[0]]} is exactly 0 in a rectangle of {block[1]:.1%} of a sample"
+        _say(f"{sensor}: {band} of the scene; a tile of that band may be missing")
     if not check_scale:
         return
     reason = implausible(pixels, modality)

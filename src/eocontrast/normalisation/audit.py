@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eocontrast.modalities import Modality, Sensor, implausible, limits, whole_numbers
-from eocontrast.rasters.flat import flat_area
+from eocontrast.rasters.flat import empty_block, flat_area
 from eocontrast.rasters.values import WORDS, Reason
 from eocontrast.runtime.errors import UserError
 
@@ -89,6 +89,10 @@ def audit_sensor(
     if area := flat_area(values, missing, limits(modality)):
         cure = f"declare that value, as the file holds it, as no data (nodata of {sensor})"
         found.append(("undeclared_fill", "warning", f"holds {area}; {cure}"))
+    elif block := empty_block(values, missing):
+        band = f"{modality.bands[block[0]]} is exactly 0 in a rectangle of {block[1]:.1%} of the"
+        cure = "a tile of that band may be missing; write the file again"
+        found.append(("undeclared_fill", "warning", f"band {band} pixels; {cure}"))
     return [Finding(patch, rule, level, f"{sensor} {what}") for rule, level, what in found]
 
 

@@ -118,8 +118,9 @@ RULES: dict[str, Rule] = {
     "undeclared_fill": Rule(
         "warning",
         "At least 2 % of the pixels hold exactly the same values, in flat areas with a step at "
-        "their edge, such as 0 to which an offset was added.",
-        "Declare the value as `nodata`.",
+        "their edge, such as 0 to which an offset was added. Or one band alone is 0 in a "
+        "rectangle.",
+        "Declare the value as `nodata`, or write the file again.",
     ),
     "duplicate": Rule(
         "error, warning",

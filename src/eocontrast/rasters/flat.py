@@ -82,6 +82,29 @@ def flat_area(
     return FlatArea(tuple(vector.tolist()), float(area.sum() / present.sum()))
 
 
+def empty_block(values: NDArray[Any], missing: NDArray[np.bool_]) -> tuple[int, float] | None:
+    """Return the band that alone is 0 in a rectangle, and the share of the pixels in it.
+
+    A tile that was never written reads as 0. Dark ground may be 0 too, but it has no such outline.
+
+    Args:
+        values: (bands, H, W).
+        missing: Pixels without data, (H, W).
+    """
+    present = ~missing
+    for place, band in enumerate(values):
+        empty = (band == 0) & present
+        count = int(np.count_nonzero(empty))
+        # a few dark pixels may happen to form a rectangle
+        if count < max(64, MIN_SHARE * present.sum()) or (empty == present).all():
+            continue
+        rows, cols = (np.flatnonzero(empty.any(axis=axis)) for axis in (1, 0))
+        box = (rows[-1] - rows[0] + 1) * (cols[-1] - cols[0] + 1)
+        if count > 0.98 * box and not _eight_bits(values[:, present]):
+            return place, count / int(present.sum())
+    return None
+
+
 def _inner(
     values: NDArray[Any], present: NDArray[np.bool_], needed: float
 ) -> NDArray[np.bool_] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -42,13 +43,15 @@ def _refuse_scale(file: BandFile, units: Units, declared: Declared) -> None:
         scale, offset = (
             entries[number - 1] for entries in (file.raster.scales, file.raster.offsets)
         )
-        if not (np.isfinite([scale, offset]).all() and scale):
+        if not (math.isfinite(scale) and math.isfinite(offset) and scale):
             message = f"{file.path}: scale {scale:g} and offset {offset:g} give no values"
             raise RasterError("units", f"{message}; correct the header (gdal_edit.py -scale)")
         # fractions are decoded already, and keep the tags that they were decoded by
         if file.raster.dtypes[number - 1].startswith("float") or declared.offset != "auto":
             continue
         tags = file.raster.tags() | file.raster.tags(number)
+        if not {"scale_factor", "add_offset"} & {*tags}:
+            continue
         try:
             stated = (
                 float(tags.get("scale_factor", scale)), float(tags.get("add_offset", offset))

@@ -48,7 +48,10 @@ def read_table(path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: no such manifest; set sources.manifest.path in params.yaml")
     with path.open("rb") as file:
         # by its first bytes: Parquet files of any name are taken
-        parquet = file.read(4) == b"PAR1"
+        start = file.read(4)
+    if start in (b"PK\x03\x04", b"\xd0\xcf\x11\xe0"):
+        raise UserError(f"{path} is a spreadsheet or an archive; save its table as CSV in UTF-8")
+    parquet = start == b"PAR1"
     table = _read_parquet(path) if parquet or path.suffix == ".parquet" else _read_csv(path)
     missing = [column for column in REQUIRED if column not in table]
     if missing:
