@@ -11,6 +11,8 @@ from pathlib import Path
 import click
 import pytest
 from documents import PAGES, ROOT, commands, fenced, prose
+from ruamel.yaml import YAML
+from shipped import PARAMS
 
 RUN_IN_TESTS = (
     "mlflow ui",
@@ -138,9 +140,33 @@ def test_batch_scripts_are_bash() -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_links_within_the_project_lead_somewhere(page: str) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", prose(page)):
+    for target in re.findall(r"\]\(([^)]+)\)", prose(page)):
         if "://" not in target and not target.startswith("doi"):
-            assert (ROOT / page).parent.joinpath(target).exists(), target
+            path, _, anchor = target.partition("#")
+            linked = (ROOT / page).parent / path if path else ROOT / page
+            assert linked.exists(), target
+            assert not anchor or anchor in _anchors(linked), target
+
+
+def _anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.+)", prose(str(page.relative_to(ROOT))), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_parameters_of_a_page_exist(page: str) -> None:
+    params = YAML(typ="safe").load(PARAMS)
+    text = (ROOT / page).read_text()
+    sections = "|".join(params)
+    named = re.findall(rf"`((?:{sections})\.[a-z0-9_.]+)`", text)
+    # names of files, as in `pretrain.sbatch`
+    named = [key for key in named if not key.endswith((".csv", ".sbatch"))]
+    for key in (*named, *re.findall(r"-S '?([\w.]+)=", text)):
+        value = params
+        for part in key.split("."):
+            assert part in value, key
+            value = value[part]
 
 
 def test_the_readme_links_all_pages() -> None:
