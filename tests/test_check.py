@@ -54,7 +54,7 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
         ({"finetune__init": "dual_simclr_resnt"}, "did you mean dual_simclr_resnet"),
         (
             {"finetune__lr": -1},
-            r"yaml: finetune\.lr is -1: Input should be greater than 0\n",
+            r"yaml: finetune\.lr is -1; expected greater than 0\n",
         ),
         ({"data__finetune": "sentinel"}, "data.finetune is 'sentinel'.*'manifest'"),
         ({"backbones__resnet__name": "resnet81"}, "backbones.resnet .* did you mean resnet"),

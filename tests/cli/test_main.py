@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -279,7 +280,7 @@ def test_a_plan_loses_no_file_and_names_a_mistake(
     assert out.read_text() == "mine"
 
 
-@pytest.mark.parametrize("out", ["/proc/x.png", "mine.csv/x.png", "x" * 300])
+@pytest.mark.parametrize("out", ["/proc/x.png", "mine.csv/x.png", "x" * 300 + ".png"])
 def test_a_plan_that_cannot_be_written_is_told(
     curve: Path, out: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -362,3 +363,22 @@ def test_module_passes_the_exit_code_on(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert "nowhere: no such file or folder" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("pedict",), "did you mean predict?"),
+        (("start", "--labels", "a.gpkg", "--class-columm", "crop"), "did you mean --class-column?"),
+        (("weights", "fech", "rn50_s1_moco"), "did you mean fetch?"),
+        (("map", "--s2", "S2.tif", "--labels", "a.gpkg", "-o", "m.tif", "--steps", "0"), "--steps"),
+        (("plan", "--target", "0.5", "-o", "plan.jpg"), "end it in .png"),
+        (("params", "gone.yaml", "--params", "gone.yaml"), "gone.yaml: no such file"),
+    ],
+)
+def test_typing_mistakes_are_named(
+    arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with suppress(SystemExit):
+        assert main(arguments) == 2
+    assert said in capsys.readouterr().err

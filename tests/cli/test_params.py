@@ -58,7 +58,16 @@ def test_list_on_one_line_behind_a_comment(params: Path) -> None:
         ("remove:\n- pretrain.runs.byol\n", "removes pretrain.runs.byol.*no such entry"),
         ("remove:\n- precision.high\n", "removes precision.high.*no such entry"),
         ("precision: bf17\n", "precision is 'bf17'"),
-        ("precison: bf16\n", "precison is no parameter"),
+        (
+            "precison: bf16\n",
+            "with .*changes.yaml: precison is no .*you mean precision",
+        ),
+        ("finetune:\n  fracton: 1.0\n", "finetune.fracton is no parameter; did you mean fraction"),
+        ("finetune:\n  fraction: half\n", "fraction is 'half'; expected a valid number$"),
+        (
+            "pretrain:\n  runs:\n    mma:\n      method: mna\n",
+            "method is 'mna'; expected .*'mma'",
+        ),
         ("- precision\n", "expected parameters by name"),
         ("precision: [\n", "changes.yaml, line"),
     ],

@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -96,3 +97,9 @@ def test_mistake_is_named(
     assert start(scene, *options) == 2
     assert message in capsys.readouterr().err
     assert Path("params.yaml").read_bytes() == before
+
+
+def test_swapped_sensors_are_named(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    swapped = replace(scene, s1=scene.s2, s2=scene.s1)
+    assert start(swapped, "--class-column", "crop") == 2
+    assert "Are --s1 and --s2 swapped?" in capsys.readouterr().err

@@ -67,10 +67,11 @@ def stac_params(section: Any, arguments: argparse.Namespace, **changes: object) 
         raise UserError("--area needs --dates: pass the range, such as --dates 2023-05/2023-09")
     named = {name: getattr(arguments, name) for name in ("dates", "catalog", "orbit")}
     replaced = {name: value for name, value in {**named, **changes}.items() if value is not None}
+    raw = {**section, **replaced}
     try:
-        return StacParams.model_validate({**section, **replaced})
+        return StacParams.model_validate(raw)
     except ValidationError as error:
-        raise UserError(of_values(error)) from error
+        raise UserError(of_values(error, raw)) from error
 
 
 @contextmanager

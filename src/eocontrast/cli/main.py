@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib.metadata import version
+from typing import Any, NoReturn
 
 from eocontrast.cli.audit import add_audit_command
 from eocontrast.cli.import_weights import add_import_command
@@ -69,10 +72,31 @@ def _reader_has_gone() -> bool:
     return False
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser, also of subcommands, that suggests a command or an option for one it lacks."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - as argparse
+        """Parse arguments; a subcommand refuses unknown ones, and prints its own usage."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return parsed, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with the usage, the message, and the closest matches of its first unknown word."""
+        words = re.match(r"(?:unrecognized arguments:|.*invalid choice:) '?([^\s']+)", message)
+        known = list(self._option_string_actions)
+        known += [str(choice) for action in self._actions for choice in action.choices or ()]
+        close = get_close_matches(words[1].split("=")[0], known, n=1) if words else []
+        super().error(f"{message}; did you mean {close[0]}?" if close else message)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "eocontrast", description="Commands to run outside the DVC pipeline."
-    )
+    parser = _Parser("eocontrast", description="Commands to run outside the DVC pipeline.")
+    return _with_commands(parser)
+
+
+def _with_commands(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument(
         "--version", action="version", version=f"eocontrast {version('eocontrast')}"
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from eocontrast.cli.params import add_params_option, read_params, write_params
 from eocontrast.cli.start import add_scene_arguments, cutting_of, scene_images
 from eocontrast.modalities import Sensor
-from eocontrast.runtime.errors import named
+from eocontrast.runtime.errors import UserError, named
 from eocontrast.runtime.files import refuse_existing
 
 if TYPE_CHECKING:  # torch takes seconds
@@ -75,6 +75,8 @@ def map_labels(arguments: argparse.Namespace) -> int:
     from eocontrast.mapping.predict import map_scene
     from eocontrast.mapping.scenes import Image
 
+    if arguments.steps < 1:
+        raise UserError(f"--steps is {arguments.steps}; expected 1 or more")
     out: Path = arguments.out
     model = out.with_suffix(".safetensors")
     check_names(out, layers(("class",), True, False), arguments.overwrite)

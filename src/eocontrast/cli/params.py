@@ -55,7 +55,7 @@ def params(arguments: argparse.Namespace) -> int:
     file, changes = arguments.params, arguments.changes
     parsed, text = read_params(file)
     apply_changes(parsed, read_yaml(changes, _yaml()), changes, file)
-    changed = write_params(file, parsed, text)
+    changed = write_params(file, parsed, text, f"{file} with {changes}")
     print(f"wrote {changed} lines of {file}")
     return 0
 
@@ -129,8 +129,19 @@ def read_params(file: Path) -> tuple[Any, str]:
     return _yaml().load(text), text
 
 
-def write_params(file: Path, parsed: Any, before: str) -> int:  # noqa: ANN401 - a YAML mapping
+def write_params(
+    file: Path,
+    parsed: Any,  # noqa: ANN401 - a YAML mapping
+    before: str,
+    name: str | None = None,
+) -> int:
     """Check parameters, write them and return the number of lines that changed.
+
+    Args:
+        file: File to write.
+        parsed: Parameters with their comments.
+        before: Text of the file until now.
+        name: What messages call the parameters; the file if None.
 
     Raises:
         UserError: a parameter is unknown or out of range; the file stays as it is.
@@ -138,7 +149,7 @@ def write_params(file: Path, parsed: Any, before: str) -> int:  # noqa: ANN401 -
     from eocontrast.config.params import check_params
 
     text = entries_text(parsed)
-    check_params(YAML(typ="safe", pure=True).load(text), str(file))
+    check_params(YAML(typ="safe", pure=True).load(text), name or str(file))
     write_text(file, text)
     return len([line for line in text.splitlines() if line not in before.splitlines()])
 

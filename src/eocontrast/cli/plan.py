@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import check_possible, refuse_existing
 
 _PLAN = """\
@@ -56,6 +57,8 @@ def plan(arguments: argparse.Namespace) -> int:
         refuse_existing(out, arguments.overwrite)
         # before minutes of estimates
         check_possible(out)
+        if out.suffix.lower() != ".png":
+            raise UserError(f"{out} is not the name of a PNG: end it in .png")
     plans = planned(arguments.from_csv, arguments.target, arguments.task, arguments.arm)
     if out:
         from eocontrast.curve.plan_figure import draw_plan

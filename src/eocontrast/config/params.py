@@ -209,7 +209,11 @@ def read_yaml(path: Path, yaml: YAML) -> object:
     Raises:
         UserError: the file cannot be read, or is not YAML.
     """
-    with readable(f"{path} cannot be read", "is it there, and YAML a few levels deep?"):
+    if not path.exists():
+        raise UserError(
+            f"{path}: no such file; run this in the project's folder, or correct the path"
+        )
+    with readable(f"{path} cannot be read", "is it YAML a few levels deep?"):
         try:
             return yaml.load(path)
         except YAMLError as error:
@@ -229,4 +233,4 @@ def check_params(raw: object, where: str = "params.yaml") -> Params:
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        raise UserError(f"{where}: {of_values(error)}") from error
+        raise UserError(f"{where}: {of_values(error, raw)}") from error

@@ -60,7 +60,7 @@ def known_name(where: str, name: str, known: Collection[str]) -> None:
     # a typing mistake is more likely than a missing entry
     close = get_close_matches(name, known, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
-    raise ValueError(f"{where} is {name!r}, which is none of {sorted(known)}{hint}")
+    raise ValueError(f"{where} is {name!r}, which is none of {', '.join(sorted(known))}{hint}")
 
 
 def or_word(word: str) -> BeforeValidator:

@@ -126,6 +126,7 @@ def _bands(sensor: Sensor, path: str) -> tuple[tuple[str, ...], str]:
     described = tuple(name or text for name, text in pairs)
     # descriptions that repeat, or that some bands lack, name no bands
     if len(set(described)) == count:
+        _refuse_swapped(sensor, path, described)
         return described, "as the file describes them"
     usual = _USUAL[sensor].get(count)
     if usual is None:
@@ -134,6 +135,17 @@ def _bands(sensor: Sensor, path: str) -> tuple[tuple[str, ...], str]:
             f"{', '.join(map(str, _USUAL[sensor]))}; name them by --{sensor}-bands"
         )
     return usual, "assumed in the usual order: the file does not name them"
+
+
+def _refuse_swapped(sensor: Sensor, path: str, bands: tuple[str, ...]) -> None:
+    radar = set(bands) <= set(SENTINEL1.bands)
+    optical = set(bands) <= set(SENTINEL2_L1C.bands)
+    if (sensor == "s1" and optical) or (sensor == "s2" and radar):
+        expected = "VV, VH" if sensor == "s1" else "B02, B03, ..."
+        raise UserError(
+            f"{path} holds {', '.join(bands)}; --{sensor} expects {expected}. Are --s1 and --s2 "
+            "swapped?"
+        )
 
 
 def _units(sensor: Sensor, sample: NDArray[Any]) -> tuple[Units, str]:
