@@ -14,7 +14,7 @@ import argparse
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,7 +94,9 @@ def _git(*words: str) -> str:
     return subprocess.run(("git", *words), check=True, capture_output=True, text=True).stdout
 
 
-def rows(repeat: Repeat, found: Mapping[str, Any] | None) -> list[tuple[str, ...]]:
+def rows(
+    repeat: Repeat, found: Mapping[str, Any] | None, ensembles: Collection[str] = ()
+) -> list[tuple[str, ...]]:
     """Return a row per task: scores of the headline's arms, their difference, and the best arm.
 
     The last column names the pretrained arm of the run with the best score at that share of labels.
@@ -102,6 +104,7 @@ def rows(repeat: Repeat, found: Mapping[str, Any] | None) -> list[tuple[str, ...
     Args:
         repeat: The run.
         found: Its summary, None if it was not run.
+        ensembles: Names that are no arm: the supervised half of an ensemble would win for it.
     """
     where = (str(repeat.world), repeat.precision, str(repeat.threads))
     if found is None:
@@ -114,7 +117,8 @@ def rows(repeat: Repeat, found: Mapping[str, Any] | None) -> list[tuple[str, ...
             continue
         best, point = task["best_supervised"], nearest(task["pretrained"][arm])
         gap = nearest(task["difference_to_best_supervised"][arm])
-        scores = {a: nearest(points)["value"] for a, points in task["pretrained"].items()}
+        arms = {a: points for a, points in task["pretrained"].items() if a not in ensembles}
+        scores = {a: nearest(points)["value"] for a, points in arms.items()}
         made.append(
             (
                 *where,
@@ -143,7 +147,8 @@ def main() -> None:
             if summary(repeat) is None:
                 run(repeat)
     lines = [HEAD, ("---",) * len(HEAD)]
-    lines += [row for repeat in REPEATS for row in rows(repeat, summary(repeat))]
+    ensembles = load_params().label_curve.ensembles
+    lines += [row for repeat in REPEATS for row in rows(repeat, summary(repeat), ensembles)]
     print(*(f"| {' | '.join(line)} |" for line in lines), sep="\n")
 
 

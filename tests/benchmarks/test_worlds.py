@@ -24,11 +24,11 @@ def worlds(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def summary() -> dict[str, Any]:
-    """Make results of one task with two pretrained arms, the named one behind the other."""
+    """Make results with two pretrained arms, the named one behind the other, and an ensemble."""
     gap = [{"fraction": 0.1, "value": -0.05, "low": -0.09, "high": -0.01}]
     points = {
         name: [{"fraction": 0.1, "n_labels": 9, "value": value}, {"fraction": 1.0, "value": 0.9}]
-        for name, value in (("dual", 0.55), ("dual_frozen", 0.57))
+        for name, value in (("dual", 0.55), ("dual_frozen", 0.57), ("ensemble", 0.58))
     }
     task = {
         "chosen": {"supervised": "late", "pretrained": "dual"},
@@ -41,7 +41,7 @@ def summary() -> dict[str, Any]:
 
 
 def test_row_of_a_run(worlds: ModuleType) -> None:
-    assert worlds.rows(worlds.Repeat(2, "no", 1), summary()) == [
+    assert worlds.rows(worlds.Repeat(2, "no", 1), summary(), {"ensemble"}) == [
         (
             *("2", "no", "1", "single label", "`late` 0.600", "`dual` 0.550"),
             *("-0.050 (-0.090 to -0.010)", "`dual_frozen`"),
