@@ -8,6 +8,8 @@ from types import SimpleNamespace
 import pytest
 from shipped import PARAMS
 
+# imported before a test replaces load_finetuned, or this module would keep the replacement
+import eocontrast.mapping.predict  # noqa: F401
 from eocontrast.cli.main import main
 from eocontrast.mapping.scenes import Image
 from eocontrast.modalities import SENTINEL2_L2A
