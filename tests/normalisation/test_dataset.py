@@ -117,6 +117,8 @@ def test_values_that_headers_hide(value: int, pixels: int, severity: str) -> Non
     (finding,) = audit_dataset(source(), patches)
     assert (finding.id, finding.rule, finding.severity) == ("p0", "mask_values", severity)
     assert f"declare {value} as no data, which hides {pixels / 300:.1%}" in finding.message
+    # ends of types are no classes
+    assert ("unset it" in finding.message) == (value not in (-9999, 65535))
 
 
 @pytest.mark.parametrize(

@@ -78,9 +78,14 @@ def _hidden(source: Source, patches: Sequence[Patch]) -> Iterator[Finding]:
         usual = not shifted and (value <= 0 or value in (255, *IMPOSSIBLE))
         message = (
             f"headers of masks declare {value:g} as no data, which hides {share:.1%} of their "
-            f"pixels: they have no label. If {value:g} is a class, unset it (gdal_edit.py "
-            "-unsetnodata) and name it in sources.manifest.classes"
+            "pixels: they have no label"
         )
+        # ends of types are no classes, and `start` writes one for ground without a label
+        if shifted or value not in IMPOSSIBLE:
+            message += (
+                f". If {value:g} is a class, unset it (gdal_edit.py -unsetnodata) and name it in "
+                "sources.manifest.classes"
+            )
         if shifted:
             message += f". With it, {explain({}, {*present, int(value)}, source.classes)}"
         severity: Severity = "note" if usual or share <= FEW else "warning"
