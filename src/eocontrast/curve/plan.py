@@ -98,7 +98,7 @@ def plan(
         UserError: The target is no score, the CSV is wrong, or has no such task or arm.
     """
     if not 0 < target < 1:
-        raise UserError(f"a target of {target:g} is no score between 0 and 1: write .75 for 75 %")
+        raise UserError(f"a target of {target:g} is no score between 0 and 1: write 0.75 for 75 %")
     by_task = read_arms(path, DRAWS)
     _refuse_unknown(path, "task", tasks, by_task)
     chosen = [runs for task, runs in by_task.items() if not tasks or task in tasks]

@@ -43,10 +43,12 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "no such file"
-        near = get_close_matches(path.name, [file.name for file in path.parent.glob("*")], n=1)
+        files = [each.name for each in path.parent.glob("*") if each.is_file()]
+        near = get_close_matches(path.name, files, n=1)
         hint = f"did you mean {path.parent / near[0]}?" if near else "correct the path"
         raise UserError(f"{path}: {what}, expected a .safetensors file of weights; {hint}")
-    with readable(f"{path} cannot be read as weights", REWRITE):
+    cure = REWRITE if path.suffix == ".safetensors" else "name a .safetensors file, as in models/"
+    with readable(f"{path} cannot be read as weights", cure):
         try:
             with safe_open(path, framework="pt") as file:
                 text = (file.metadata() or {}).get(_HEADER)
