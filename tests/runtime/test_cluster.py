@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 import dask
 import pytest
 from calls import square
-from distributed import Client, LocalCluster
+from distributed import Client
 from specs import make_arm
 
 from eocontrast.config.finetuning import Recipes
@@ -155,14 +156,24 @@ def test_missing_scheduler_is_named(address: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_scheduler_without_workers_is_waited_for(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster:
-        monkeypatch.setenv(SCHEDULER, cluster.scheduler_address)
-        later = Timer(0.5, cluster.scale, (1,))
+    note = tmp_path / "scheduler.json"
+    shared = ("--scheduler-file", str(note), "--host", "127.0.0.1", "--no-dashboard")
+    started = [start("scheduler", "--port", "0", *shared)]
+    try:
+        limit = time.monotonic() + 120
+        while not note.exists() and time.monotonic() < limit:
+            time.sleep(0.05)
+        address = json.loads(note.read_text())["address"]
+        monkeypatch.setenv(SCHEDULER, address)
+        later = Timer(1, lambda: started.append(start("worker", *shared, "--no-nanny")))
         later.start()
-        results = [result for result, _ in parallel_map(square, [(1,), (2,)])]
+        results = list(parallel_map(operator.neg, [(1,), (2,)]))
         later.join()
-    assert results == [1, 4]
-    message = capsys.readouterr().err
-    assert message == f"{cluster.scheduler_address} has no workers yet: waiting for some\n"
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    assert results == [-1, -2]
+    assert capsys.readouterr().err == f"{address} has no workers yet: waiting for some\n"
