@@ -161,17 +161,18 @@ def test_scheduler_without_workers_is_waited_for(
     note = tmp_path / "scheduler.json"
     shared = ("--scheduler-file", str(note), "--host", "127.0.0.1", "--no-dashboard")
     started = [start("scheduler", "--port", "0", *shared)]
+    later = Timer(1, lambda: started.append(start("worker", *shared, "--no-nanny")))
     try:
         limit = time.monotonic() + 120
         while not note.exists() and time.monotonic() < limit:
             time.sleep(0.05)
         address = json.loads(note.read_text())["address"]
         monkeypatch.setenv(SCHEDULER, address)
-        later = Timer(1, lambda: started.append(start("worker", *shared, "--no-nanny")))
         later.start()
         results = list(parallel_map(operator.neg, [(1,), (2,)]))
-        later.join()
     finally:
+        if later.ident:  # it was started
+            later.join()
         for process in started:
             process.kill()
             process.wait()
