@@ -210,11 +210,11 @@ def test_a_head_learns_and_its_backbones_stay_as_they_were(
 ) -> None:
     before = {name: t.clone() for name, t in classifier.state_dict().items()}
     inputs = feature_inputs(classifier, mixed_store, dropout, task)
-    budget = label_budget(mixed_store, 1.0, 0, 0.2)
-    history = fit_with(inputs, TASKS[task], budget, epochs=15)
+    budget = label_budget(mixed_store, 1.0, 0, 0.0)
+    history = fit_with(inputs, TASKS[task], budget, epochs=60)
     inputs.fold(classifier.head)
     assert history[-1]["loss"] < 0.8 * history[0]["loss"]
-    assert right(classifier, mixed_store, task, "train") > 0.6
+    assert right(classifier, mixed_store, task, "train") > 0.7
     moved = {n for n, t in classifier.state_dict().items() if not torch.equal(t, before[n])}
     assert moved == {"head.weight", "head.bias"}
 
