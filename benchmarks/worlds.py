@@ -95,7 +95,7 @@ def _git(*words: str) -> str:
 
 
 def rows(
-    repeat: Repeat, found: Mapping[str, Any] | None, ensembles: Collection[str] = ()
+    repeat: Repeat, found: Mapping[str, Any] | None, ensembles: Collection[str]
 ) -> list[tuple[str, ...]]:
     """Return a row per task: scores of the headline's arms, their difference, and the best arm.
 

@@ -50,7 +50,7 @@ def test_row_of_a_run(worlds: ModuleType) -> None:
 
 
 def test_row_without_a_run(worlds: ModuleType) -> None:
-    (row,) = worlds.rows(worlds.Repeat(3, "bf16", 2), None)
+    (row,) = worlds.rows(worlds.Repeat(3, "bf16", 2), None, ())
     assert row[:4] == ("3", "bf16", "2", "not run")
     assert len(row) == len(worlds.HEAD)
 
