@@ -7,7 +7,6 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib.metadata import version
 from typing import Any, NoReturn
 
@@ -19,7 +18,7 @@ from eocontrast.cli.plan import add_plan_command
 from eocontrast.cli.scenes import add_scene_commands
 from eocontrast.cli.start import add_start_command
 from eocontrast.cli.weights import add_weights_command
-from eocontrast.runtime.errors import UserError, resource_error
+from eocontrast.runtime.errors import UserError, meant, resource_error
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,8 +86,8 @@ class _Parser(argparse.ArgumentParser):
         words = re.match(r"(?:unrecognized arguments:|.*invalid choice:) '?([^\s']+)", message)
         known = list(self._option_string_actions)
         known += [str(choice) for action in self._actions for choice in action.choices or ()]
-        close = get_close_matches(words[1].split("=")[0], known, n=1) if words else []
-        super().error(f"{message}; did you mean {close[0]}?" if close else message)
+        hint = meant(words[1].split("=")[0], known) if words else ""
+        super().error(message + hint)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -96,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     return _with_commands(parser)
 
 
+# a function of its own, because commands are added to the subcommands of argparse's own type
 def _with_commands(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument(
         "--version", action="version", version=f"eocontrast {version('eocontrast')}"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from eocontrast.runtime.errors import meant
 
 
 def of_yaml(error: YAMLError) -> str:
@@ -44,7 +45,7 @@ def _of_value(problem: ErrorDetails, raw: object) -> str:
     loc = loc[:2] if loc[:1] == ("finetune",) and len(loc) == 3 and loc[1] != "recipe" else loc
     keys = ".".join(str(key) for key in loc)
     if problem["type"] == "extra_forbidden":
-        return f"{keys} is no parameter{_meant(loc, raw)}"
+        return f"{keys} is no parameter{_suggested(loc, raw)}"
     if problem["type"] == "union_tag_invalid":
         tags = problem["ctx"]
         return f"{keys}.method is {tags['tag']!r}; expected {tags['expected_tags']}"
@@ -57,12 +58,11 @@ def _of_value(problem: ErrorDetails, raw: object) -> str:
     return f"{keys} is {in_short(problem['input'])}{joint} {expected}"
 
 
-def _meant(loc: tuple[int | str, ...], raw: object) -> str:
+def _suggested(loc: tuple[int | str, ...], raw: object) -> str:
     """Suggest a name beside an unknown one, which `-S +key=value` appends to the others."""
     for key in loc[:-1]:
         if not isinstance(raw, Mapping):
             return ""
         raw = raw.get(key)
     known = [str(key) for key in raw if key != loc[-1]] if isinstance(raw, Mapping) else []
-    close = get_close_matches(str(loc[-1]), known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    return meant(str(loc[-1]), known)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from difflib import get_close_matches
 from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from eocontrast.runtime.errors import meant
 
 # no hyphen or dot: DVC's keys and `-S a.b=c` are split at dots, and no name may be `from-arm`
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
@@ -57,10 +58,8 @@ def known_name(where: str, name: str, known: Collection[str]) -> None:
     """
     if name in known:
         return
-    # a typing mistake is more likely than a missing entry
-    close = get_close_matches(name, known, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    raise ValueError(f"{where} is {name!r}, which is none of {', '.join(sorted(known))}{hint}")
+    listed = ", ".join(sorted(known))
+    raise ValueError(f"{where} is {name!r}, which is none of {listed}{meant(name, known)}")
 
 
 def or_word(word: str) -> BeforeValidator:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn, uint8
 
-from eocontrast.runtime.errors import COMES_BACK, UserError, readable
+from eocontrast.runtime.errors import COMES_BACK, UserError, meant, readable
 from eocontrast.runtime.files import whole
 
 _HEADER = "eocontrast"
@@ -44,9 +43,8 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "no such file"
         files = [each.name for each in path.parent.glob("*") if each.is_file()]
-        near = get_close_matches(path.name, files, n=1)
-        hint = f"did you mean {path.parent / near[0]}?" if near else "correct the path"
-        raise UserError(f"{path}: {what}, expected a .safetensors file of weights; {hint}")
+        hint = meant(path.name, files) or "; correct the path"
+        raise UserError(f"{path}: {what}, expected a .safetensors file of weights{hint}")
     cure = REWRITE if path.suffix == ".safetensors" else "name a .safetensors file, as in models/"
     with readable(f"{path} cannot be read as weights", cure):
         try:

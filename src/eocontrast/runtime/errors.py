@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import TypeVar
 
 Entry = TypeVar("Entry")
@@ -90,6 +91,13 @@ def resource_error(error: BaseException) -> str | None:
 def one_line(error: BaseException) -> str:
     """Return the first 300 characters of an error's message, without line breaks."""
     return " ".join(str(error).split())[:300]
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """Suggest the known name closest to a word, for the end of a message; empty if none is."""
+    # a typing mistake is more likely than a missing entry
+    close = get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 _SHOWN = 5

@@ -138,10 +138,9 @@ def _bands(sensor: Sensor, path: str) -> tuple[tuple[str, ...], str]:
 
 
 def _refuse_swapped(sensor: Sensor, path: str, bands: tuple[str, ...]) -> None:
-    radar = set(bands) <= set(SENTINEL1.bands)
-    optical = set(bands) <= set(SENTINEL2_L1C.bands)
-    if (sensor == "s1" and optical) or (sensor == "s2" and radar):
-        expected = "VV, VH" if sensor == "s1" else "B02, B03, ..."
+    # a file may hold bands of neither
+    other, expected = (SENTINEL2_L1C, "VV, VH") if sensor == "s1" else (SENTINEL1, "B02, B03, ...")
+    if {*bands} <= {*other.bands}:
         raise UserError(
             f"{path} holds {', '.join(bands)}; --{sensor} expects {expected}. Are --s1 and --s2 "
             "swapped?"
