@@ -92,16 +92,21 @@ def empty_block(values: NDArray[Any], missing: NDArray[np.bool_]) -> tuple[int, 
         missing: Pixels without data, (H, W).
     """
     present = ~missing
+    pixels = int(np.count_nonzero(present))
+    # a few dark pixels may happen to form a rectangle
+    least = max(64, MIN_SHARE * pixels)
     for place, band in enumerate(values):
-        empty = (band == 0) & present
+        empty = band == 0
+        if np.count_nonzero(empty) < least:
+            continue
+        empty &= present
         count = int(np.count_nonzero(empty))
-        # a few dark pixels may happen to form a rectangle
-        if count < max(64, MIN_SHARE * present.sum()) or (empty == present).all():
+        if count < least or count == pixels:
             continue
         rows, cols = (np.flatnonzero(empty.any(axis=axis)) for axis in (1, 0))
         box = (rows[-1] - rows[0] + 1) * (cols[-1] - cols[0] + 1)
         if count > 0.98 * box and not _eight_bits(values[:, present]):
-            return place, count / int(present.sum())
+            return place, count / pixels
     return None
 
 
