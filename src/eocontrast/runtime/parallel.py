@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -151,15 +152,21 @@ def _follow(parent: int) -> None:
 def _on_cluster(address: str, function: Callable[..., Result], calls: Calls) -> Iterator[Result]:
     # not joblib's "dask" (1.6): it waits forever for a call that its workers died of
     from distributed import Client  # takes a second
+    from distributed.comm import connect
 
+    async def ask() -> None:
+        await (await connect(address)).close()
+
+    # a Client that fails to connect leaves its thread behind, which can block the next one for ever
+    # (distributed 2026.7): so ask first
     try:
-        client = Client(address, set_as_default=False)
+        asyncio.run(ask())
     except (OSError, ValueError) as error:
         raise UserError(
             f"no Dask scheduler answers at {address} ({error}), which {SCHEDULER} names: start one "
             "there, or unset the variable to run on this machine"
         ) from error
-    with client:
+    with Client(address, set_as_default=False) as client:
         if not client.nthreads():
             print(f"{address} has no workers yet: waiting for some", file=sys.stderr)
         for future in [client.submit(function, *call, pure=False) for call in calls]:
