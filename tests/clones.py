@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import DEVNULL, Popen
@@ -29,6 +29,7 @@ ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith(OWN)},
     "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
     "OMP_NUM_THREADS": "1",  # two clones run side by side
+    "LOKY_MAX_CPU_COUNT": "1",  # a worker takes longer to import torch than for its work here
     "GIT_CONFIG_GLOBAL": os.devnull,  # git finds a home by the account as well
     "GIT_CONFIG_SYSTEM": os.devnull,
 }
@@ -117,12 +118,12 @@ def shrink_further(params: dict[str, Any]) -> None:
     params["qualitative"] |= {"arms": ["unet"]}
 
 
-def run(clone: Path, *command: str, expect: int = 0) -> str:
+def run(clone: Path, *command: str, expect: int = 0, env: Mapping[str, str] = ENVIRONMENT) -> str:
     """Output of a command in `clone`, which must end with this exit code."""
     # into files: the workers of a queue would hold pipes open until the last of them ends
     with TemporaryFile("w+") as told, TemporaryFile("w+") as complained:
         done = subprocess.run(
-            command, cwd=clone, env=ENVIRONMENT, stdout=told, stderr=complained, check=False
+            command, cwd=clone, env=env, stdout=told, stderr=complained, check=False
         )
         said = ""
         for file in (told, complained):
@@ -161,12 +162,13 @@ ODD = "Wald & Wiese; 'äöü' $x"
 
 
 def reproduce_with_kills(clone: Path) -> None:
-    """Run `dvc repro`, killed with all its processes in a pretraining and in the curve."""
+    """Run `dvc repro` with two workers, killed with all in a pretraining and in the curve."""
+    env = {**ENVIRONMENT, "LOKY_MAX_CPU_COUNT": "2"}
     for begun in ("checkpoints/*[!k]", "checkpoints/*/*/*.json"):  # a checkpoint, a finished point
         repro = Popen(
             [str(BIN / "dvc"), "repro"],
             cwd=clone,
-            env=ENVIRONMENT,
+            env=env,
             stdout=DEVNULL,
             stderr=DEVNULL,
             process_group=0,
@@ -176,7 +178,7 @@ def reproduce_with_kills(clone: Path) -> None:
         assert repro.poll() is None, f"dvc repro ended before there was {begun}"
         os.killpg(repro.pid, signal.SIGKILL)
         repro.wait()
-    run(clone, "dvc", "repro")
+    run(clone, "dvc", "repro", env=env)
 
 
 @dataclass(frozen=True)

@@ -422,7 +422,7 @@ def _set_answers(model: Model, store: PatchStore, task: TaskName) -> None:
 
 @pytest.fixture(scope="session")
 def clones(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two clones of the same state, each reproduced from scratch, the first with trouble.
+    """Two clones of the same state, reproduced from scratch, one with trouble and two workers.
 
     Neither has a home, a locale, a git identity or a network. Experiments run in the first. The
     `dvc.lock` of each, and the names of its runs in MLflow, lie beside it as `dvc repro` left them.
