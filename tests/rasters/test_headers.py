@@ -128,3 +128,32 @@ def test_scales_in_tags_that_change_nothing(tmp_path: Path) -> None:
     path = _tagged(tmp_path / "c.tif", 0, DIGITAL, add_offset="-1000")
     raster = read_raster(path, held, Declared(offset=-1000.0))
     assert np.array_equal(raster.values, DIGITAL.astype(int) - 1000)
+
+
+@pytest.mark.parametrize("name", ["_FillValue", "missing_value"])
+@pytest.mark.parametrize("band", [0, 1])
+def test_no_data_in_a_tag_alone_is_refused(tmp_path: Path, band: int, name: str) -> None:
+    path = _tagged(tmp_path / "a.tif", band, DIGITAL, **{name: "9999"})
+    held = Modality(("B02", "B03"), "DN", (0, 10000))
+    with pytest.raises(RasterError, match=f"tag {name} states 9999 as no data") as caught:
+        bands_size(path, held)
+    assert caught.value.rule == "units"
+    # the user's word, or the header's, has more weight
+    assert np.array_equal(read_raster(path, held, Declared(nodata="none")).values, DIGITAL)
+    with rasterio.open(path, "r+") as raster:
+        raster.nodata = 9999
+    assert np.array_equal(read_raster(path, held).values, DIGITAL)
+
+
+@pytest.mark.parametrize("value", ["nan", "0", "-9999", "65535", "9.96921e+36", "none"])
+def test_tags_of_no_data_that_change_nothing(tmp_path: Path, value: str) -> None:
+    path = _tagged(tmp_path / "a.tif", 1, DIGITAL, _FillValue=value)
+    held = Modality(("B02", "B03"), "DN", (0, 10000))
+    assert np.array_equal(read_raster(path, held).values, DIGITAL)
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_every_value_of_8_bits_may_be_measured(tmp_path: Path, value: int) -> None:
+    path = _tagged(tmp_path / "a.tif", 1, DIGITAL.astype("uint8"), _FillValue=str(value))
+    with pytest.raises(RasterError, match=f"tag _FillValue states {value} as no data"):
+        bands_size(path, Modality(("B02", "B03"), "DN", (0, 255)))

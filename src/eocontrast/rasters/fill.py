@@ -34,7 +34,7 @@ It finds no-data values that were scaled (6.5535, -327.68), and logarithms of an
 """
 
 # stay below NC_FILL_FLOAT (9.97e36) and the end of float32 (3.4e38)
-_HUGE = 1e19
+HUGE = 1e19
 """Larger values are the ends of floating-point types, or GDAL's and netCDF's fill."""
 
 
@@ -56,8 +56,8 @@ def impossible_values(values: NDArray[Any]) -> NDArray[np.bool_]:
         absent |= (values == np.iinfo(values.dtype).max) | (
             values <= np.iinfo(values.dtype).min + 1
         )
-    if values.dtype.kind == "f" and (low < -_HUGE or high > _HUGE):
-        absent |= (np.abs(values) > _HUGE) & np.isfinite(values)
+    if values.dtype.kind == "f" and (low < -HUGE or high > HUGE):
+        absent |= (np.abs(values) > HUGE) & np.isfinite(values)
     return absent
 
 

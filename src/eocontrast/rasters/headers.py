@@ -7,9 +7,11 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
+from rasterio.enums import MaskFlags
 
 from eocontrast.modalities import Units
 from eocontrast.rasters.files import BandFile
+from eocontrast.rasters.fill import HUGE, IMPOSSIBLE
 from eocontrast.rasters.open import RasterError
 from eocontrast.rasters.units import in_units
 from eocontrast.rasters.values import Declared
@@ -27,10 +29,12 @@ def check_headers(files: Sequence[BandFile], units: Units, declared: Declared) -
 
     Raises:
         RasterError: values are amplitudes, a scale is no number to multiply by or only a tag states
-            it, or bands of one sensor differ in scale or offset.
+            it, as may be for a value of no data, or bands of one sensor differ in scale or offset.
     """
     for file in files:
         _refuse_scale(file, units, declared)
+        if declared.nodata == "auto":
+            _refuse_fill(file)
     if units in ("dB", "linear"):
         _refuse_amplitude(files, units)
     else:
@@ -67,6 +71,33 @@ def _refuse_scale(file: BandFile, units: Units, declared: Declared) -> None:
             raise RasterError(
                 "units", f"{message}; set both in the header (gdal_edit.py), or remove the tags"
             )
+
+
+def _refuse_fill(file: BandFile) -> None:
+    """Refuse a value of no data that only a tag of netCDF's conventions states."""
+    for number in file.numbers:
+        if file.raster.mask_flag_enums[number - 1] != [MaskFlags.all_valid]:
+            continue
+        tags = file.raster.tags() | file.raster.tags(number)
+        for name in ("_FillValue", "missing_value"):
+            value = _number(tags.get(name, ""))
+            # 0 and what no sensor measures need no word, but any value of 8 bits may be measured
+            told = value == 0 or value in IMPOSSIBLE or abs(value) > HUGE
+            if math.isnan(value) or (told and not file.raster.dtypes[number - 1].endswith("int8")):
+                continue
+            message = f"{file.path}: its tag {name} states {value:g} as no data, but its header"
+            raise RasterError(
+                "units",
+                f"{message} declares none; set it (gdal_edit.py -a_nodata {value:g}), or set "
+                "nodata for the sensor",
+            )
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _refuse_amplitude(files: Sequence[BandFile], units: Units) -> None:
