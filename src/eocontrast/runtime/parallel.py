@@ -152,7 +152,7 @@ def _follow(parent: int) -> None:
 def _on_cluster(address: str, function: Callable[..., Result], calls: Calls) -> Iterator[Result]:
     # not joblib's "dask" (1.6): it waits forever for a call that its workers died of
     from distributed import Client  # takes a second
-    from distributed.comm import connect
+    from distributed.comm.core import connect
 
     async def ask() -> None:
         await (await connect(address)).close()
