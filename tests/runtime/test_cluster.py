@@ -14,7 +14,7 @@ from typing import Any
 import dask
 import pytest
 from calls import square
-from distributed import Client
+from distributed import Client, Security
 from specs import make_arm
 
 from eocontrast.config.finetuning import Recipes
@@ -180,3 +180,29 @@ def test_scheduler_without_workers_is_waited_for(
             process.wait()
     assert results == [-1, -2]
     assert capsys.readouterr().err == f"{address} has no workers yet: waiting for some\n"
+
+
+def test_scheduler_behind_tls_is_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Security.temporary()
+    names = ("tls_ca_file", "tls_client_cert", "tls_client_key")
+    for name in names:
+        (tmp_path / name).write_text(getattr(made, name))
+    ca, cert, key = (str(tmp_path / name) for name in names)
+    settings = {"ca-file": ca, "client.cert": cert, "client.key": key}
+    tls = {f"distributed.comm.tls.{name}": value for name, value in settings.items()}
+    note = tmp_path / "scheduler.json"
+    options = ("--tls-ca-file", ca, "--tls-cert", cert, "--tls-key", key, "--no-dashboard")
+    shared = ("--scheduler-file", str(note), "--host", "tls://127.0.0.1", *options)
+    started = [start("scheduler", "--port", "0", *shared)]
+    try:
+        limit = time.monotonic() + 120
+        while not note.exists() and time.monotonic() < limit:
+            time.sleep(0.05)
+        started.append(start("worker", *shared, "--no-nanny"))
+        monkeypatch.setenv(SCHEDULER, json.loads(note.read_text())["address"])
+        with dask.config.set(tls):
+            assert list(parallel_map(operator.neg, [(1,), (2,)])) == [-1, -2]
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()

@@ -153,12 +153,14 @@ def _on_cluster(address: str, function: Callable[..., Result], calls: Calls) -> 
     # not joblib's "dask" (1.6): it waits forever for a call that its workers died of
     from distributed import Client  # takes a second
     from distributed.comm.core import connect
+    from distributed.security import Security
 
     async def ask() -> None:
-        await (await connect(address)).close()
+        secured = Security().get_connection_args("client")  # as a Client does, by Dask's settings
+        await (await connect(address, **secured)).close()
 
     # a Client that fails to connect leaves its thread behind, which can block the next one for ever
-    # (distributed 2026.7): so ask first
+    # (distributed 2026.8): so ask first
     try:
         asyncio.run(ask())
     except (OSError, ValueError) as error:
