@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from rasterio.enums import MaskFlags
@@ -32,68 +32,63 @@ def check_headers(files: Sequence[BandFile], units: Units, declared: Declared) -
             it, as may be for a value of no data, or bands of one sensor differ in scale or offset.
     """
     for file in files:
-        _refuse_scale(file, units, declared)
-        if declared.nodata == "auto":
-            _refuse_fill(file)
+        common = file.raster.tags()
+        for number in file.numbers:
+            tags = common | file.raster.tags(number)
+            _refuse_scale(file, number, tags, units, declared)
+            if declared.nodata == "auto":
+                _refuse_fill(file, number, tags)
     if units in ("dB", "linear"):
         _refuse_amplitude(files, units)
     else:
         _refuse_mixture(files, units, declared)
 
 
-def _refuse_scale(file: BandFile, units: Units, declared: Declared) -> None:
+def _refuse_scale(
+    file: BandFile, number: int, tags: Mapping[str, str], units: Units, declared: Declared
+) -> None:
     """Refuse a scale of 0 or NaN, and tags of netCDF's conventions that GDAL does not apply."""
-    for number in file.numbers:
-        scale, offset = (
-            entries[number - 1] for entries in (file.raster.scales, file.raster.offsets)
-        )
-        if not (math.isfinite(scale) and math.isfinite(offset) and scale):
-            message = f"{file.path}: scale {scale:g} and offset {offset:g} give no values"
-            raise RasterError("units", f"{message}; correct the header (gdal_edit.py -scale)")
-        # fractions are decoded already, and keep the tags that they were decoded by
-        if file.raster.dtypes[number - 1].startswith("float") or declared.offset != "auto":
-            continue
-        tags = file.raster.tags() | file.raster.tags(number)
-        if not {"scale_factor", "add_offset"} & {*tags}:
-            continue
-        try:
-            stated = (
-                float(tags.get("scale_factor", scale)), float(tags.get("add_offset", offset))
-            )  # fmt: skip
-        except ValueError:
-            continue
-        expected, applied = (in_units([a], [b], units) for a, b in (stated, (scale, offset)))
-        if not np.allclose(expected, applied, rtol=1e-6):
-            message = (
-                f"{file.path}: its tags state scale_factor {stated[0]:g} and add_offset "
-                f"{stated[1]:g}, but its header has scale {scale:g} and offset {offset:g}"
-            )
-            raise RasterError(
-                "units", f"{message}; set both in the header (gdal_edit.py), or remove the tags"
-            )
+    scale, offset = (entries[number - 1] for entries in (file.raster.scales, file.raster.offsets))
+    if not (math.isfinite(scale) and math.isfinite(offset) and scale):
+        message = f"{file.path}: scale {scale:g} and offset {offset:g} give no values"
+        raise RasterError("units", f"{message}; correct the header (gdal_edit.py -scale)")
+    # fractions are decoded already, and keep the tags that they were decoded by
+    if file.raster.dtypes[number - 1].startswith("float") or declared.offset != "auto":
+        return
+    stated = _number(tags.get("scale_factor", scale)), _number(tags.get("add_offset", offset))
+    expected, applied = (in_units([a], [b], units) for a, b in (stated, (scale, offset)))
+    if math.isnan(sum(stated)) or np.allclose(expected, applied, rtol=1e-6):
+        return
+    message = (
+        f"{file.path}: its tags state scale_factor {stated[0]:g} and add_offset {stated[1]:g}, but "
+        f"its header has scale {scale:g} and offset {offset:g}"
+    )
+    raise RasterError(
+        "units", f"{message}; set both in the header (gdal_edit.py), or remove the tags"
+    )
 
 
-def _refuse_fill(file: BandFile) -> None:
+def _refuse_fill(file: BandFile, number: int, tags: Mapping[str, str]) -> None:
     """Refuse a value of no data that only a tag of netCDF's conventions states."""
-    for number in file.numbers:
-        if file.raster.mask_flag_enums[number - 1] != [MaskFlags.all_valid]:
+    stated = [name for name in ("_FillValue", "missing_value") if name in tags]
+    if not stated or file.raster.mask_flag_enums[number - 1] != [MaskFlags.all_valid]:
+        return
+    for name in stated:
+        value = _number(tags[name])
+        # 0 and what no sensor measures need no word, but any value of 8 bits may be measured
+        told = value == 0 or value in IMPOSSIBLE or abs(value) > HUGE
+        if math.isnan(value) or (told and not file.raster.dtypes[number - 1].endswith("int8")):
             continue
-        tags = file.raster.tags() | file.raster.tags(number)
-        for name in ("_FillValue", "missing_value"):
-            value = _number(tags.get(name, ""))
-            # 0 and what no sensor measures need no word, but any value of 8 bits may be measured
-            told = value == 0 or value in IMPOSSIBLE or abs(value) > HUGE
-            if math.isnan(value) or (told and not file.raster.dtypes[number - 1].endswith("int8")):
-                continue
-            message = f"{file.path}: its tag {name} states {value:g} as no data, but its header"
-            raise RasterError(
-                "units",
-                f"{message} declares none; set it (gdal_edit.py -a_nodata {value:g}), or set "
-                "nodata for the sensor",
-            )
+        message = f"{file.path}: its tag {name} states {value:g} as no data, but its header"
+        raise RasterError(
+            "units",
+            f"{message} declares none; set it (gdal_edit.py -a_nodata {value:g}), or set nodata "
+            "for the sensor",
+        )
 
 
-def _number(text: str) -> float:
+def _number(text: str | float) -> float:
+    """Return the number that a tag holds, NaN if it holds none."""
     try:
         return float(text)
     except ValueError:
