@@ -21,7 +21,13 @@ from torchmetrics.functional.classification import (
 )
 
 from eocontrast.evaluation.evaluate import Evaluation, evaluate
-from eocontrast.evaluation.prediction import Predictions, ensemble, load_model, predict
+from eocontrast.evaluation.prediction import (
+    Predictions,
+    ensemble,
+    load_model,
+    predict,
+    predictions,
+)
 from eocontrast.modalities import SENSORS
 from eocontrast.models.model import Inputs, LateModel, Streams, sensor_sets
 from eocontrast.models.tasks import TASKS, TaskName
@@ -289,9 +295,9 @@ def test_where_sensors_meet_last_each_is_seen_once(
         return streams(model, batch)
 
     monkeypatch.setattr(type(model), "streams", watched)
-    rows = mixed_store.labelled("test")
-    predict(model, spec.learning, mixed_store, rows, accelerator("no"))
-    assert sorted(seen) == [1, 18]  # one patch without any data, and all patches
+    rows, device = mixed_store.labelled("test"), accelerator("no")
+    list(predictions(model, spec.learning, mixed_store, [rows[:10], rows[10:]], device))
+    assert sorted(seen) == [1, 8, 10]  # one patch without any data, and all patches
 
 
 @pytest.mark.parametrize("fusion", ["s1", "s2"])

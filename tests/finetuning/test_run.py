@@ -181,6 +181,7 @@ def test_frozen_backbones_embed_once(
         return embed(*arguments)
 
     monkeypatch.setattr(points, "embed", counted)
+    monkeypatch.setattr(points, "workers_for_models", lambda: 1)  # workers count on their own
     both = [other(job, out=tmp_path / n) for n in ("frozen", "knn") for job in jobs[n]]
     list(train_points(both))
     assert len(calls) == 1

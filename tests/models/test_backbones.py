@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -37,6 +38,18 @@ def test_the_papers_backbones_take_13_bands_of_any_size(
     assert features.shape == (2, num_features)
     assert features.isfinite().all()
     assert not torch.equal(features[0], features[1])
+
+
+@pytest.mark.parametrize("pixels", [32, 33])
+@pytest.mark.parametrize("bands", [1, 2])
+def test_channels_lie_side_by_side_in_every_map(bands: int, pixels: int) -> None:
+    """The other layout is slower, and an image of one band fits both."""
+    modality = replace(SENTINEL1, bands=SENTINEL1.bands[:bands])
+    spec = InputSpec(modality, (-12.0,) * bands, (3.0,) * bands, 64)
+    backbone = Backbone(Architecture("resnet10t"), {"s1": spec}).eval()
+    stored = {"s1": batch(pixels)["s1"][:, :bands]}
+    for maps in backbone.pyramid(backbone.images(stored)):
+        assert maps.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_weights_of_one_size_serve_another(tiny_backbones: Mapping[str, BackboneParams]) -> None:

@@ -89,8 +89,11 @@ def _pairs(truth: Tensor, decided: Tensor, num_classes: int) -> tuple[NDArray[np
     said, true = decided.reshape(size, -1), truth.reshape(size, -1)
     # one number for patch, true and predicted class, so that one bincount counts all pairs
     place = torch.arange(size)[:, None] * num_classes**2 + true * num_classes + said
-    counts = torch.bincount(place[true != IGNORE_INDEX], minlength=size * num_classes**2).numpy()
-    occurring = np.flatnonzero(counts)
+    # a number of their own for pixels to ignore: to leave them out takes longer than to count
+    last = size * num_classes**2
+    place = place.masked_fill_(true == IGNORE_INDEX, last)
+    counts = torch.bincount(place.flatten(), minlength=last).numpy()
+    occurring = np.flatnonzero(counts[:last])
     at, pair = np.divmod(occurring, num_classes**2)
     return at, *np.divmod(pair, num_classes), counts[occurring]
 
@@ -105,5 +108,7 @@ def _asked(
     """Return the confidence of every prediction with a true class, and whether it was right."""
     if not task.exclusive:
         return confidence.numpy(), (decided == (truth > 0)).numpy()
-    asked = truth != IGNORE_INDEX
-    return confidence[asked].numpy(), (decided == truth)[asked].numpy()
+    right, asked = decided == truth, truth != IGNORE_INDEX
+    if not asked.all():
+        confidence, right = confidence[asked], right[asked]
+    return confidence.numpy(), right.numpy()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,12 @@ import torch
 from accelerate import Accelerator
 
 from eocontrast.evaluation.answers import Answers
-from eocontrast.evaluation.prediction import ensemble, load_model, predict
+from eocontrast.evaluation.prediction import ensemble, load_model, predictions
 from eocontrast.evaluation.scores import Tally, class_scores, scores, tally
 from eocontrast.models.features import Features, embed
 from eocontrast.models.finetuned import FinetunedSpec
-from eocontrast.models.model import Model, PooledModel
+from eocontrast.models.model import Model
 from eocontrast.models.tasks import Task, patch_targets
-from eocontrast.models.weight_files import load_weights
 from eocontrast.patches.store import PatchStore, Rows
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.parallel import parallel_map, workers_for_models
@@ -84,48 +84,35 @@ def evaluate(
     Raises:
         UserError: there are no labelled test patches, or a model has other classes.
     """
-    # heads on frozen backbones take seconds here: workers would start for longer
-    known = _frozen_features(files, store, device)
-    if known is not None:
-        for (file,) in files:
-            yield _scored([file], store, device, known[_origin(file)])
-        return
-    calls = [(members, store, device.mixed_precision) for members in files]
-    yield from parallel_map(_score, calls, workers_for_models())
+    calls = [(part, store, device.mixed_precision) for part in _parts(files)]
+    for scored in parallel_map(_score, calls, workers_for_models()):
+        yield from scored
+
+
+def _parts(files: Sequence[Sequence[Path]]) -> Iterator[list[Sequence[Path]]]:
+    """Yield entries to score in one call: one, or an arm's heads on frozen backbones."""
+    for _, alike in groupby(files, lambda members: [file.parent for file in members]):
+        entries = list(alike)
+        first = entries[0]
+        # of an arm, all points are frozen or none is: one header tells
+        together = len(first) == 1 and FinetunedSpec.load(first[0]).on_features
+        yield from [entries] if together else [[members] for members in entries]
 
 
 def _score(
-    members: Sequence[Path], store: PatchStore, precision: Precision
-) -> list[list[Evaluation]]:
-    return _scored(members, store, accelerator(precision), None)
-
-
-def _scored(
-    members: Sequence[Path], store: PatchStore, device: Accelerator, features: Features | None
-) -> list[list[Evaluation]]:
-    models, specs = zip(*(load_model(file, store) for file in members), strict=True)
-    return _evaluate(models, specs, store, device, features)
-
-
-def _frozen_features(
-    files: Sequence[Sequence[Path]], store: PatchStore, device: Accelerator
-) -> dict[int, Features] | None:
-    """Return features of the test patches by pretraining, if the files are heads of one arm."""
-    if not files or len(files[0]) > 1:
-        return None
-    known: dict[int, Features] = {}
-    for (file,) in files:
-        if (origin := _origin(file)) not in known:
-            model, spec = load_model(file, store)
-            if not (spec.frozen and isinstance(model, PooledModel)):
-                return None
-            known[origin] = embed(model, store, _test_rows(store), device)
-    return known
-
-
-def _origin(file: Path) -> int:
-    """Return the seed of the pretraining that a fine-tuned file started from."""
-    return FinetunedSpec.from_dict(load_weights(file)[1], str(file)).pretraining_seed
+    entries: Sequence[Sequence[Path]], store: PatchStore, precision: Precision
+) -> list[list[list[Evaluation]]]:
+    device, known, scored = accelerator(precision), {}, []
+    for members in entries:
+        models, specs = zip(*(load_model(file, store) for file in members), strict=True)
+        features: Features | None = None
+        if len(members) == 1 and specs[0].on_features:
+            origin = specs[0].pretraining_seed
+            if origin not in known:
+                known[origin] = embed(models[0], store, _test_rows(store), device)
+            features = known[origin]
+        scored.append(_evaluate(models, specs, store, device, features))
+    return scored
 
 
 def _ensemble_spec(specs: Sequence[FinetunedSpec]) -> FinetunedSpec:
@@ -161,11 +148,12 @@ def _evaluate(
     targets = patch_targets(store, task)
     described = [*specs, _ensemble_spec(specs)] if len(models) > 1 else [*specs]
     known: list[dict[str, Answers]] = [{} for _ in described]
-    for chunk in store.chunks(_test_rows(store)):
+    chunks = [*store.chunks(_test_rows(store))]
+    passes = [predictions(model, task, store, chunks, device, features) for model in models]
+    for chunk, *said in zip(chunks, *passes, strict=True):
         by_pixel = task.name == "segmentation"
         # masks are read by chunk: those of all patches may not fit in memory
         truth = store.masks(chunk)[:, 0].long() if by_pixel else targets[torch.from_numpy(chunk)]
-        said = [predict(model, task, store, chunk, device, features) for model in models]
         if len(models) > 1:
             said.append(ensemble(said))
         for answers, by_sensors in zip(known, said, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -87,14 +88,18 @@ def evaluate_arms(
         device: Where the models run.
     """
     folders = arm_folders(curve, models)
+    arms = []
     for names in curve.scored_together:
         found = [read_index(folders[name]) for name in names if name in folders]
-        files = _together([files for files, _ in found])
-        title = f"evaluate {' and '.join(names)}"
-        points = list(tqdm(evaluate(files, store, device), title, len(files), disable=None))
+        arms.append((names, _together([files for files, _ in found]), found[0][1]))
+    # all in one go: no core waits while the scores of an arm are written
+    every = [members for _, files, _ in arms for members in files]
+    points = iter(tqdm(evaluate(every, store, device), "evaluate", len(every), disable=None))
+    for names, files, left_out in arms:
+        scored = list(islice(points, len(files)))
         # they depend on labels alone, so any point of the arm tells them
-        reasons = no_interval(store, points[0][0][0].task) if points else []
-        yield ScoredArms(names, files, points, found[0][1], reasons)
+        reasons = no_interval(store, scored[0][0][0].task) if scored else []
+        yield ScoredArms(names, files, scored, left_out, reasons)
 
 
 def _together(found: Sequence[Sequence[Path]]) -> list[tuple[Path, ...]]:

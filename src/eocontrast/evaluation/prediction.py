@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +25,9 @@ Predictions = dict[tuple[Sensor, ...], Tensor]
 """Class probabilities, with the sensors that had an image as key."""
 
 Forward = Callable[[dict[str, Tensor]], Tensor]
+
+Pass = tuple[tuple[Sensor, ...], Forward, dict[str, Tensor]]
+"""Sensors that have an image, the forward pass with those, and the tensors that it takes."""
 
 
 def load_model(file: Path, store: PatchStore) -> tuple[Model, FinetunedSpec]:
@@ -72,11 +75,37 @@ def predict(
     Returns:
         Probabilities (n, C), or (n, C, H, W) of pixels, float32 on the CPU.
     """
+    (found,) = predictions(model, task, store, [rows], device, features)
+    return found
+
+
+def predictions(
+    model: Model,
+    task: Task,
+    store: PatchStore,
+    chunks: Iterable[Rows],
+    device: Accelerator,
+    features: Features | None = None,
+) -> Iterator[Predictions]:
+    """Yield what `predict` returns for each of several chunks of patches."""
     model.to(device.device).eval()
-    return {
-        sensors: task.predict(forward, tensors, device.device, device.autocast()).cpu()
-        for sensors, forward, tensors in _passes(model, store, rows, device, features)
-    }
+    absent: Streams = {}
+    for rows in chunks:
+        if features is not None:
+            passes = _joins(model, store, features.of(rows), features.absent)
+        else:
+            batch = store.batch(rows, model.inputs)
+            batch = {sensor: stored.to(device.device) for sensor, stored in batch.items()}
+            if isinstance(model, LateModel) and model.apart:
+                # one patch and once: without data, all give the same output
+                absent = absent or _streams(model, _without_data(model, batch), device)
+                passes = _joins(model, store, _streams(model, batch, device), absent)
+            else:
+                passes = _wholes(model, batch)
+        yield {
+            sensors: task.predict(forward, tensors, device.device, device.autocast()).cpu()
+            for sensors, forward, tensors in passes
+        }
 
 
 def ensemble(members: Sequence[Predictions]) -> Predictions:
@@ -85,24 +114,18 @@ def ensemble(members: Sequence[Predictions]) -> Predictions:
     return {sensors: torch.stack([member[sensors] for member in members]).mean(0)}
 
 
-def _passes(
-    model: Model, store: PatchStore, rows: Rows, device: Accelerator, features: Features | None
-) -> Iterator[tuple[tuple[Sensor, ...], Forward, dict[str, Tensor]]]:
-    """Yield the forward pass of each set of sensors, and the tensors that it takes."""
+def _wholes(model: Model, batch: Batch) -> Iterator[Pass]:
+    """Yield a pass through the whole model for each set of sensors."""
     sets = sensor_sets(model.inputs)
-    if features is not None:
-        streams, absent = features.of(rows), features.absent
-    else:
-        batch = store.batch(rows, model.inputs)
-        batch = {sensor: stored.to(device.device) for sensor, stored in batch.items()}
-        if not (isinstance(model, LateModel) and model.apart):
-            for sensors in sets if len(model.backbones) > 1 else sets[:1]:
-                yield sensors, model, keep_only(batch, model.inputs, sensors)
-            return
-        streams, absent = _streams(model, batch, device)
-    # backbones that are joined at the end run once for all sets
+    # one backbone of both sensors has never seen one alone
+    for sensors in sets if len(model.backbones) > 1 else sets[:1]:
+        yield sensors, model, keep_only(batch, model.inputs, sensors)
+
+
+def _joins(model: Model, store: PatchStore, streams: Streams, absent: Streams) -> Iterator[Pass]:
+    """Yield a pass for each set of sensors from the outputs of backbones that ran once."""
     assert isinstance(model, LateModel)
-    for sensors in sets:
+    for sensors in sensor_sets(model.inputs):
         parts = {
             name: part if name in sensors else absent[name].expand_as(part)
             for name, part in streams.items()
@@ -111,13 +134,14 @@ def _passes(
 
 
 @torch.no_grad()
-def _streams(model: LateModel, batch: Batch, device: Accelerator) -> tuple[Streams, Streams]:
-    """Return the output of each backbone for a batch, and for a patch without data."""
-    # one patch suffices: without data, all give the same output
-    one = {sensor: stored[:1] for sensor, stored in batch.items()}
+def _streams(model: LateModel, batch: Batch, device: Accelerator) -> Streams:
     with device.autocast():
-        absent = model.streams(keep_only(one, model.inputs, ()))
-        return model.streams(batch), absent
+        return model.streams(batch)
+
+
+def _without_data(model: Model, batch: Batch) -> Batch:
+    """Return one patch without data in any sensor."""
+    return keep_only({sensor: stored[:1] for sensor, stored in batch.items()}, model.inputs, ())
 
 
 def _join(model: LateModel, side: int, streams: Streams) -> Tensor:

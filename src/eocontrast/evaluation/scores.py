@@ -101,7 +101,7 @@ class Reliability:
         bins = len(self.sums)
         # (k / bins, (k + 1) / bins] is bin k, and 0 lies in the first
         at = np.clip(np.ceil(confidence.ravel() * bins).astype(int) - 1, 0, bins - 1)
-        for column, weight in enumerate((np.ones(at.size), confidence.ravel(), hit.ravel())):
+        for column, weight in enumerate((None, confidence.ravel(), hit.ravel())):
             self.sums[:, column] += np.bincount(at, weight, minlength=bins)
 
     @property

@@ -27,7 +27,7 @@ from eocontrast.models.finetuned import FinetunedSpec
 from eocontrast.models.fusion import STREAMS
 from eocontrast.models.model import Model, PooledModel
 from eocontrast.models.tasks import patch_targets
-from eocontrast.models.weight_files import load_weights, save_weights
+from eocontrast.models.weight_files import save_weights
 from eocontrast.models.weights import Pretrained
 from eocontrast.patches.agreement import compare_ground
 from eocontrast.patches.store import PatchStore
@@ -77,10 +77,12 @@ def train_points(jobs: Sequence[Job]) -> Iterator[Trained]:
     left = [job for job in jobs if job not in done]
     heads = [job for job in left if job.on_features]
     # every patch passes frozen backbones once, whatever the number of arms and points
-    for backbones in dict.fromkeys(_backbones(job) for job in heads):
-        yield from _train_heads([job for job in heads if _backbones(job) == backbones])
-    calls = [(job,) for job in left if not job.on_features]
-    yield from parallel_map(train_point, calls, workers_for_models())
+    calls = [
+        ([job for job in heads if _backbones(job) == backbones],)
+        for backbones in dict.fromkeys(_backbones(job) for job in heads)
+    ] + [([job],) for job in left if not job.on_features]
+    for group in parallel_map(_train, calls, workers_for_models()):
+        yield from group
 
 
 def train_point(job: Job, features: Features | None = None) -> Trained:
@@ -137,8 +139,10 @@ def _backbones(job: Job) -> tuple[object, ...]:
     return job.init, STREAMS[job.arm.fusion]
 
 
-def _train_heads(jobs: Sequence[Job]) -> Iterator[Trained]:
-    """Train heads on the same frozen backbones."""
+def _train(jobs: Sequence[Job]) -> list[Trained]:
+    """Train one point, or several heads on the same frozen backbones."""
+    if not jobs[0].on_features:
+        return [train_point(job) for job in jobs]
     store, init = PatchStore(jobs[0].store), Pretrained.load(jobs[0].init)
     budget = label_budget(store, jobs[0].fraction, jobs[0].seed, jobs[0].recipe.val_fraction)
     model = new_model(init, _spec(jobs[0], store, init, budget))
@@ -146,8 +150,7 @@ def _train_heads(jobs: Sequence[Job]) -> Iterator[Trained]:
     # all labelled patches, whatever the jobs: sums differ in the last bit with a chunk's size, and
     # a point trained alone must equal the same point of the grid
     features = embed(model, store, store.labelled("train"), accelerator(jobs[0].precision))
-    for job in jobs:
-        yield train_point(job, features)
+    return [train_point(job, features) for job in jobs]
 
 
 def _history_file(job: Job) -> Path:
@@ -161,7 +164,7 @@ def _finished(job: Job) -> Trained | None:
     try:
         told = json.loads(_history_file(job).read_text())
         history, (began, ended) = told["history"], told["times"]
-        spec = FinetunedSpec.from_dict(load_weights(job.file)[1], str(job.file))
+        spec = FinetunedSpec.load(job.file)
     except (KeyError, TypeError, ValueError, UserError):
         return None  # damaged since: training again takes seconds
     return Trained(job.name, job.file, spec, history, (began, ended), again=True)

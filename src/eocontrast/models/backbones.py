@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from eocontrast.modalities import Sensor
 from eocontrast.models.foundation import create_foundation
 from eocontrast.patches.inputs import Batch, InputSpec
-from eocontrast.patches.scaling import Scale, resized
+from eocontrast.patches.scaling import Scale, channels_last, resized
 from eocontrast.runtime.errors import UserError
 
 _ANY_SIZE: dict[str, dict[str, Any]] = {
@@ -199,8 +199,7 @@ class Images(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Return all bands in the order of the sensors, stacked as channels."""
         bands = [scale(batch[sensor]) for sensor, scale in self.scales.items()]
-        # channels last is 1.3 to 2 times as fast for convolutions on a CPU and on tensor cores
-        return torch.cat(bands, dim=1).contiguous(memory_format=torch.channels_last)
+        return torch.cat(bands, dim=1)
 
 
 class Backbone(nn.Module):
@@ -218,7 +217,7 @@ class Backbone(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Return pooled features (B, num_features) of integers (B, bands, H, W) per sensor."""
         images = resized(self.images(batch), self.resize)
-        features: Tensor = self.timm(images if self.channels_last else images.contiguous())
+        features: Tensor = self.timm(self._laid_out(images))
         return features
 
     def pyramid(self, images_BCHW: Tensor) -> list[Tensor]:
@@ -226,12 +225,13 @@ class Backbone(nn.Module):
 
         The last one is normalised where the backbone normalises before it pools.
         """
-        if not self.channels_last:
-            images_BCHW = images_BCHW.contiguous()
         maps: list[Tensor] = self.timm.forward_intermediates(  # type: ignore[operator]
-            images_BCHW, norm=True, intermediates_only=True
+            self._laid_out(images_BCHW), norm=True, intermediates_only=True
         )
         return maps
+
+    def _laid_out(self, images_BCHW: Tensor) -> Tensor:
+        return channels_last(images_BCHW) if self.channels_last else images_BCHW.contiguous()
 
 
 def _strides_over_pixels(model: nn.Module, in_chans: int) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from eocontrast.modalities import SENSORS, Sensor
 from eocontrast.models.backbones import Architecture
 from eocontrast.models.fusion import Fusion, Head
 from eocontrast.models.tasks import TASKS, Task, TaskName
+from eocontrast.models.weight_files import load_weights
 from eocontrast.models.weights import Origin
 from eocontrast.patches.inputs import InputSpec
 from eocontrast.runtime.errors import UserError
@@ -83,6 +85,20 @@ class FinetunedSpec:
     def learning(self) -> Task:
         """Return the loss, the metric and the probabilities of the task."""
         return TASKS[self.task]
+
+    @property
+    def on_features(self) -> bool:
+        """Return whether only a head was trained, on features that are computed once."""
+        return self.frozen and self.task != "segmentation"
+
+    @classmethod
+    def load(cls, file: Path) -> FinetunedSpec:
+        """Read the header of a weight file.
+
+        Raises:
+            UserError: the file is missing, damaged, of another version or no fine-tuned model.
+        """
+        return cls.from_dict(load_weights(file)[1], str(file))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the header as JSON can hold it."""

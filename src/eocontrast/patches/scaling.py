@@ -77,11 +77,23 @@ def resized(images_BCHW: Tensor, side: int) -> Tensor:
     return F.interpolate(images_BCHW, size, mode="bilinear", antialias=True)
 
 
+def channels_last(images_BCHW: Tensor) -> Tensor:
+    """Return images whose channels lie side by side in memory, which convolutions are faster on.
+
+    On a CPU and on tensor cores they are 1.3 to 2 times as fast.
+    """
+    images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)
+    if images_BCHW.shape[1] > 1:
+        return images_BCHW
+    # one channel fits both layouts, and convolutions take the slower one unless its stride is 1
+    return images_BCHW.squeeze(1).unsqueeze(-1).movedim(-1, 1)
+
+
 def prepared(stored: NDArray[np.integer], spec: InputSpec, device: torch.device | None) -> Tensor:
     """Return stored integers (B, C, H, W) as a `Backbone` gives them to its network."""
     scaled: Tensor = Scale(spec).to(device)(torch.from_numpy(stored).to(device))
     # the layout in memory of a `Backbone`, for the same features to the bit
-    return resized(scaled.contiguous(memory_format=torch.channels_last), spec.resize)
+    return channels_last(resized(scaled, spec.resize))
 
 
 def _by_own_deviation(values: Tensor, missing: Tensor) -> Tensor:

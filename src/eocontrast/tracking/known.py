@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from eocontrast.models.finetuned import FinetunedSpec
-from eocontrast.models.weight_files import load_weights
 from eocontrast.runtime.errors import UserError, one_line
 from eocontrast.runtime.files import file_sha256
 from eocontrast.tracking.store import UNAVAILABLE, open_store, project_root, tracking_uri
@@ -25,7 +24,7 @@ def known_scores(file: Path) -> dict[str, float]:
     own = project_root() / "mlflow.db"
     if tracking_uri() == f"sqlite:///{own}" and not own.exists():
         return {}  # to open a database would create it
-    metric = FinetunedSpec.from_dict(load_weights(file)[1], str(file)).learning.metric
+    metric = FinetunedSpec.load(file).learning.metric
     found = f"tags.`{WEIGHTS_TAG}` = '{file_sha256(file)}'"
     try:
         client, experiment = open_store()

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from eocontrast.models.finetuned import FinetunedSpec
 from eocontrast.models.tasks import TaskName
-from eocontrast.models.weight_files import load_weights
 from eocontrast.patches.store import PatchStore
 from eocontrast.tracking.runs import Run
 from eocontrast.tracking.served import Images, Served
@@ -63,7 +62,7 @@ def _register(run: Run, arm: str, file: Path, store: PatchStore) -> str:
 
     A run has one set of weights, so its model is registered once, even if a stage was killed.
     """
-    spec = FinetunedSpec.from_dict(load_weights(file)[1], str(file))
+    spec = FinetunedSpec.load(file)
     name = registered_name(spec.task)
     versions = run.client.search_model_versions(f"name = '{name}' and run_id = '{run.run_id}'")
     number = versions[0].version if versions else _log(run, file, store, name)
