@@ -324,6 +324,20 @@ def test_a_model_that_stacks_both_sensors_is_scored_with_both(
     assert torch.allclose(given["s1", "s2"], expected, atol=1e-5)
 
 
+def test_heads_in_one_folder_keep_their_own_features(
+    tiny_store: PatchStore, write_model: WriteModel
+) -> None:
+    files = [
+        write_model(tiny_store, fusion, fusion=fusion, frozen=True)
+        for fusion in ("late", "s1", "s2", "late")
+    ]
+    together = list(evaluate([[file] for file in files], tiny_store, accelerator("no")))
+    for file, (found,) in zip(files, together, strict=True):
+        alone = evaluated(file, tiny_store)
+        assert [one.inputs for one in found] == [one.inputs for one in alone]
+        assert [one.scores for one in found] == [one.scores for one in alone]
+
+
 @pytest.mark.parametrize("head", ["linear", "knn"])
 def test_features_of_frozen_backbones_are_kept_and_say_the_same(
     tiny_store: PatchStore,

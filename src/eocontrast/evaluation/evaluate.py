@@ -107,7 +107,8 @@ def _score(
         models, specs = zip(*(load_model(file, store) for file in members), strict=True)
         features: Features | None = None
         if len(members) == 1 and specs[0].on_features:
-            origin = specs[0].pretraining_seed
+            # what features depend on, whatever lies in one folder
+            origin = specs[0].init, specs[0].fusion, specs[0].pretraining_seed
             if origin not in known:
                 known[origin] = embed(models[0], store, _test_rows(store), device)
             features = known[origin]
