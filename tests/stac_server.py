@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 import time
@@ -17,6 +18,8 @@ from stac_fastapi.types.config import ApiSettings
 from stac_fastapi.types.core import BaseCoreClient
 from stac_fastapi.types.errors import NotFoundError
 
+_NUMBERS = itertools.count()
+
 
 class FileServer(ThreadingHTTPServer):
     """Serves a folder with ranges; `trouble` returns a fault for the number of a request.
@@ -29,9 +32,10 @@ class FileServer(ThreadingHTTPServer):
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.folder, self.count = folder, 0
-        self.paths: list[str] = []
         self.trouble: Callable[[int], int | str | None] = lambda number: None
-        self.url = f"http://127.0.0.1:{self.server_port}"
+        # ports come back, and GDAL keeps what it has read from an address
+        self.root = f"/{next(_NUMBERS)}"
+        self.url = f"http://127.0.0.1:{self.server_port}{self.root}"
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:
@@ -51,9 +55,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self, body: bool) -> None:
         self.server.count += 1
-        self.server.paths.append(self.path)
         fault = self.server.trouble(self.server.count)
-        path = self.server.folder / self.path.lstrip("/")
+        path = self.server.folder / self.path.removeprefix(self.server.root).lstrip("/")
         if isinstance(fault, int) or not path.is_file():
             self.send_error(fault if isinstance(fault, int) else 404)
             return
