@@ -166,10 +166,16 @@ def _await_tables(path: Path) -> None:
     It is at work while the file changes and its version is not the last one of MLflow's migrations.
     """
     while time.time() - path.stat().st_mtime < _PATIENCE:
-        with suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=_PATIENCE)) as database:
-            # the last table is made when the version is written
-            if database.execute("SELECT version_num FROM alembic_version").fetchone() == (_head(),):
-                return
+        try:
+            with closing(sqlite3.connect(path, timeout=_PATIENCE)) as database:
+                # the last table is made when the version is written
+                found = database.execute("SELECT version_num FROM alembic_version").fetchone()
+        except sqlite3.OperationalError:  # no table yet
+            found = None
+        except sqlite3.DatabaseError:  # no database: MLflow says so
+            return
+        if found == (_head(),):
+            return
         time.sleep(0.5)
 
 
