@@ -26,7 +26,8 @@ def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         # root in a container has no sandbox, and /dev/shm is small there
         options = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
-        browser = playwright.chromium.launch(executable_path=found, args=options)
+        # it starts in a second, on a busy machine in many
+        browser = playwright.chromium.launch(executable_path=found, args=options, timeout=180_000)
         yield browser
         browser.close()
 

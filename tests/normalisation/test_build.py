@@ -545,14 +545,20 @@ def test_a_run_that_was_killed_twice_ends_in_the_same_bytes(write_source: WriteS
     whole = files(build(raw, shard_mib=0, workers=1))
     killed = raw.parent / "killed"
     program = (
-        "import sys; from pathlib import Path\n"
+        "import sys, time; from pathlib import Path\n"
+        "from eocontrast.normalisation import shards\n"
         "from eocontrast.normalisation.build import build_store\n"
+        "read, left = shards.read_pair, iter(range(int(sys.argv.pop())))\n"
+        "def halting(*given):\n"
+        "    time.sleep(0 if next(left, None) is not None else 600)\n"
+        "    return read(*given)\n"
+        "shards.read_pair = halting\n"
         "build_store(*map(Path, sys.argv[1:]), seed=0, test_fraction=0.3, shard_mib=0, "
         "max_bad_fraction=0, check_shift=False, workers=1)"
     )
     paths = [str(raw), str(killed), str(raw.parent / "killed.audit.json")]
     for wanted in (20, 60):
-        process = subprocess.Popen([sys.executable, "-c", program, *paths])
+        process = subprocess.Popen([sys.executable, "-c", program, *paths, str(wanted)])
         while process.poll() is None and len(notes(killed)) < wanted:
             time.sleep(0.002)
         process.kill()

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ from eocontrast.runtime.parallel import SCHEDULER, parallel_map
 from eocontrast.training.devices import accelerator
 
 Cluster = tuple[str, list[subprocess.Popen[bytes]]]
+
+PATIENCE = 300
+"""Seconds; other programs may use the cores."""
 
 LIMITS: dict[str, Any] = {
     "seed": 0,
@@ -50,6 +54,16 @@ def start(*command: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(words, stdout=quiet, stderr=quiet, cwd="/")
 
 
+def address_in(note: Path) -> str:
+    """Address of a scheduler, once its note is whole: Dask opens the file, then writes it."""
+    limit = time.monotonic() + PATIENCE
+    while time.monotonic() < limit:
+        with suppress(OSError, ValueError):
+            return str(json.loads(note.read_text())["address"])
+        time.sleep(0.05)
+    pytest.fail("the scheduler does not start")
+
+
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     """Start a scheduler and two workers elsewhere, one of them with two threads."""
@@ -59,12 +73,9 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     kinds = [("--nthreads", threads, "--no-nanny", "--no-dashboard") for threads in "12"]
     workers = [start("worker", *shared, *kind) for kind in kinds]
     try:
-        limit = time.monotonic() + 120
-        while not note.exists() and time.monotonic() < limit:
-            time.sleep(0.05)
-        with Client(scheduler_file=str(note)) as client:
-            client.wait_for_workers(2, timeout=120)
-            address = client.scheduler.address
+        address = address_in(note)
+        with Client(address) as client:
+            client.wait_for_workers(2, timeout=PATIENCE)
         yield address, workers
     finally:
         for process in (*workers, scheduler):
@@ -93,7 +104,7 @@ def test_lost_worker_changes_no_byte(
         time.sleep(0.005)
     assert build.poll() is None  # it is in the middle
     workers[0].kill()
-    assert build.wait(120) == 0
+    assert build.wait(PATIENCE) == 0
     assert files(there) == files(tmp_path / "here")
 
 
@@ -165,10 +176,7 @@ def test_scheduler_without_workers_is_waited_for(
     started = [start("scheduler", "--port", "0", *shared)]
     later = threading.Timer(1, lambda: started.append(start("worker", *shared, "--no-nanny")))
     try:
-        limit = time.monotonic() + 120
-        while not note.exists() and time.monotonic() < limit:
-            time.sleep(0.05)
-        address = json.loads(note.read_text())["address"]
+        address = address_in(note)
         monkeypatch.setenv(SCHEDULER, address)
         later.start()
         results = list(parallel_map(operator.neg, [(1,), (2,)]))
@@ -195,11 +203,9 @@ def test_scheduler_behind_tls_is_reached(tmp_path: Path, monkeypatch: pytest.Mon
     shared = ("--scheduler-file", str(note), "--host", "tls://127.0.0.1", *options)
     started = [start("scheduler", "--port", "0", *shared)]
     try:
-        limit = time.monotonic() + 120
-        while not note.exists() and time.monotonic() < limit:
-            time.sleep(0.05)
+        address = address_in(note)
         started.append(start("worker", *shared, "--no-nanny"))
-        monkeypatch.setenv(SCHEDULER, json.loads(note.read_text())["address"])
+        monkeypatch.setenv(SCHEDULER, address)
         with dask.config.set(tls):
             assert list(parallel_map(operator.neg, [(1,), (2,)])) == [-1, -2]
     finally:

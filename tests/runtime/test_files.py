@@ -3,7 +3,6 @@ import hashlib
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -123,13 +122,17 @@ def test_leftovers_are_removed(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from eocontrast.runtime.files import whole\n"
     )
-    code += "with whole(Path(sys.argv[1])) as partial: partial.touch(); time.sleep(60)"
+    code += "with whole(Path(sys.argv[1])) as partial:\n"
+    code += "    partial.touch(); print('begun', flush=True); time.sleep(60)"
     command = [sys.executable, "-c", code, str(tmp_path / "[a].txt")]
-    writers = [subprocess.Popen(command) for _ in range(2)]
-    while len(begun := sorted(tmp_path.iterdir())) < 2:
-        time.sleep(0.02)
+    writers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "begun\n"
+    begun = sorted(tmp_path.iterdir())
+    assert len(begun) == 2
     writers[0].kill()
-    writers[0].wait()
+    writers[0].communicate()
     mine = (tmp_path / "[a].txt.notes.partial", tmp_path / "[a].txt.1.partial")
     for other in mine:
         other.touch()
@@ -138,7 +141,7 @@ def test_leftovers_are_removed(tmp_path: Path) -> None:
     assert left == {str(writers[1].pid)}
     assert all(other.exists() for other in mine)
     writers[1].kill()
-    writers[1].wait()
+    writers[1].communicate()
 
 
 @pytest.mark.parametrize("module", ["models/backbones.py", "modalities.py", "runtime/new.py"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import time
 import urllib.request
@@ -16,6 +15,7 @@ from browser import chromium, screenshot
 from clones import CLASSIFIERS, ENVIRONMENT, Experiment
 from documents import command
 from playwright.sync_api import Locator, Page, expect
+from servers import reserved_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]  # needs Chromium, and MLflow's pages change
 
@@ -37,27 +37,25 @@ def wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
 def server(clones: list[Path], experiments: list[Experiment]) -> Iterator[str]:
     """Address of the README's `mlflow ui` in the clone where the experiments ran."""
     assert len(experiments) == 3
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     # no jobs are run here, and their runners take seconds to start
     environment = {**ENVIRONMENT, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     words = command("README.md", "mlflow ui").split()
-    with (clones[0] / "ui.log").open("w") as log:
-        process = subprocess.Popen(
-            [*words, "--port", str(port), "--workers", "1"],
-            cwd=clones[0],
-            env=environment,
-            stdout=log,
-            stderr=log,
-        )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(f"{address}/health", process)
-        yield address
-    finally:
-        process.terminate()
-        process.wait(30)
+    with reserved_port() as port:
+        with (clones[0] / "ui.log").open("w") as log:
+            process = subprocess.Popen(
+                [*words, "--port", str(port), "--workers", "1"],
+                cwd=clones[0],
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+        address = f"http://127.0.0.1:{port}"
+        try:
+            wait_for(f"{address}/health", process)
+            yield address
+        finally:
+            process.terminate()
+            process.wait(120)
 
 
 @pytest.fixture(scope="module")

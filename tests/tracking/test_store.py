@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from servers import HttpServer
+from servers import HttpServer, reserved_port
 
 from eocontrast.runtime.errors import UserError
 from eocontrast.tracking import missed
-from eocontrast.tracking.store import EXPERIMENT, open_store
+from eocontrast.tracking.store import _PATIENCE, EXPERIMENT, open_store
 from eocontrast.tracking.tracker import Tracker
 
 
@@ -34,12 +35,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 # --- addresses
 
 
@@ -53,12 +48,12 @@ def test_address_of_no_store(project: Path, monkeypatch: pytest.MonkeyPatch, uri
 
 
 def test_silent_server_is_reported_soon(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    address = f"http://user:secret@127.0.0.1:{free_port()}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     began = time.monotonic()
-    with pytest.raises(UserError, match=r"MLflow does not answer at http://127\.0\.0\.1") as caught:
-        Tracker("download")
-    assert time.monotonic() - began < 10
+    with reserved_port() as port:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@127.0.0.1:{port}")
+        with pytest.raises(UserError, match=r"not answer at http://127\.0\.0\.1") as caught:
+            Tracker("download")
+    assert time.monotonic() - began < 60  # MLflow's own seven tries take minutes
     assert "\n" not in str(caught.value)
 
 
@@ -74,11 +69,11 @@ def test_other_server_is_no_mlflow(project: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_file_that_is_no_database(project: Path) -> None:
-    (project / "mlflow.db").write_text("something else")
     began = time.monotonic()
+    (project / "mlflow.db").write_text("something else")
     with pytest.raises(UserError, match=r"MLflow does not answer at sqlite:.*not a database"):
         Tracker("download")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < _PATIENCE  # as long as it waits for tables
 
 
 # --- projects that move
@@ -157,31 +152,36 @@ def test_page_that_opens_first(project: Path, delay: float) -> None:
 @pytest.fixture
 def server(project: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
     """Starts MLflow's server on one address, again and again."""
-    port, started = free_port(), list[subprocess.Popen[bytes]]()
-    words = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    started = list[subprocess.Popen[bytes]]()
+    words = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"]
     words += ["--backend-store-uri", f"sqlite:///{project / 'server.db'}"]
     words += ["--artifacts-destination", str(project / "served")]
+    plain = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def start() -> subprocess.Popen[bytes]:
         with (project / "server.log").open("wb") as log:
             process = subprocess.Popen([sys.executable, *words], stdout=log, stderr=log)
         started.append(process)
-        for _ in range(600):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
+        until = time.monotonic() + 240
+        while process.poll() is None and time.monotonic() < until:
+            # its first answer takes longest, which is more than a stage waits on a busy machine
+            with suppress(OSError):
+                plain.open(f"{address}/api/2.0/mlflow/experiments/search?max_results=1").close()
+                break
             time.sleep(0.2)
         return process
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    with pytest.MonkeyPatch.context() as patch, reserved_port() as port:
+        address = f"http://127.0.0.1:{port}"
+        words += ["--port", str(port)]
+        patch.setenv("MLFLOW_TRACKING_URI", address)
         patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         patch.setenv("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
         patch.setenv("no_proxy", "127.0.0.1")
         yield start
     for process in started:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
 
 
 @pytest.mark.slow  # MLflow's server takes seconds to start, twice
@@ -198,7 +198,7 @@ def test_server_that_goes_away(
     with tracker.stage_run("pretrain@x", {"lr": 0.1}) as run:
         run.log({"loss": 3.0}, step=1)
         process.terminate()
-        process.wait(30)
+        process.wait(120)
         run.log({"loss": 2.0}, step=2)
         run.file(figure)
     with tracker.start("point", {"arm": "dual"}) as other:

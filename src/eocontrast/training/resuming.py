@@ -37,8 +37,9 @@ def kept_folder() -> Path:
     return Path(os.environ.get("DVC_ROOT", ".")).absolute() / "checkpoints"
 
 
-WAIT_SECONDS = 3.0
-"""Time for a worker of a killed stage to notice and free the lock; it looks once a second."""
+WAIT_SECONDS = 10.0
+"""Time for a worker of a killed stage to notice and free the lock; it looks once a second, where it
+has a core."""
 
 
 @contextmanager
@@ -61,4 +62,8 @@ def kept(name: str) -> Iterator[Path | None]:
     with lock:
         yield place
         for left in place.parent.glob(f"{name}*"):
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+            # another process may remove what a killed one left of it
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)

@@ -138,18 +138,23 @@ def test_zip_must_fit_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_killed_run_is_repeated(tmp_path: Path) -> None:
-    names = [f"spring/{number}.tif" for number in range(600)]
+    names = [f"spring/{number}.tif" for number in range(60)]
     archive = write_tar(tmp_path / "a.tar.bz2", *map(member, names))
     code = (
-        "import sys; from pathlib import Path\n"
+        "import sys, tarfile, time; from pathlib import Path\n"
         "from eocontrast.sources.download.archives import unpack\n"
+        "extract, left = tarfile.TarFile.extract, iter(range(30))\n"
+        "def halting(*given, **named):\n"
+        "    time.sleep(0 if next(left, None) is not None else 600)\n"
+        "    extract(*given, **named)\n"
+        "tarfile.TarFile.extract = halting\n"
         "unpack(Path(sys.argv[1]), Path(sys.argv[2]))"
     )
     out = tmp_path / "out"
     with subprocess.Popen([sys.executable, "-c", code, str(archive), str(out)]) as process:
-        while not (out / ".incomplete" / "spring").exists():
+        while not (out / ".incomplete" / "spring/29.tif").exists():
             assert process.poll() is None
-            time.sleep(0.001)
+            time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
     assert [path.name for path in out.iterdir()] == [".incomplete"]
     unpack(archive, out)
