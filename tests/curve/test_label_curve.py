@@ -198,6 +198,13 @@ def test_headline_arms_named_beforehand(arms: dict[str, ArmResult]) -> None:
         sentences[-1]
         == f"With all labels, `late` reaches {task['supervised']['late'][-1]['value']:.2f}."
     )
+    late, gap = task["supervised"]["s2"][0], task["difference_at_same_labels"]["poor"][0]
+    assert late["fraction"] == gap["fraction"] == task["pretrained"]["poor"][0]["fraction"]
+    assert (
+        f"With the same {100 * late['fraction']:g} % of the labels, `s2` reaches "
+        f"{late['value']:.2f}; the difference is {gap['value']:+.3f} "
+        f"({gap['low']:+.3f} to {gap['high']:+.3f})."
+    ) in sentences
     gap = task["difference_to_best_supervised"]["dual"][0]["value"]
     points = task["pretrained"]["dual"][0]["value"] - task["supervised"]["s2"][-1]["value"]
     assert gap == pytest.approx(points, abs=2e-4)

@@ -24,6 +24,7 @@ def points(*scores: float) -> list[dict[str, Any]]:
 def summary(low: float = -0.05) -> dict[str, Any]:
     """Make results of one task with one arm of each kind."""
     gap = [{"fraction": f, "value": 0.06, "low": low, "high": 0.2} for f in (0.1, 1.0)]
+    same = [{"fraction": f, "value": 0.26, "low": 0.1, "high": 0.4} for f in (0.1, 1.0)]
     factor = {"value": 4.2, "low": 0.0, "high": 10.0}
     task = {
         "metric": "AA",
@@ -33,6 +34,7 @@ def summary(low: float = -0.05) -> dict[str, Any]:
         "supervised": {"late": points(0.3, 0.5)},
         "pretrained": {"dual": points(0.45, 0.6), "dual_frozen": points(0.56, 0.55)},
         "difference_to_best_supervised": {"dual": gap, "dual_frozen": gap},
+        "difference_at_same_labels": {"dual": same, "dual_frozen": same},
         "label_saving_factor": {"dual": factor, "dual_frozen": factor},
     }
     return {"single_label": task}
@@ -72,6 +74,7 @@ def test_headline_block_in_readme(project: Path) -> None:
     for part in ("`dual_frozen` reaches 0.56 AA", "`late` reaches 0.50 with all 90 labels"):
         assert part in text
     assert "+0.060, with a 95 % interval from -0.050 to +0.200" in text
+    assert "With the same 10 % of the labels, `late` reaches 0.30; the difference is +0.260" in text
     assert "Fine-tuned (`dual`), the score at 10 % is 0.45" in text
 
 

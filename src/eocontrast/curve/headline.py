@@ -108,6 +108,7 @@ def _differences(task: Mapping[str, Any], arm: str) -> list[str]:
         f"The difference is {gap['value']:+.3f}, with a 95 % interval from {gap['low']:+.3f} to "
         f"{gap['high']:+.3f}.",
         _verdict(gap),
+        *_with_as_many(task, arm),
         f"The label-saving factor is {factor['value']:.1f} ({factor['low']:.1f} to "
         f"{factor['high']:.1f}).",
         f"The largest that this curve can show is {most:.0f}.",
@@ -121,6 +122,22 @@ def _differences(task: Mapping[str, Any], arm: str) -> list[str]:
                 f"({gap['value']:+.3f}, {gap['low']:+.3f} to {gap['high']:+.3f})."
             )
     return sentences
+
+
+def _with_as_many(task: Mapping[str, Any], arm: str) -> list[str]:
+    """Compare with the supervised arm on the same labels."""
+    supervised, share = task["best_supervised"]["arm"], _share(task, arm)
+    gaps = {p["fraction"]: p for p in task["difference_at_same_labels"][arm]}
+    points = {p["fraction"]: p for p in task["supervised"][supervised]}
+    fraction = nearest(task["pretrained"][arm])["fraction"]
+    if fraction not in gaps or fraction not in points:
+        return []
+    gap = gaps[fraction]
+    return [
+        f"With the same {share} of the labels, `{supervised}` reaches "
+        f"{points[fraction]['value']:.2f}; the difference is {gap['value']:+.3f} "
+        f"({gap['low']:+.3f} to {gap['high']:+.3f})."
+    ]
 
 
 def _choice(task: Mapping[str, Any]) -> list[str]:
