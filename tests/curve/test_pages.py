@@ -86,19 +86,25 @@ def test_verdict_follows_interval(low: float, words: str) -> None:
 @pytest.mark.parametrize(
     ("low", "high", "words"),
     [
-        (-0.05, 0.2, "were **not surely** above all labels without it, in classification."),
-        (0.01, 0.2, "were **better** than all labels without it, in classification."),
-        (-0.05, -0.01, "were **worse** than all labels without it, in classification."),
-        (None, None, "could not be compared with all labels without it, in classification."),
+        (-0.05, 0.2, "were **not surely** above"),
+        (0.01, 0.2, "were **better** than"),
+        (-0.05, -0.01, "were **worse** than"),
+        (None, None, "could not be compared with"),
     ],
 )
 def test_sign_follows_interval(low: float | None, high: float | None, words: str) -> None:
-    made = summary()
-    for gap in made["single_label"]["difference_to_best_supervised"]["dual_frozen"]:
-        gap |= {"low": low, "high": high}
-    text = pages.sign_text(made)
-    assert text.startswith("On the simulated scenes of the default run, 10 % of the labels after")
-    assert text.endswith(f"{words}\n")
+    start = "On the simulated scenes of the default run, 10 % of the labels after pretraining"
+    for compared, first, second in (
+        ("difference_to_best_supervised", words, "were **better** than"),
+        ("difference_at_same_labels", "were **not surely** above", words),
+    ):
+        made = summary()
+        for gap in made["single_label"][compared]["dual_frozen"]:
+            gap |= {"low": low, "high": high}
+        assert pages.sign_text(made) == (
+            f"{start} {first} all labels without it, in classification. "
+            f"They {second} the same labels without it, in classification.\n"
+        )
 
 
 def test_tasks_of_one_answer_share_a_sentence() -> None:

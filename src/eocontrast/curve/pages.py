@@ -15,6 +15,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,31 +52,51 @@ def headline_text(summary: Summary) -> str:
 
 
 def sign_text(summary: Summary, run: str = "") -> str:
-    """Return whether 10 % of the labels were enough; tasks with one answer share a sentence."""
-    tasks_by_answer: dict[str, list[str]] = {}
-    for name, task in summary.items():
-        what = "segmentation" if name == "segmentation" else "classification"
-        tasks_by_answer.setdefault(_sign(task, TESTED_ON[run]), []).append(what)
-    tasks_by_answer.pop("", None)
-    told = (f"{answer}, in {' and '.join(tasks)}." for answer, tasks in tasks_by_answer.items())
+    """Return whether 10 % of the labels were enough, and whether pretraining helped with them."""
+    told = [
+        *_by_answer(summary, partial(_against_all_labels, tested_on=TESTED_ON[run])),
+        *_by_answer(summary, _against_same_labels),
+    ]
     return " ".join(told) + "\n"
 
 
-def _sign(task: Mapping[str, Any], tested_on: str) -> str:
+def _by_answer(summary: Summary, judge: Callable[[Mapping[str, Any]], str]) -> list[str]:
+    """Return a sentence per answer, which the tasks with that answer share."""
+    tasks_by_answer: dict[str, list[str]] = {}
+    for name, task in summary.items():
+        what = "segmentation" if name == "segmentation" else "classification"
+        tasks_by_answer.setdefault(judge(task), []).append(what)
+    tasks_by_answer.pop("", None)
+    return [f"{answer}, in {' and '.join(tasks)}." for answer, tasks in tasks_by_answer.items()]
+
+
+def _against_all_labels(task: Mapping[str, Any], tested_on: str) -> str:
     _, arm = compared_arms(task)
     if arm is None:
         return ""
     share = f"{100 * nearest(task['pretrained'][arm])['fraction']:g} % of the labels"
     gap = nearest(task["difference_to_best_supervised"][arm])
-    start = f"On {tested_on}, {share} after pretraining"
+    verdict = _verdict(gap, "all labels without it")
+    return f"On {tested_on}, {share} after pretraining {verdict}"
+
+
+def _against_same_labels(task: Mapping[str, Any]) -> str:
+    _, arm = compared_arms(task)
+    if arm is None:
+        return ""
+    gap = nearest(task["difference_at_same_labels"][arm])
+    return f"They {_verdict(gap, 'the same labels without it')}"
+
+
+def _verdict(gap: Mapping[str, Any], other: str) -> str:
     if gap["low"] is None:
-        return f"{start} could not be compared with all labels without it"
+        return f"could not be compared with {other}"
     if gap["high"] < 0:
-        return f"{start} were **worse** than all labels without it"
+        return f"were **worse** than {other}"
     if gap["low"] > 0:
-        return f"{start} were **better** than all labels without it"
+        return f"were **better** than {other}"
     sign = "below" if gap["value"] < 0 else "above"
-    return f"{start} were **not surely** {sign} all labels without it"
+    return f"were **not surely** {sign} {other}"
 
 
 def _paragraph(task: Mapping[str, Any]) -> str:
