@@ -403,7 +403,8 @@ def test_a_stage_that_loses_a_worker_says_so_and_goes_on_to_the_same_bytes(
             code = wait(process, 0.001)
         if code is None:
             os.kill(found[0], signal.SIGKILL)
-            code = wait(process)
+            code = wait(process, 60)
+            assert code is not None
         if code:
             break
     said = log.read_text()

@@ -107,6 +107,13 @@ def test_sign_follows_interval(low: float | None, high: float | None, words: str
         )
 
 
+def test_other_labels_are_not_taken_for_the_same() -> None:
+    made = summary()
+    del made["single_label"]["difference_at_same_labels"]["dual_frozen"][0]  # that at 10 %
+    assert "They were" not in pages.sign_text(made)
+    assert "With the same" not in pages.headline_text(made)
+
+
 def test_tasks_of_one_answer_share_a_sentence() -> None:
     made = summary()
     made["segmentation"] = made["single_label"]

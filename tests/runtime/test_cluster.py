@@ -30,7 +30,7 @@ from eocontrast.training.devices import accelerator
 
 Cluster = tuple[str, list[subprocess.Popen[bytes]]]
 
-PATIENCE = 300
+PATIENCE = 120
 """Seconds; other programs may use the cores."""
 
 LIMITS: dict[str, Any] = {

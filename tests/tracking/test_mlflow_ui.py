@@ -55,7 +55,7 @@ def server(clones: list[Path], experiments: list[Experiment]) -> Iterator[str]:
             yield address
         finally:
             process.terminate()
-            process.wait(120)
+            process.wait(30)
 
 
 @pytest.fixture(scope="module")

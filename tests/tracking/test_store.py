@@ -18,7 +18,7 @@ from servers import HttpServer, reserved_port
 
 from eocontrast.runtime.errors import UserError
 from eocontrast.tracking import missed
-from eocontrast.tracking.store import _PATIENCE, EXPERIMENT, open_store
+from eocontrast.tracking.store import EXPERIMENT, open_store
 from eocontrast.tracking.tracker import Tracker
 
 
@@ -48,12 +48,12 @@ def test_address_of_no_store(project: Path, monkeypatch: pytest.MonkeyPatch, uri
 
 
 def test_silent_server_is_reported_soon(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    began = time.monotonic()
     with reserved_port() as port:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@127.0.0.1:{port}")
+        began = time.monotonic()
         with pytest.raises(UserError, match=r"not answer at http://127\.0\.0\.1") as caught:
             Tracker("download")
-    assert time.monotonic() - began < 60  # MLflow's own seven tries take minutes
+    assert time.monotonic() - began < 10
     assert "\n" not in str(caught.value)
 
 
@@ -69,11 +69,11 @@ def test_other_server_is_no_mlflow(project: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_file_that_is_no_database(project: Path) -> None:
-    began = time.monotonic()
     (project / "mlflow.db").write_text("something else")
+    began = time.monotonic()
     with pytest.raises(UserError, match=r"MLflow does not answer at sqlite:.*not a database"):
         Tracker("download")
-    assert time.monotonic() - began < _PATIENCE  # as long as it waits for tables
+    assert time.monotonic() - began < 10
 
 
 # --- projects that move
@@ -162,7 +162,7 @@ def server(project: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
         with (project / "server.log").open("wb") as log:
             process = subprocess.Popen([sys.executable, *words], stdout=log, stderr=log)
         started.append(process)
-        until = time.monotonic() + 240
+        until = time.monotonic() + 120
         while process.poll() is None and time.monotonic() < until:
             # its first answer takes longest, which is more than a stage waits on a busy machine
             with suppress(OSError):
@@ -181,7 +181,7 @@ def server(project: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
         yield start
     for process in started:
         process.terminate()
-        process.wait(120)
+        process.wait(30)
 
 
 @pytest.mark.slow  # MLflow's server takes seconds to start, twice
@@ -198,7 +198,7 @@ def test_server_that_goes_away(
     with tracker.stage_run("pretrain@x", {"lr": 0.1}) as run:
         run.log({"loss": 3.0}, step=1)
         process.terminate()
-        process.wait(120)
+        process.wait(30)
         run.log({"loss": 2.0}, step=2)
         run.file(figure)
     with tracker.start("point", {"arm": "dual"}) as other:

@@ -48,6 +48,20 @@ def leading_arm(task: Mapping[str, Any]) -> str | None:
     return max(rivals, key=lambda name: nearest(arms[name])["value"], default=None)
 
 
+def gap_at_same_labels(task: Mapping[str, Any], arm: str) -> Mapping[str, Any] | None:
+    """Return the difference to the supervised arm on the labels at which `arm` is compared.
+
+    It is None if the supervised arm has no point there.
+
+    Args:
+        task: Results of one task, as `label_curve.summarise` returns them.
+        arm: Name of a pretrained arm.
+    """
+    fraction = nearest(task["pretrained"][arm])["fraction"]
+    gaps = task["difference_at_same_labels"][arm]
+    return next((gap for gap in gaps if gap["fraction"] == fraction), None)
+
+
 def headline(summary: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Compare by task the pretrained arm at 10 % with the supervised arm at all labels.
 
@@ -126,16 +140,13 @@ def _differences(task: Mapping[str, Any], arm: str) -> list[str]:
 
 def _with_as_many(task: Mapping[str, Any], arm: str) -> list[str]:
     """Compare with the supervised arm on the same labels."""
-    supervised, share = task["best_supervised"]["arm"], _share(task, arm)
-    gaps = {p["fraction"]: p for p in task["difference_at_same_labels"][arm]}
-    points = {p["fraction"]: p for p in task["supervised"][supervised]}
-    fraction = nearest(task["pretrained"][arm])["fraction"]
-    if fraction not in gaps or fraction not in points:
+    gap, supervised = gap_at_same_labels(task, arm), task["best_supervised"]["arm"]
+    if gap is None:
         return []
-    gap = gaps[fraction]
+    point = next(p for p in task["supervised"][supervised] if p["fraction"] == gap["fraction"])
     return [
-        f"With the same {share} of the labels, `{supervised}` reaches "
-        f"{points[fraction]['value']:.2f}; the difference is {gap['value']:+.3f} "
+        f"With the same {_share(task, arm)} of the labels, `{supervised}` reaches "
+        f"{point['value']:.2f}; the difference is {gap['value']:+.3f} "
         f"({gap['low']:+.3f} to {gap['high']:+.3f})."
     ]
 

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from eocontrast.curve.headline import answer, compared_arms, nearest
+from eocontrast.curve.headline import answer, compared_arms, gap_at_same_labels, nearest
 from eocontrast.runtime.errors import UserError
 from eocontrast.runtime.files import whole, write_text
 
@@ -82,9 +82,9 @@ def _against_all_labels(task: Mapping[str, Any], tested_on: str) -> str:
 
 def _against_same_labels(task: Mapping[str, Any]) -> str:
     _, arm = compared_arms(task)
-    if arm is None:
+    gap = gap_at_same_labels(task, arm) if arm else None
+    if gap is None:
         return ""
-    gap = nearest(task["difference_at_same_labels"][arm])
     return f"They {_verdict(gap, 'the same labels without it')}"
 
 

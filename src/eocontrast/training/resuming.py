@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -62,8 +62,5 @@ def kept(name: str) -> Iterator[Path | None]:
     with lock:
         yield place
         for left in place.parent.glob(f"{name}*"):
-            # another process may remove what a killed one left of it
-            if left.is_dir():
-                shutil.rmtree(left, ignore_errors=True)
-            else:
-                left.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # another process may remove what a killed one left
+                shutil.rmtree(left) if left.is_dir() else left.unlink()

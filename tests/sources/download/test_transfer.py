@@ -27,7 +27,7 @@ CONTENT = random.Random(0).randbytes(200_001)
 PATH = "/pairs.tar.gz"
 MD5, SIZE, HALF = hashlib.md5(CONTENT).hexdigest(), len(CONTENT), len(CONTENT) // 2
 PAUSE = 120
-"""Seconds that a server is silent: nobody may wait for its end, and all else is over sooner."""
+"""Seconds that a server is silent: nobody may wait for its end."""
 
 
 @pytest.fixture(autouse=True)
@@ -273,7 +273,7 @@ def test_stalled_download_reconnects(http: HttpServer, target: Path) -> None:
     released.set()
     check_complete(target)
     assert http.sent == SIZE
-    assert time.monotonic() - start < PAUSE
+    assert time.monotonic() - start < 10
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
@@ -292,7 +292,7 @@ def test_killed_download_resumes(http: HttpServer, target: Path, end: signal.Sig
             assert process.poll() is None
             time.sleep(0.02)
         process.send_signal(end)
-        assert process.wait(PAUSE / 2) != 0
+        assert process.wait(5) != 0
     assert not target.exists()
     present = partial.stat().st_size
     released.set()
