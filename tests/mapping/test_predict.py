@@ -18,6 +18,7 @@ import torch
 from affine import Affine
 from numpy.typing import NDArray
 from raster_files import write_raster
+from rasterio.crs import CRS
 from rio_cogeo.cogeo import cog_validate
 
 from eocontrast.cli.main import main
@@ -268,21 +269,35 @@ def test_empty_tiles_are_not_predicted(segmenter: Path, tmp_path: Path) -> None:
 def test_map_of_a_crop(
     write_model: WriteModel, mixed_store: PatchStore, tmp_path: Path, head: str, fusion: str
 ) -> None:
-    """The crop of the map, to the byte, except for tiles at the new edge."""
+    """The crop of the map, except for tiles at the new edge.
+
+    Not to the byte: a crop's batches may hold fewer tiles, and some processors then round the last
+    bit in another way.
+    """
     file = write_model(mixed_store, task="segmentation", head=head, fusion=fusion)
-    rasters, tile, maps = landscape(150, 170), 64, []
+    model, spec = load_finetuned(file)
+    rasters, tile, shares = landscape(150, 170), 64, []
     for top, left in ((0, 0), (1, 1), (17, 40), (48, 37)):
         folder = tmp_path / f"{top}"
         folder.mkdir()
         crop: Rasters = {sensor: bands[:, top:, left:] for sensor, bands in rasters.items()}
-        options = write_scene(folder, crop, PLACE @ Affine.translation(left, top))
+        place = PLACE @ Affine.translation(left, top)
+        options = write_scene(folder, crop, place)
         assert predict(file, options, folder / "map.tif", "--tile", str(tile)) == 0
-        bands = np.concatenate([read(folder / name) for name in ("map.tif", "map_confidence.tif")])
-        maps.append(bands[:, 48 + tile - top :, 40 + tile - left :])
-    assert maps[0].shape == (3, 38, 66)
-    assert maps[0][1].std() > 5
-    for other in maps[1:]:
-        np.testing.assert_array_equal(other, maps[0])
+        grid = Grid(CRS.from_epsg(32633), place, 150 - top, 170 - left)
+        of_crop = blended(file, options, lay_out(model, spec, grid, tile, None).tiling)
+        confidence = read_shares(folder, "confidence")[0]
+        np.testing.assert_allclose(confidence, of_crop.max(0), atol=HALF_STEP)
+        best = np.sort(of_crop, axis=0)
+        sure = best[-1] - best[-2] > 1e-4
+        np.testing.assert_array_equal(
+            read(folder / "map.tif")[0][sure], of_crop.argmax(0)[sure] + 1
+        )
+        shares.append(of_crop[:, 48 + tile - top :, 40 + tile - left :])
+    assert shares[0].shape == (3, 38, 66)
+    assert shares[0].max(0).std() > 0.02
+    for other in shares[1:]:
+        np.testing.assert_allclose(other, shares[0], atol=1e-5)
 
 
 @pytest.mark.parametrize(("multiple", "side"), [(1, 512), (224, 448), (96, 480), (1000, 1000)])
