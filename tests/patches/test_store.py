@@ -1,3 +1,4 @@
+import pickle
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -99,3 +100,12 @@ def test_a_store_is_read_through_memory_maps(tiny_store: PatchStore) -> None:
         mapped = tiny_store._open(sensor, 0)
         assert not mapped.flags.owndata
         assert not mapped.flags.writeable
+
+
+def test_a_pickle_names_the_folder_that_was_opened(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny_folder.parent)
+    store = PatchStore(Path(tiny_folder.name))
+    monkeypatch.chdir(tmp_path)
+    assert pickle.loads(pickle.dumps(store)).folder == tiny_folder

@@ -525,10 +525,20 @@ def test_database_in_project_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with Tracker("pretrain").start("a", {}) as run:
         figure = work / "a.png"
         figure.write_bytes(b"png")
+        # never for a moment: threads that read patches, or pickle paths, would work there too
+        monkeypatch.setattr(os, "chdir", lambda _: pytest.fail("the stage works elsewhere"))
         run.file(figure)
+        run.text("card.md", "of a")
+        run.log({"loss": 1.0})
+    monkeypatch.undo()
     (row,) = runs_in(root / "mlflow.db")
     assert row.info.run_name == "a"
-    assert [path.name for path in (root / "mlartifacts").rglob("*.png")] == ["a.png"]
+    kept = {path.name: path.read_bytes() for path in (root / "mlartifacts").rglob("*.*")}
+    assert kept == {"a.png": b"png", "card.md": b"of a"}
+    listed = MlflowClient(tracking_uri=f"sqlite:///{root / 'mlflow.db'}")
+    monkeypatch.chdir(root)
+    files = {file.path for file in listed.list_artifacts(row.info.run_id)}
+    assert files == {"a.png", "card.md"}
     assert [path.name for path in work.iterdir()] == ["a.png"]
 
 

@@ -57,6 +57,7 @@ class PatchStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
+        self._place = self.folder.absolute()  # now: the process may work elsewhere later
         stats, index = self.folder / "stats.json", self.folder / "index.parquet"
         with readable(f"{folder} is no complete patch store: {stats}", REBUILD):
             header: dict[str, Any] = json.loads(stats.read_text())
@@ -74,7 +75,7 @@ class PatchStore:
 
     def __reduce__(self) -> tuple[type[PatchStore], tuple[Path]]:
         """Pickle the folder alone: a worker, which may run elsewhere, opens the store itself."""
-        return PatchStore, (self.folder.absolute(),)
+        return PatchStore, (self._place,)
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import chdir
 from pathlib import Path
+from shutil import copy2
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from mlflow.entities import Metric
 
+from eocontrast.runtime.files import write_text
 from eocontrast.runtime.machine import process_start
 from eocontrast.runtime.signals import Stopped
 from eocontrast.tracking.missed import Missed
@@ -98,15 +100,31 @@ def perform(client: MlflowClient, run_id: str, what: str, given: Mapping[str, An
         what: `metrics`, `file`, `text` or `end`.
         given: Arguments, as a `Missed` keeps them.
     """
-    with chdir(project_root()):  # addresses of artifacts are relative to it
-        if what == "metrics":
-            client.log_batch(run_id, metrics=[Metric(*metric) for metric in given["metrics"]])
-        elif what == "file":
-            client.log_artifact(run_id, given["path"])
-        elif what == "text":
-            client.log_text(run_id, given["text"], given["name"])
+    if what == "metrics":
+        client.log_batch(run_id, metrics=[Metric(*metric) for metric in given["metrics"]])
+    elif what == "end":
+        client.set_terminated(run_id, status=given["status"], end_time=given["time"])
+    elif (folder := _own_folder(client, run_id)) is not None:
+        if what == "file":
+            folder.mkdir(parents=True, exist_ok=True)
+            copy2(given["path"], folder)
         else:
-            client.set_terminated(run_id, status=given["status"], end_time=given["time"])
+            write_text(folder / given["name"], given["text"])
+    elif what == "file":
+        client.log_artifact(run_id, given["path"])
+    else:
+        client.log_text(run_id, given["text"], given["name"])
+
+
+def _own_folder(client: MlflowClient, run_id: str) -> Path | None:
+    """Return the folder of a run's artifacts in this project, or None if a server keeps them.
+
+    The project's own addresses are relative to it. MLflow would take them as relative to the folder
+    in which the stage works; to change that for a moment would change it for threads that read
+    patches, or pickle paths, at that moment.
+    """
+    uri = client.get_run(run_id).info.artifact_uri
+    return None if urlsplit(uri).scheme else project_root() / uri
 
 
 class StageRun(Run):
