@@ -25,7 +25,8 @@ def nt_xent(
     """Compute the normalised temperature-scaled cross-entropy (Chen et al. 2020, eq. 1; P1, eq. 1).
 
     Row i of both inputs shows place i. Each of the 2N embeddings must find its partner among the
-    2N - 1 others, including those of its own sensor. The loss is computed in float32.
+    2N - 1 others, including those of its own sensor. The loss is computed in float32, or in float64
+    if the embeddings are.
 
     Args:
         z1_ND: embeddings of one view of this rank's places, (N, D), not normalised.
@@ -38,7 +39,7 @@ def nt_xent(
     """
     # bfloat16 rounds cosines by up to 0.002, and logits at a temperature of 0.1 by 0.02
     with torch.autocast(z1_ND.device.type, enabled=False):
-        z_MD = F.normalize(torch.cat([z1_ND, z2_ND]).float(), dim=1)
+        z_MD = F.normalize(_exact(torch.cat([z1_ND, z2_ND])), dim=1)
         places = _Places(len(z_MD), 2, group_N, z_MD.device)
 
         def loss_of(rows: slice, own_MD: Tensor, all_MD: Tensor) -> Tensor:
@@ -69,8 +70,12 @@ def max_correlation(maps1_NEhw: Tensor, maps2_NEhw: Tensor, max_offset: int) -> 
 
 
 def unit_cells(maps_NEhw: Tensor) -> Tensor:
-    """Scale the vector of every cell to length 1, in float32."""
-    return F.normalize(maps_NEhw.float(), dim=1)
+    """Scale the vector of every cell to length 1, in float32 or float64."""
+    return F.normalize(_exact(maps_NEhw), dim=1)
+
+
+def _exact(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def aligned_info_nce(
@@ -80,9 +85,9 @@ def aligned_info_nce(
     temperature: float,
     group_N: Tensor | None = None,
 ) -> Tensor:
-    """Compute InfoNCE of feature maps at their best offset (Windsor et al. 2021), in float32.
+    """Compute InfoNCE of feature maps at their best offset (Windsor et al. 2021).
 
-    Each map must find its partner among those of the other view, in both directions.
+    Computed as in `nt_xent`. Each map must find its partner among those of the other view, in both directions.
 
     Args:
         maps1_NEhw: maps of one view of this rank's places, (N, E, h, w), not normalised.
