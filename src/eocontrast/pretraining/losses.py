@@ -87,7 +87,8 @@ def aligned_info_nce(
 ) -> Tensor:
     """Compute InfoNCE of feature maps at their best offset (Windsor et al. 2021).
 
-    Computed as in `nt_xent`. Each map must find its partner among those of the other view, in both directions.
+    Each map must find its partner among those of the other view, in both directions. The precision
+    is that of `nt_xent`.
 
     Args:
         maps1_NEhw: maps of one view of this rank's places, (N, E, h, w), not normalised.
