@@ -151,8 +151,8 @@ def test_gradients_of_two_ranks(
     new: Callable[[PatchStore, BackboneParams, int], nn.Module],
     name: str,
 ) -> None:
-    # in training BatchNorm sees the samples of its own rank alone
-    # and float64 leaves nothing to how a processor adds
+    # eval: in training BatchNorm sees the samples of its own rank alone. float64: processors add in
+    # orders of their own
     objective = new(tiny_store, tiny_backbones[name], 16).eval().double()
     rows = tiny_store.rows("train")[:40]
     batch = tiny_store.batch(rows, objective.inputs)  # type: ignore[arg-type]
