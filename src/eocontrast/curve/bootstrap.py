@@ -82,7 +82,7 @@ class Resampling:
         """
         values = scores(tallies.sum(axis=1), exclusive)[metric]
         # counts of groups add up, so a replicate needs no patch again
-        resampled = np.einsum("bg,sgck->bsck", self.weights, tallies)
+        resampled = np.tensordot(self.weights, tallies, axes=(1, 1))  # (B, S, C, 4)
         per_seed = scores(resampled, exclusive)[metric]
         share = self._shares(np.zeros(len(tallies)) if origins is None else np.array(origins))
         # a seed that was not drawn may have no score there: 0 times NaN would be NaN

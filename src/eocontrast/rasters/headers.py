@@ -52,6 +52,8 @@ def _refuse_scale(
     if not (math.isfinite(scale) and math.isfinite(offset) and scale):
         message = f"{file.path}: scale {scale:g} and offset {offset:g} give no values"
         raise RasterError("units", f"{message}; correct the header (gdal_edit.py -scale)")
+    if not {"scale_factor", "add_offset"} & {*tags}:
+        return
     # fractions are decoded already, and keep the tags that they were decoded by
     if file.raster.dtypes[number - 1].startswith("float") or declared.offset != "auto":
         return

@@ -174,13 +174,16 @@ def _grouped(
 ) -> SensorImage:
     """Join the bands of one file, and the files of one grid."""
     places: list[tuple[Grid, list[str]]] = []
+    of_file: dict[Path, list[str]] = {}
     for band in bands:
-        grid = Grid.of(opened[band].raster)
-        same = [members for other, members in places if other.coincides(grid)]
-        if same:
-            same[0].append(band)
-        else:
-            places.append((grid, [band]))
+        file = opened[band]
+        if file.path not in of_file:
+            grid = Grid.of(file.raster)
+            same = [members for other, members in places if other.coincides(grid)]
+            if not same:
+                places.append((grid, []))
+            of_file[file.path] = same[0] if same else places[-1][1]
+        of_file[file.path].append(band)
     # a single band may be 0 on dark ground: the bands of the other grids tell where fill is
     alone = all(len(members) == 1 for _, members in places)
     guesses: dict[bool, tuple[Reason, ...]] = {True: GUESSES, False: ("impossible",)}

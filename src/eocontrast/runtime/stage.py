@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from eocontrast.runtime.errors import UserError, resource_error
+from eocontrast.runtime.garbage import loaded, succeeded
 from eocontrast.runtime.signals import Stopped, stoppable
 
 
@@ -47,8 +48,10 @@ def run_stage(name: str, main: Callable[..., None]) -> None:
     Raises:
         SystemExit: as in `stage`, and after a wrong command line.
     """
+    loaded()
     with stage(name):
         main(*_arguments(main, sys.argv[1:]))
+    succeeded()
 
 
 def _arguments(main: Callable[..., None], words: Sequence[str]) -> tuple[Any, ...]:
