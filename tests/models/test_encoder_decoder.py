@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from eocontrast.modalities import SENSORS, SENTINEL1, SENTINEL2_L1C, Sensor
 from eocontrast.models.backbones import Architecture, Backbone
-from eocontrast.models.decoders import DECODERS, AveragePool
+from eocontrast.models.decoders import DECODERS, AveragePool, unet_widths
 from eocontrast.models.fusion import STREAMS, Fusion
 from eocontrast.models.levels import levels_of
 from eocontrast.models.segmenters import EncoderDecoder
@@ -149,12 +149,33 @@ def test_late_streams_add_up() -> None:
     assert torch.equal(predict(s1, batch), streams["s1"])
 
 
+@pytest.mark.parametrize(
+    ("maps", "channels", "expected"),
+    [
+        (5, 512, [256, 128, 64, 32, 16]),  # a ResNet-34 has smp's own
+        (5, 2048, [256, 128, 64, 32, 16]),
+        (5, 192, [96, 48, 24, 16, 16]),
+        (6, 512, [256, 256, 128, 64, 32, 16]),
+        (5, 8, [16, 16, 16, 16, 16]),
+    ],
+)
+def test_decoder_of_a_unet_is_as_narrow_as_its_backbone(
+    maps: int, channels: int, expected: list[int]
+) -> None:
+    assert unet_widths(maps, channels) == expected
+
+
 @pytest.mark.parametrize("multiple", [(64, 64), (96, 32)])
 def test_unet_equals_smp(multiple: tuple[int, int]) -> None:
     """The same tensors in segmentation-models-pytorch's U-Net give the same logits."""
     model = build(Kind("unet", RESNET, "early"))
     plain = smp.Unet(
-        "tu-resnet10t", encoder_weights=None, in_channels=15, classes=3, **RESNET.options
+        "tu-resnet10t",
+        encoder_weights=None,
+        in_channels=15,
+        classes=3,
+        decoder_channels=unet_widths(5, 16),
+        **RESNET.options,
     )
     backbone, decoder = model.backbones["s1_s2"], model.decoders["s1_s2"]
     assert isinstance(backbone, Backbone)

@@ -199,7 +199,7 @@ class Images(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Return all bands in the order of the sensors, stacked as channels."""
         bands = [scale(batch[sensor]) for sensor, scale in self.scales.items()]
-        return torch.cat(bands, dim=1)
+        return bands[0] if len(bands) == 1 else torch.cat(bands, dim=1)
 
 
 class Backbone(nn.Module):

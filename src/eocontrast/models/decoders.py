@@ -60,7 +60,7 @@ class UNetDecoder(Decoder):
         # sizes between the pixels and the finest map, which have no map to join
         self.bare = [2**k for k in range(1, self.finest.bit_length()) if 2**k < self.finest]
         channels = [*(0 for _ in self.bare), *levels.channels]
-        widths = _widths(len(channels), levels.channels[-1])
+        widths = unet_widths(len(channels), levels.channels[-1])
         # the first entry is the image's own resolution, which the library drops
         self.decoder = UnetDecoder([0, *channels], widths, len(widths))
         self.head = nn.Conv2d(widths[-1], num_classes, 3, padding=1)
@@ -158,7 +158,7 @@ class AveragePool(nn.Module):
         return inside / inside.sum(1, keepdim=True)
 
 
-def _widths(maps: int, channels: int) -> list[int]:
+def unet_widths(maps: int, channels: int) -> list[int]:
     """Return the widths of a U-Net's decoder, coarse to fine, for the coarsest map's channels.
 
     For five maps of a ResNet-34, which has 512, they are 256, 128, 64, 32 and 16, the library's

@@ -6,6 +6,7 @@ Axes: B batch, C channels, H and W pixels, h and w cells of a map.
 from __future__ import annotations
 
 import math
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -177,7 +178,7 @@ class EncoderDecoder(Segmenter):
 
     def join(self, streams: Streams) -> Tensor:
         """Return the sum of all decoders' logits."""
-        return torch.stack([streams[name] for name in self.decoders]).sum(0)
+        return reduce(torch.add, (streams[name] for name in self.decoders))
 
     def _pyramid(self, name: str, batch: Batch) -> list[Tensor]:
         maps = super()._pyramid(name, batch)

@@ -170,8 +170,10 @@ def _descriptions(raster: DatasetReader, numbers: Sequence[int], order: Sequence
     GDAL calls three bands of 8 bits red, green and blue by itself, and pictures of infrared are
     shown in these colours.
     """
-    texts = [raster.descriptions[number - 1] or "" for number in numbers]
-    colours = [_COLOURS.get(raster.colorinterp[number - 1], "") for number in numbers]
+    # rasterio asks GDAL for all bands whenever one of them is named
+    descriptions, interpretations = raster.descriptions, raster.colorinterp
+    texts = [descriptions[number - 1] or "" for number in numbers]
+    colours = [_COLOURS.get(interpretations[number - 1], "") for number in numbers]
     plain = raster.driver == "GTiff" and np.dtype(raster.dtypes[0]).itemsize > 1
     visible = {*colours} >= {*_COLOURS.values()} and {"B02", "B03", "B04"} <= {*order}
     return colours if plain and visible and not any(texts) else texts

@@ -40,7 +40,7 @@ class BandFile:
 
     def valid(self, window: Window, out_shape: tuple[int, int] | None) -> NDArray[np.bool_] | None:
         """Read which pixels the file's own masks call valid; None if it has none."""
-        flags = [self.raster.mask_flag_enums[number - 1] for number in self.numbers]
+        flags = self.header(self.raster.mask_flag_enums)
         # GDAL takes alpha for a mask in files of two or four bands only, even if it is infrared
         # a mask per band has no flag at all
         masked = any(

@@ -45,6 +45,8 @@ def stage(name: str) -> Iterator[None]:
 def run_stage(name: str, main: Callable[..., None]) -> None:
     """Call a stage's `main` with the arguments of the command line, converted by its signature.
 
+    This comes last: where the program began with `eocontrast.runtime.loading`, it leaves with 0.
+
     Raises:
         SystemExit: as in `stage`, and after a wrong command line.
     """
