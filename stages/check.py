@@ -6,7 +6,6 @@ python stages/check.py OUT
 import json
 from pathlib import Path
 
-import eocontrast.runtime.loading  # noqa: F401 - first, for its effect
 from eocontrast.config.backbones import check_backbones
 from eocontrast.config.inputs import input_digests
 from eocontrast.config.params import load_params

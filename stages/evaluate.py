@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import Literal
 
-import eocontrast.runtime.loading  # noqa: F401 - first, for its effect
 from eocontrast.config.params import load_params
 from eocontrast.evaluation.grid import evaluate_arms, evaluate_single, write_arms, write_examples
 from eocontrast.patches.store import PatchStore

@@ -6,7 +6,6 @@ python stages/finetune.py {single | INIT} STORE PRETRAINED OUT
 from contextlib import closing
 from pathlib import Path
 
-import eocontrast.runtime.loading  # noqa: F401 - first, for its effect
 from eocontrast.config.params import load_params
 from eocontrast.finetuning.folders import train_folders
 from eocontrast.models.point_files import SINGLE

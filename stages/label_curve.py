@@ -5,7 +5,6 @@ python stages/label_curve.py METRICS PRETRAINED
 
 from pathlib import Path
 
-import eocontrast.runtime.loading  # noqa: F401 - first, for its effect
 from eocontrast.config.params import load_params
 from eocontrast.curve.outputs import LOGGED, write_outputs
 from eocontrast.runtime.stage import run_stage

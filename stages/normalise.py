@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import eocontrast.runtime.loading  # noqa: F401 - first, for its effect
 from eocontrast.config.params import load_params
 from eocontrast.normalisation.build import build_store
 from eocontrast.patches.store import PatchStore

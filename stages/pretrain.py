@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import eocontrast.runtime.loading  # noqa: F401 - first, for its effect
 from eocontrast.config.params import load_params
 from eocontrast.pretraining.seeds import Log, Training, pretrain_seeds
 from eocontrast.runtime.errors import named

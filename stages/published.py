@@ -7,7 +7,6 @@ The folder PRETRAINED/NAME stays empty: it is for other seeds of a training.
 
 from pathlib import Path
 
-import eocontrast.runtime.loading  # noqa: F401 - first, for its effect
 from eocontrast.config.params import load_params
 from eocontrast.published.catalogue import entry
 from eocontrast.published.convert import joined

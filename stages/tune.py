@@ -12,7 +12,6 @@ from typing import Literal
 
 import pandas as pd
 
-import eocontrast.runtime.loading  # noqa: F401 - first, for its effect
 from eocontrast.cli.tune import try_arms, try_pretraining
 from eocontrast.config.params import load_params
 from eocontrast.runtime.errors import UserError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import sys
@@ -20,7 +21,6 @@ from joblib import Parallel, cpu_count, delayed
 from joblib.externals.loky import process_executor
 
 from eocontrast.runtime.errors import UserError
-from eocontrast.runtime.garbage import loaded, start_loading, succeeded
 
 Result = TypeVar("Result")
 Calls = Sequence[tuple[Any, ...]]
@@ -122,7 +122,6 @@ def workers_for_models() -> int | None:
 
 def _call(folder: Path, function: Callable[..., Result], *arguments: object) -> Result:
     """Call a function in the caller's folder, with one thread of torch."""
-    loaded()  # with the first call that a worker unpickles
     with _alone, chdir(folder):
         torch: Any = sys.modules.get("torch")
         if torch is None:
@@ -139,11 +138,9 @@ def _follow(parent: int) -> None:
     """End this worker with its parent, which alone reacts to signals."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    start_loading()  # the modules of the first call
-    succeeded()  # an error is a result, no end of the worker
-    # torch keeps memory that it freed. loky takes that for a leak and would renew the worker, at
-    # 4 s each
-    process_executor._USE_PSUTIL = False
+    # torch keeps memory that it freed. loky would take that for a leak and renew the worker, at 4 s
+    # each; without psutil it would collect garbage after every call, which takes 0.3 s with timm
+    process_executor._MEMORY_LEAK_CHECK_DELAY = math.inf
 
     def watch() -> None:
         while os.getppid() == parent:

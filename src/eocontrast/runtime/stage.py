@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 from eocontrast.runtime.errors import UserError, resource_error
-from eocontrast.runtime.garbage import loaded, succeeded
 from eocontrast.runtime.signals import Stopped, stoppable
 
 
@@ -45,15 +44,11 @@ def stage(name: str) -> Iterator[None]:
 def run_stage(name: str, main: Callable[..., None]) -> None:
     """Call a stage's `main` with the arguments of the command line, converted by its signature.
 
-    This comes last: where the program began with `eocontrast.runtime.loading`, it leaves with 0.
-
     Raises:
         SystemExit: as in `stage`, and after a wrong command line.
     """
-    loaded()
     with stage(name):
         main(*_arguments(main, sys.argv[1:]))
-    succeeded()
 
 
 def _arguments(main: Callable[..., None], words: Sequence[str]) -> tuple[Any, ...]:
