@@ -26,6 +26,7 @@ from eocontrast.mapping.predict import Layout, lay_out, predict_blocks
 from eocontrast.mapping.scenes import Image, open_scene
 from eocontrast.mapping.tiles import Blend, Tile, Tiling
 from eocontrast.modalities import SENSORS, Sensor
+from eocontrast.models.backbones import Architecture
 from eocontrast.models.build import load_finetuned
 from eocontrast.models.model import Model
 from eocontrast.models.weight_files import load_weights, save_weights
@@ -210,15 +211,16 @@ def test_tiles_leave_no_seams(
 
     Weights are random, so tiles differ: by half at most, in the mean of three. Without overlap the
     change is several times as large. A U-Net, because the small Swin sees no further than its
-    windows.
+    windows, and a wide one, whose coarse maps say more.
     """
     options = write_scene(tmp_path, landscape(96, 224))
+    wide = Architecture("resnet10t", {"channels": [8, 8, 16, 512]})
 
     def step(file: Path, side: int, overlap: int, edge: int) -> float:
         shares = blended(file, options, Tiling(96, 224, side, overlap))
         return float(np.abs(np.diff(shares, axis=2)).max(0)[:, edge - 1].mean())
 
-    chosen = {"task": "segmentation", "head": "unet", "fusion": "early"}
+    chosen = {"task": "segmentation", "head": "unet", "fusion": "early", "architecture": wide}
     files = [write_model(mixed_store, f"seed{seed}", seed=seed, **chosen) for seed in range(3)]
     blend, cut = (
         np.mean([step(file, 128, overlap, 128) / step(file, 224, 0, 128) for file in files])
