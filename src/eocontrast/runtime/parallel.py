@@ -139,7 +139,7 @@ def _follow(parent: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     # torch keeps memory that it freed. loky would take that for a leak and renew the worker, at 4 s
-    # each; without psutil it would collect garbage after every call, which takes 0.3 s with timm
+    # each; without psutil it would collect garbage once a second, which takes 0.3 s with timm
     process_executor._MEMORY_LEAK_CHECK_DELAY = math.inf
 
     def watch() -> None:
