@@ -83,6 +83,7 @@ def shrink(params: dict[str, Any]) -> None:
         "patch_size": 32,
         "scene_size": 3,
         "labelled_scene_size": 3,
+        "test_patches": 0,
         "pretrain_scenes": 4,
         "train_scenes": 12,
         "test_scenes": 8,

@@ -105,6 +105,7 @@ def shrink(params: dict[str, Any]) -> None:
         "patch_size": 32,
         "scene_size": 3,
         "labelled_scene_size": 3,
+        "test_patches": 0,
         **scenes,
     }
     small = {"channels": [8, 8, 16, 16], "stem_width": 8}

@@ -103,7 +103,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Download two seasons of SEN12MS over FTP, and pretrain on them."""
     folder, scenes, served = map(tmp_path_factory.mktemp, ("project", "scenes", "served"))
     few = {"pretrain_scenes": 6, "train_scenes": 6, "test_scenes": 4}
-    size = {"seed": 0, "patch_size": 32, "scene_size": 2, "labelled_scene_size": 2}
+    size = {
+        "seed": 0,
+        "patch_size": 32,
+        "scene_size": 2,
+        "labelled_scene_size": 2,
+        "test_patches": 0,
+    }
     simulated.fetch(scenes, SimulatedParams.model_validate(few | size), workers=1)
     params = YAML().load(PARAMS)
     shrink_further(params)

@@ -604,7 +604,13 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Two seasons of SEN12MS and both halves of DFC2020 by path on a server, with their digests."""
     scenes = tmp_path_factory.mktemp("scenes")
     few = {"pretrain_scenes": 6, "train_scenes": 6, "test_scenes": 4}
-    size = {"seed": 0, "patch_size": 32, "scene_size": 2, "labelled_scene_size": 2}
+    size = {
+        "seed": 0,
+        "patch_size": 32,
+        "scene_size": 2,
+        "labelled_scene_size": 2,
+        "test_patches": 0,
+    }
     simulated.fetch(scenes, SimulatedParams.model_validate(few | size))
     packed = {}
     for archive in sen12ms.archives(("spring", "summer")):

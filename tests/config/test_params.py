@@ -299,7 +299,8 @@ def test_few_labels_and_frozen_heads_have_more_seeds() -> None:
     assert curve.seeds_of(arms["late"], 0.1) == curve.seeds_of(arms["late"], 0.01) == more
     assert curve.seeds_of(arms["late"], 0.5) == (0, 1)
     assert curve.seeds_of(arms["dual_simclr_frozen"], 1.0) == more
-    assert curve.seeds_of(arms["unet"], 0.1) == curve.seeds_of(arms["unet"], 1.0) == (0, 1)
+    assert curve.seeds_of(arms["unet"], 0.1) == more
+    assert curve.seeds_of(arms["unet"], 1.0) == (0, 1)
     # its decoder is trained on pixels, for minutes
     assert curve.seeds_of(arms["swin_unet_dual_frozen"], 1.0) == (0, 1)
 

@@ -25,6 +25,7 @@ SCENES = SimulatedParams(
     patch_size=96,
     scene_size=2,
     labelled_scene_size=2,
+    test_patches=0,
     pretrain_scenes=1,
     train_scenes=8,
     test_scenes=1,

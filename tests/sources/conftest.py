@@ -19,7 +19,13 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SEN12MS: two scenes of spring, one of each other season; DFC2020: 4 and 12 patches."""
     folder = tmp_path_factory.mktemp("scenes")
     few = {"pretrain_scenes": 5, "train_scenes": 1, "test_scenes": 3}
-    size = {"seed": 3, "patch_size": 16, "scene_size": 2, "labelled_scene_size": 2}
+    size = {
+        "seed": 3,
+        "patch_size": 16,
+        "scene_size": 2,
+        "labelled_scene_size": 2,
+        "test_patches": 0,
+    }
     simulated.fetch(folder, SimulatedParams.model_validate(few | size), workers=1)
     return folder
 

@@ -36,6 +36,7 @@ PARAMS = SourcesParams.model_validate(
             "patch_size": 16,
             "scene_size": 1,
             "labelled_scene_size": 1,
+            "test_patches": 0,
             **SCENES,
         },
         "bigearthnet": reben().model_dump(),

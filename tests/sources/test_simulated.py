@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 import pytest
 import rasterio
+from pydantic import ValidationError
 
 from eocontrast.config.sources import SimulatedParams
 from eocontrast.labels import DFC_CLASSES, DFC_PALETTE, IGBP_TO_DFC
@@ -24,6 +25,7 @@ TINY = SimulatedParams(
     patch_size=32,
     scene_size=2,
     labelled_scene_size=2,
+    test_patches=0,
     pretrain_scenes=4,
     train_scenes=1,
     test_scenes=2,
@@ -65,6 +67,24 @@ def test_labelled_scenes_have_own_size() -> None:
     assert rows["split"].value_counts().to_dict() == {"pretrain": 16, "train": 1, "test": 2}
     unlabelled = [[s for s in plan(p) if s.split == "pretrain"] for p in (TINY, small)]
     assert unlabelled[0] == unlabelled[1]
+
+
+def test_test_scenes_keep_some_of_their_patches(simulated: Simulated, tmp_path: Path) -> None:
+    """Those that stay have the pixels and the places that they have among all of a scene."""
+    folder, _ = simulated
+    fewer = fetch(tmp_path, TINY.model_copy(update={"test_patches": 1}), workers=1).manifest
+    assert fewer["split"].value_counts().to_dict() == {"pretrain": 16, "train": 4, "test": 2}
+    assert fewer[fewer["split"] == "test"]["group"].is_unique
+    before, kept = files(folder), files(tmp_path)
+    assert all(before[name] == content for name, content in kept.items())
+    assert len(before) - len(kept) == 6 * 4  # rasters of three patches in each of two scenes
+    many = plan(TINY.model_copy(update={"test_patches": 1, "test_scenes": 40}))
+    assert {s.kept for s in many if s.split == "test"} == {(0,), (1,), (2,), (3,)}
+
+
+def test_more_patches_than_a_scene_has_are_refused() -> None:
+    with pytest.raises(ValidationError, match="test_patches is 5, but a test scene has 4 patches"):
+        SimulatedParams.model_validate(TINY.model_dump() | {"test_patches": 5})
 
 
 def test_source_is_declared(simulated: Simulated) -> None:

@@ -156,7 +156,7 @@ def test_noise_is_standardised() -> None:
 
 
 def scene(latitude: float) -> Scene:
-    return Scene(0, "test", 0, 2, 32, "Forest", "temperate", 32, latitude, "summer")
+    return Scene(0, "test", 0, 2, 32, "Forest", "temperate", 32, latitude, "summer", (0, 1, 2, 3))
 
 
 @pytest.mark.parametrize(("latitude", "sign"), [(50.0, 1), (-40.0, -1)])

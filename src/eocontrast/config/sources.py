@@ -58,7 +58,8 @@ class SimulatedParams(Section):
     """Number and size of the scenes.
 
     A scene is a square of adjacent patches, `scene_size` along each side for pretraining and
-    `labelled_scene_size` for training and testing.
+    `labelled_scene_size` for training and testing. `test_patches` of each test scene are kept, or
+    all if it is 0.
     """
 
     seed: Seed
@@ -68,6 +69,19 @@ class SimulatedParams(Section):
     pretrain_scenes: PositiveInt
     train_scenes: PositiveInt
     test_scenes: PositiveInt
+    test_patches: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _refuse_more_patches_than_there_are(self) -> SimulatedParams:
+        there = self.labelled_scene_size**2
+        if self.test_patches > there:
+            raise PydanticCustomError(
+                "test_patches",
+                "test_patches is {asked}, but a test scene has {there} patches "
+                "(labelled_scene_size along each side): keep fewer, or 0 for all",
+                {"asked": self.test_patches, "there": there},
+            )
+        return self
 
 
 def _refuse_no_address(value: str) -> str:

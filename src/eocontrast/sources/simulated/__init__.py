@@ -71,14 +71,14 @@ def plan(params: SimulatedParams) -> list[Scene]:
     """Return the scenes of all splits."""
     labelled = params.labelled_scene_size
     sizes = {
-        "pretrain": (params.pretrain_scenes, params.scene_size),
-        "train": (params.train_scenes, labelled),
-        "test": (params.test_scenes, labelled),
+        "pretrain": (params.pretrain_scenes, params.scene_size, 0),
+        "train": (params.train_scenes, labelled, 0),
+        "test": (params.test_scenes, labelled, params.test_patches),
     }
     return [
         scene
-        for split, (count, side) in sizes.items()
-        for scene in plan_scenes(params.seed, split, count, side, params.patch_size)
+        for split, (count, side, kept) in sizes.items()
+        for scene in plan_scenes(params.seed, split, count, side, params.patch_size, kept)
     ]
 
 
@@ -96,7 +96,7 @@ def manifest(scenes: list[Scene]) -> pd.DataFrame:
     rows = []
     for scene in scenes:
         group = f"{scene.split}_{scene.index}"
-        for patch in range(scene.side**2):
+        for patch in scene.kept:
             s1, s2 = (patch_path(scene, kind, patch) for kind in ("s1", "s2"))
             label = "" if scene.split == "pretrain" else patch_path(scene, "dfc", patch)
             rows.append((Path(s1).stem.replace("_s1_", "_"), s1, s2, label, group, scene.split))
@@ -105,5 +105,5 @@ def manifest(scenes: list[Scene]) -> pd.DataFrame:
 
 def _check_disk(folder: Path, scenes: list[Scene]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    needed = sum(scene.side**2 * patch_bytes(scene.split, scene.patch_size) for scene in scenes)
+    needed = sum(len(s.kept) * patch_bytes(s.split, s.patch_size) for s in scenes)
     check_free_disk(folder, needed, "the scenes of sources.simulated")

@@ -84,10 +84,10 @@ def write_scene(
         "dfc": dfc[None],
     }
     for kind in kinds(scene.split):
-        (folder / patch_path(scene, kind, 0)).parent.mkdir(parents=True, exist_ok=True)
+        (folder / patch_path(scene, kind, scene.kept[0])).parent.mkdir(parents=True, exist_ok=True)
     crs, size = CRS.from_epsg(scene.epsg), scene.patch_size
     with rasterio.Env():  # one for all files, else every file sets up its own
-        for patch, kind in product(range(scene.side**2), kinds(scene.split)):
+        for patch, kind in product(scene.kept, kinds(scene.split)):
             row, column = (step * size for step in divmod(patch, scene.side))
             values = rasters[kind][:, row : row + size, column : column + size]
             origin = (scene.origin[0] + column * PIXEL, scene.origin[1] - row * PIXEL)

@@ -51,7 +51,10 @@ PIXEL = 10.0
 
 @dataclass(frozen=True)
 class Scene:
-    """A scene of side x side adjacent patches of patch_size pixels."""
+    """A scene of side x side adjacent patches of patch_size pixels.
+
+    `kept` are the numbers of the patches that are written, counted row by row.
+    """
 
     seed: int
     split: str
@@ -63,6 +66,7 @@ class Scene:
     zone: int
     latitude: float
     season: Season
+    kept: tuple[int, ...]
 
     @property
     def pixels(self) -> int:
@@ -107,11 +111,14 @@ class Scene:
         return np.random.default_rng([self.seed, SPLITS.index(self.split), self.index, part])
 
 
-def plan_scenes(seed: int, split: str, count: int, side: int, patch_size: int) -> list[Scene]:
+def plan_scenes(
+    seed: int, split: str, count: int, side: int, patch_size: int, kept: int = 0
+) -> list[Scene]:
     """Return the scenes of a split, stratified by their dominant class.
 
-    Scenes 0-7, 8-15, ... have all eight dominant classes in a shuffled order. If twenty scenes were
-    drawn independently, 40 % of the draws would miss a class.
+    `kept` patches of each scene are drawn at random, or all if it is 0. Scenes 0-7, 8-15, ... have
+    all eight dominant classes in a shuffled order. If twenty scenes were drawn independently, 40 %
+    of the draws would miss a class.
     """
     scenes = []
     for index in range(count):
@@ -123,7 +130,8 @@ def plan_scenes(seed: int, split: str, count: int, side: int, patch_size: int) -
         fits = [c for c in CLIMATES[dominant] if not (c == "boreal" and season == "winter")]
         climate = fits[rng.integers(len(fits))]
         zone, latitude = REGIONS[climate][rng.integers(len(REGIONS[climate]))]
-        scenes.append(
-            Scene(seed, split, index, side, patch_size, dominant, climate, zone, latitude, season)
-        )
+        size = kept or side**2
+        numbers = tuple(sorted(rng.choice(side**2, size, replace=False).tolist()))
+        place = (dominant, climate, zone, latitude, season)
+        scenes.append(Scene(seed, split, index, side, patch_size, *place, numbers))
     return scenes
