@@ -5,6 +5,16 @@ import shutil
 import zipfile
 from pathlib import Path
 
+from eocontrast.config.sources import SimulatedParams
+from eocontrast.sources import simulated
+
+
+def simulate_few(folder: Path) -> None:
+    """Simulate six unlabelled scenes, six to train on and four to test on, of 2 x 2 patches."""
+    few = {"pretrain_scenes": 6, "train_scenes": 6, "test_scenes": 4}
+    size = {"patch_size": 32, "scene_size": 2, "labelled_scene_size": 2, "test_patches": 0}
+    simulated.fetch(folder, SimulatedParams.model_validate({"seed": 0} | few | size), workers=1)
+
 
 def zipped(data: Path) -> bytes:
     """Return a folder as a zip archive."""

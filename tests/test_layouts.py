@@ -20,14 +20,14 @@ from typing import Any
 import pandas as pd
 import pytest
 from clones import ROOT, mlflow_runs, shrink_further
-from layouts import by_halves, flat, zipped
+from layouts import by_halves, flat, simulate_few, zipped
 from ruamel.yaml import YAML
 from servers import FtpServer, HttpServer
 from shipped import PARAMS
 
-from eocontrast.config.sources import Season, SimulatedParams
+from eocontrast.config.sources import Season
 from eocontrast.patches.store import PatchStore
-from eocontrast.sources import dfc2020, sen12ms, simulated
+from eocontrast.sources import dfc2020, sen12ms
 
 pytestmark = [
     pytest.mark.slow,
@@ -102,15 +102,7 @@ class Project:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Download two seasons of SEN12MS over FTP, and pretrain on them."""
     folder, scenes, served = map(tmp_path_factory.mktemp, ("project", "scenes", "served"))
-    few = {"pretrain_scenes": 6, "train_scenes": 6, "test_scenes": 4}
-    size = {
-        "seed": 0,
-        "patch_size": 32,
-        "scene_size": 2,
-        "labelled_scene_size": 2,
-        "test_patches": 0,
-    }
-    simulated.fetch(scenes, SimulatedParams.model_validate(few | size), workers=1)
+    simulate_few(scenes)
     params = YAML().load(PARAMS)
     shrink_further(params)
     params["label_curve"] |= {"fractions": [1.0], "seeds": [0], "more_seeds": []}

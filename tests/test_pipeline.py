@@ -42,15 +42,15 @@ from clones import (
     stages_run,
 )
 from documents import command
+from layouts import simulate_few
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from moto.server import ThreadedMotoServer
 from rasterio.errors import NotGeoreferencedWarning
 from servers import FtpServer, HttpServer
 
-from eocontrast.config.sources import SimulatedParams
 from eocontrast.curve.tables import COLUMNS
-from eocontrast.sources import dfc2020, sen12ms, simulated
+from eocontrast.sources import dfc2020, sen12ms
 from eocontrast.tracking.views import WEIGHTS_TAG
 
 pytestmark = [
@@ -603,15 +603,7 @@ def test_a_users_own_pairs_run_through_the_graph(pair_clones: list[Path]) -> Non
 def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Two seasons of SEN12MS and both halves of DFC2020 by path on a server, with their digests."""
     scenes = tmp_path_factory.mktemp("scenes")
-    few = {"pretrain_scenes": 6, "train_scenes": 6, "test_scenes": 4}
-    size = {
-        "seed": 0,
-        "patch_size": 32,
-        "scene_size": 2,
-        "labelled_scene_size": 2,
-        "test_patches": 0,
-    }
-    simulated.fetch(scenes, SimulatedParams.model_validate(few | size))
+    simulate_few(scenes)
     packed = {}
     for archive in sen12ms.archives(("spring", "summer")):
         with tarfile.open(fileobj=(content := io.BytesIO()), mode="w:gz") as opened:

@@ -70,7 +70,7 @@ def test_labelled_scenes_have_own_size() -> None:
 
 
 def test_test_scenes_keep_some_of_their_patches(simulated: Simulated, tmp_path: Path) -> None:
-    """Those that stay have the pixels and the places that they have among all of a scene."""
+    """Leave the files of those that stay as they are when all of a scene are written."""
     folder, _ = simulated
     fewer = fetch(tmp_path, TINY.model_copy(update={"test_patches": 1}), workers=1).manifest
     assert fewer["split"].value_counts().to_dict() == {"pretrain": 16, "train": 4, "test": 2}

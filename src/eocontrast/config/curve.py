@@ -19,7 +19,7 @@ class LabelCurveParams(Section):
     more_seeds: tuple[Seed, ...]
     """Seeds beside `seeds`, for heads on frozen backbones and for few labels."""
     more_seeds_up_to: Share
-    """Largest fraction at which classification takes `more_seeds`."""
+    """Largest fraction at which every arm takes `more_seeds`, and not only those heads."""
     # ask for 100: each tail of a 95 % interval then rests on two or three replicates
     bootstrap_samples: Annotated[int, Field(ge=100)]
     arms: dict[Name, Annotated[dict[Name, Arm], Field(min_length=1)]]
